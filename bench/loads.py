@@ -1,0 +1,124 @@
+"""The loads: each puts one server to work and says what that cost."""
+
+from __future__ import annotations
+
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.servers import LOAD_CORE, Server, pinned
+
+BROWSER = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Referer: http://localhost/some/page/before?with=arguments",
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+)  # and Host: eleven
+
+
+@dataclass
+class Sample:
+    """One measured run: seconds of CPU per unit of work, and units per second."""
+
+    cost: float
+    rate: float
+
+
+def wrk(
+    server: Server,
+    path: str,
+    seconds: float,
+    *,
+    connections: int,
+    headers: Sequence[str] = (),
+    tls: bool = False,
+) -> Sample:
+    """A run of wrk on the load generator's core; any failed request is an error."""
+    fields = [word for header in headers for word in ("-H", header)]
+    argv = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds:g}s",
+        "--timeout",
+        "10s",
+        *fields,
+        server.url(path, tls),
+    ]
+    start = server.cpu()
+    output = subprocess.run(pinned(LOAD_CORE, argv), capture_output=True, text=True, check=True).stdout
+    spent = server.cpu() - start
+    found = re.search(r"(\d+) requests in ", output)
+    if found is None or not int(found[1]) or "Non-2xx" in output or "Socket errors" in output:
+        raise SystemExit(f"{server.name}, {path}: wrk reports errors\n{output}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    return Sample(spent / int(found[1]), float(rate[1]) if rate else 0.0)
+
+
+def messages(server: Server, seconds: float, connections: int = 32) -> Sample:
+    """Messages of 64 bytes there and back through a tunnel."""
+    script = str(Path(__file__).with_name("messages.py"))
+    argv = pinned(LOAD_CORE, [sys.executable, script, str(server.plain), str(connections), str(seconds)])
+    start = server.cpu()
+    done = int(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return Sample((server.cpu() - start) / done, done / seconds)
+
+
+REQUEST = (
+    b"GET /static/1k.html HTTP/1.1\r\nHost: localhost\r\n" + "".join(f"{h}\r\n" for h in BROWSER).encode()
+)
+
+
+def idle(server: Server, count: int) -> tuple[float, float]:
+    """Bytes of RSS and of PSS that one more idle keepalive connection costs (it has had one answer)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2 * count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    held = [
+        _asked(server.plain) for _ in range(300)
+    ]  # what the first connections bring in once is not theirs
+    time.sleep(0.3)
+    before = server.memory()
+    held += [_asked(server.plain) for _ in range(count)]
+    time.sleep(0.3)
+    after = server.memory()
+    for sock in held:
+        sock.close()
+    return (after[0] - before[0]) / count, (after[1] - before[1]) / count
+
+
+def _asked(port: int) -> socket.socket:
+    """A connection that has had one answer."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    sock.sendall(REQUEST + b"\r\n")
+    seen = b""
+    while not seen.endswith(b"x" * 1024):
+        data = sock.recv(8192)
+        if not data:
+            raise SystemExit("closed before the answer")
+        seen += data
+    return sock
+
+
+def first_answer(server: Server, started: float, patience: float = 20.0) -> float:
+    """Seconds from `started` (when the process was) to the first 200."""
+    while time.monotonic() - started < patience:
+        try:
+            _asked(server.plain).close()
+        except OSError:
+            time.sleep(0.001)
+            continue
+        return time.monotonic() - started
+    raise SystemExit(f"{server.name} gave no answer in {patience:g} s:\n{server.process.output()}")

@@ -1,0 +1,299 @@
+"""nginx and Portico side by side, in one run: `make bench`.
+
+Each has one worker on core 0; the load generator and the backend are on core 1; access logs are off; both
+read the same configuration. What counts is CPU time per unit of work (utime + stime of the worker over the
+run), for it does not depend on which side of the wire is the bottleneck; requests per second are given too.
+Runs alternate (nginx, Portico, nginx, …) and ratios are taken round by round; the median is shown with the
+least and the greatest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.processes import NGINX, PORTICO  # noqa: E402
+
+from bench import loads  # noqa: E402
+from bench.loads import BROWSER, Sample  # noqa: E402
+from bench.servers import Backend, Server, make_files  # noqa: E402
+
+IDLE_CONNECTIONS = 4000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One load on both servers, with the greatest ratio of CPU time that is good enough."""
+
+    key: str
+    title: str
+    bar: float | None
+    run: Callable[[Server, float], Sample]
+    unit: str = "request"
+
+
+ROWS = (
+    Row(
+        "small",
+        "small response proxied, 11 browser headers, 64 connections",
+        1.6,
+        lambda server, seconds: loads.wrk(server, "/small", seconds, connections=64, headers=BROWSER),
+    ),
+    Row(
+        "big",
+        "1 MB proxied, 16 connections",
+        1.0,
+        lambda server, seconds: loads.wrk(server, "/1m.bin", seconds, connections=16, headers=BROWSER),
+    ),
+    Row(
+        "static1k",
+        "static 1 KB, 64 connections",
+        1.5,
+        lambda server, seconds: loads.wrk(
+            server, "/static/1k.html", seconds, connections=64, headers=BROWSER
+        ),
+    ),
+    Row(
+        "static1m",
+        "static 1 MB, 16 connections",
+        1.1,
+        lambda server, seconds: loads.wrk(server, "/static/1m.bin", seconds, connections=16, headers=BROWSER),
+    ),
+    Row(
+        "tls",
+        "TLS keepalive, static 1 KB, 64 connections",
+        None,
+        lambda server, seconds: loads.wrk(
+            server, "/static/1k.html", seconds, connections=64, headers=BROWSER, tls=True
+        ),
+    ),
+    Row(
+        "handshake",
+        "TLS full handshake and one request",
+        1.2,
+        lambda server, seconds: loads.wrk(
+            server, "/static/1k.html", seconds, connections=16, headers=("Connection: close",), tls=True
+        ),
+        "handshake",
+    ),
+    Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
+)
+EXTRA = ("idle", "startup")
+
+
+@dataclass
+class Result:
+    """The samples of one row, round by round."""
+
+    row: Row
+    reference: list[Sample] = field(default_factory=list)
+    candidate: list[Sample] = field(default_factory=list)
+
+    def ratios(self) -> list[float]:
+        return [ours.cost / theirs.cost for theirs, ours in zip(self.reference, self.candidate, strict=True)]
+
+    def line(self) -> str:
+        ratios = self.ratios()
+        middle = statistics.median(ratios)
+        bar = "–" if self.row.bar is None else f"≤ {self.row.bar:g}"
+        verdict = "" if self.row.bar is None else ("met" if middle <= self.row.bar else "missed")
+        cost = [statistics.median(s.cost for s in side) * 1e6 for side in (self.reference, self.candidate)]
+        rate = [statistics.median(s.rate for s in side) for side in (self.reference, self.candidate)]
+        return (
+            f"| {self.row.title} | {cost[0]:.1f} | {cost[1]:.1f} "
+            f"| **{middle:.2f}** ({min(ratios):.2f}–{max(ratios):.2f}) "
+            f"| {bar} | {verdict} | {rate[0]:,.0f} | {rate[1]:,.0f} | {rate[1] / rate[0]:.2f} |"
+        )
+
+
+class Bench:
+    """The folder, the backend and the two programs of one run."""
+
+    def __init__(self, folder: Path, candidate: str) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        make_files(self.root)
+        self.backend = Backend(folder / "backend", self.root)
+        self.programs = {"nginx": (NGINX,), candidate: PORTICO if candidate == "Portico" else (NGINX,)}
+        self._count = 0
+
+    def start(self, name: str) -> Server:
+        """One more server; the caller waits for it and stops it."""
+        self._count += 1
+        return Server(
+            name, self.programs[name], self.folder / f"server{self._count}", self.root, self.backend
+        )
+
+    def measure(self, rows: list[Row], rounds: int, seconds: float) -> list[Result]:
+        """Every row: a short warm-up, then rounds in turn."""
+        servers = [self.start(name) for name in self.programs]
+        try:
+            for server in servers:
+                server.ready()
+            return [self._row(row, servers, rounds, seconds) for row in rows]
+        finally:
+            for server in servers:
+                server.stop()
+
+    def _row(self, row: Row, servers: list[Server], rounds: int, seconds: float) -> Result:
+        result = Result(row)
+        for server in servers:
+            row.run(server, 1)
+        for _ in range(rounds):
+            for server, samples in zip(servers, (result.reference, result.candidate), strict=True):
+                samples.append(row.run(server, seconds))
+        print(f"  {row.key}: ratio {statistics.median(result.ratios()):.2f}", flush=True)
+        return result
+
+    def idle(self, rounds: int) -> dict[str, list[tuple[float, float]]]:
+        """Bytes per idle connection, each round with new processes."""
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.programs}
+        for _ in range(rounds):
+            for name, values in found.items():
+                server = self.start(name)
+                try:
+                    server.ready()
+                    values.append(loads.idle(server, IDLE_CONNECTIONS))
+                finally:
+                    server.stop()
+        return found
+
+    def startup(self, rounds: int) -> dict[str, list[float]]:
+        """Seconds from the start of the process to its first answer."""
+        found: dict[str, list[float]] = {name: [] for name in self.programs}
+        for _ in range(rounds):
+            for name, values in found.items():
+                started = time.monotonic()
+                server = self.start(name)
+                try:
+                    values.append(loads.first_answer(server, started))
+                finally:
+                    server.stop()
+        return found
+
+
+def extra_lines(
+    idle: dict[str, list[tuple[float, float]]] | None, startup: dict[str, list[float]] | None
+) -> list[str]:
+    """The table of what is not a ratio of CPU time."""
+    lines = []
+    if idle:
+        for index, kind in enumerate(("RSS", "PSS")):
+            values = [
+                statistics.median(sample[index] for sample in samples) / 1024 for samples in idle.values()
+            ]
+            lines.append(_absolute(f"memory per idle connection, {kind}", values, 4.0, "KB"))
+    if startup:
+        values = [statistics.median(samples) for samples in startup.values()]
+        lines.append(_absolute("start-up to the first answer", values, 0.4, "s"))
+    return lines
+
+
+def _absolute(title: str, values: list[float], bar: float, unit: str) -> str:
+    verdict = "met" if values[-1] <= bar else "missed"
+    return f"| {title} | {values[0]:.2f} {unit} | {values[-1]:.2f} {unit} | ≤ {bar:g} {unit} | {verdict} |"
+
+
+def versions() -> list[str]:
+    """What was compared, and on what."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    reference = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr.strip()
+    shown = subprocess.run([*PORTICO, "-V"], capture_output=True, text=True)
+    said = (
+        (shown.stderr + shown.stdout).strip().splitlines()
+        if shown.returncode == 0
+        else ["portico does not run here"]
+    )
+    return [
+        f"- {model}, {os.cpu_count()} processors, Linux {platform.release()}",
+        f"- {reference}",
+        *(f"- {line}" for line in said if not line.startswith("configure arguments")),
+    ]
+
+
+def report(
+    results: list[Result], extras: list[str], candidate: str, rounds: int, seconds: float, took: float
+) -> str:
+    lines = [
+        "# nginx and Portico side by side",
+        "",
+        "Written by `make bench`. One worker each on core 0, load generator and backend on core 1,",
+        "access log off, the same configuration text for both. CPU is user and system time of the worker",
+        "per unit of work; the ratio is the median of the rounds (least–greatest).",
+        "",
+        *versions(),
+        f"- {time.strftime('%Y-%m-%d')}, {rounds} rounds of {seconds:g} s, {took:.0f} s in all",
+        "",
+    ]
+    if results:
+        head = f"| load | nginx CPU, µs | {candidate} CPU, µs | CPU ratio | bar | "
+        lines += [
+            f"{head}| nginx /s | {candidate} /s | rate ratio |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(result.line() for result in results),
+            "",
+        ]
+    if extras:
+        lines += [f"| | nginx | {candidate} | bar | |", "|---|---|---|---|---|", *extras, ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    keys = [row.key for row in ROWS] + list(EXTRA)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(keys), help=f"of {','.join(keys)}")
+    parser.add_argument("--seconds", type=float, default=4, help="of each run")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--candidate", choices=("portico", "nginx"), default="portico", help="what nginx is compared with"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results.md")
+    options = parser.parse_args()
+    chosen = options.only.split(",")
+    if unknown := set(chosen) - set(keys):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    missing = [tool for tool in (NGINX, "wrk", "taskset", "openssl") if shutil.which(tool) is None]
+    if missing:
+        sys.exit(f"bench needs {', '.join(missing)}: apt-get install nginx-light wrk util-linux openssl")
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("bench needs two processors: one for the server, one for the load")
+
+    candidate = "Portico" if options.candidate == "portico" else "nginx again"
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+    bench = Bench(folder, candidate)
+    try:
+        rows = [row for row in ROWS if row.key in chosen]
+        results = bench.measure(rows, options.rounds, options.seconds) if rows else []
+        idle = bench.idle(options.rounds) if "idle" in chosen else None
+        startup = bench.startup(max(5, options.rounds)) if "startup" in chosen else None
+    finally:
+        bench.backend.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    took = time.monotonic() - began
+    text = report(results, extra_lines(idle, startup), candidate, options.rounds, options.seconds, took)
+    options.output.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The ordered list of everything Portico can be configured to do: the only list.
+
+The order is that in which features attach to a location: content handlers before `index` and `static`, which answer only where
+nothing else does; header filters order themselves. `-V` and the reference manual are made from this list.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.config.directive import Directive
+from portico.errorlog import ERROR_LOG
+from portico.features import (
+    access_log,
+    add_header,
+    expires,
+    index,
+    not_modified,
+    ranges,
+    returns,
+    ssl,
+    static,
+    try_files,
+    upstream,
+)
+from portico.features.proxy import feature as proxy
+from portico.http.core import FEATURE as CORE
+from portico.http.feature import Feature
+from portico.supervisor.settings import MAIN_DIRECTIVES
+
+FEATURES: Final[tuple[Feature, ...]] = (
+    CORE,
+    access_log.FEATURE,
+    ssl.FEATURE,
+    returns.FEATURE,
+    try_files.FEATURE,
+    upstream.FEATURE,
+    proxy.FEATURE,
+    not_modified.FEATURE,
+    expires.FEATURE,
+    add_header.FEATURE,
+    ranges.FEATURE,
+    index.FEATURE,
+    static.FEATURE,
+)
+
+# Modules that nginx builds by default and Portico does not have yet, by the words of nginx's configure: what `-V` lists as
+# `--without-…`. A feature that comes with one of these names takes it off the list by itself.
+_NGINX_DEFAULTS: Final = (
+    "http_charset", "http_gzip", "http_ssi", "http_userid", "http_access", "http_auth_basic", "http_mirror",
+    "http_autoindex", "http_geo", "http_map", "http_split_clients", "http_referer", "http_proxy", "http_fastcgi",
+    "http_uwsgi", "http_scgi", "http_grpc", "http_memcached", "http_limit_conn", "http_limit_req", "http_empty_gif",
+    "http_browser",
+)  # fmt: skip
+
+
+def directives() -> tuple[Directive[object], ...]:
+    """Every directive, those of the process first."""
+    found: list[Directive[object]] = [*MAIN_DIRECTIVES, ERROR_LOG]
+    for feature in FEATURES:
+        found.extend(feature.directives)
+    return tuple(dict.fromkeys(found))
+
+
+def configure_arguments() -> str:
+    """What `-V` prints behind "configure arguments:", in nginx's own words."""
+    names = {feature.name for feature in FEATURES}
+    words = [feature.configure for feature in FEATURES if feature.configure]
+    words.extend(f"--without-{name}_module" for name in _NGINX_DEFAULTS if name not in names)
+    return " ".join(words)

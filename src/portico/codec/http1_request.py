@@ -1,0 +1,238 @@
+"""The head of an HTTP/1 request: its line, its target, its header block (RFC 9112 sections 3, 5 and 6).
+
+    GET /path?query HTTP/1.1 CRLF       parse_request_line, split_target
+    Name: value CRLF ...                parse_request_fields
+    CRLF
+
+A head that two parsers could read differently is refused with 400 and never forwarded (RFC 9112 section
+11.2). What is merely unusual is taken as nginx takes it.
+"""
+
+from typing import Final, final
+
+from portico.codec.errors import ProtocolError, shown
+from portico.codec.fields import (
+    CLIENT,
+    CR,
+    LF,
+    NUL,
+    HeaderOptions,
+    RequestFields,
+    connection_of,
+    duplicate,
+    length_of,
+    read_lines,
+)
+
+# nginx: upper-case letters, `_` and `-`. RFC 9110 allows any token; nobody uses more.
+_METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+_COMMON_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
+_REFUSED_METHODS: Final = frozenset((b"CONNECT", b"TRACE"))
+_SPACED: Final = bytes(range(0x21)) + b"\x7f"
+_SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS: Final = b"0123456789"
+
+# RFC 3986 section 3.2.2: unreserved, sub-delims and %; in brackets also the colon.
+_REG_NAME: Final = _LETTERS + _DIGITS + b"-._~!$&'()*+,;=%"
+_IP_LITERAL: Final = _LETTERS + _DIGITS + b"-._~!$&'()*+,;=:"
+
+# A second one of these is a mistake or an attack: nginx's `ngx_http_process_unique_header_line`.
+_UNIQUE: Final = (
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"if-match",
+    b"if-none-match",
+    b"content-range",
+    b"if-range",
+    b"expect",
+    b"authorization",
+)
+
+
+@final
+class RequestLine:
+    """`method` and `target` as sent, `version` 10 or 11, `line` the whole line without CRLF (`$request`)."""
+
+    def __init__(self, method: bytes, target: bytes, version: int, line: bytes) -> None:
+        self.method: bytes = method
+        self.target: bytes = target
+        self.version: int = version
+        self.line: bytes = line
+
+
+def parse_request_line(line: bytes) -> RequestLine:
+    """Reads a request line (without its CRLF).
+
+    Raises ProtocolError: 400 for a method, target or version that is none, and for HTTP/0.9; 505 for a later
+    major version; 405 for CONNECT and TRACE, which nginx refuses as well.
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        parts = _spaced_parts(line)
+    method, target, protocol = parts
+    if method not in _COMMON_METHODS and (not method or method.translate(None, _METHOD)):
+        raise ProtocolError(400, "client sent invalid method")
+    if len(target.translate(None, _SPACED)) != len(target) or not target:
+        raise ProtocolError(400, "client sent invalid request")
+    version = 11 if protocol == b"HTTP/1.1" else _version_of(protocol)
+    if method not in _COMMON_METHODS and method in _REFUSED_METHODS:
+        raise ProtocolError(405, f"client sent {method.decode()} method")
+    return RequestLine(method, target, version, line)
+
+
+def is_method(method: bytes) -> bool:
+    """Whether a request line can hold it: for methods that configuration and variables came to."""
+    return bool(method) and not method.translate(None, _METHOD)
+
+
+def _spaced_parts(line: bytes) -> list[bytes]:
+    """The three parts of a line with more spaces than it needs; nginx takes it, but no space in front."""
+    parts = [part for part in line.split(b" ") if part]
+    if line[:1] == b" " or not parts or parts[0].translate(None, _METHOD):
+        raise ProtocolError(400, "client sent invalid method")
+    if len(parts) != 3:
+        raise ProtocolError(400, "client sent invalid request")
+    return parts
+
+
+def _version_of(protocol: bytes) -> int:
+    """10 or 11. A later minor version of HTTP/1 is spoken to as 1.1 (RFC 9110 section 2.5)."""
+    if protocol == b"HTTP/1.0":
+        return 10
+    major, _, minor = protocol[5:].partition(b".")
+    if (
+        not protocol.startswith(b"HTTP/")
+        or not major.isdigit()
+        or major.startswith(b"0")
+        or (major == b"1" and (len(minor) != 1 or not minor.isdigit()))
+    ):
+        raise ProtocolError(400, "client sent invalid request")
+    if major != b"1":
+        raise ProtocolError(505, "client sent invalid version")
+    return 11
+
+
+def find_request_end(buffer: bytes, start: int) -> int:
+    """The index just past the blank line that ends the head in `buffer`, or -1.
+
+    `start` is where the head begins or, when more bytes have come, three bytes before them. A head ended by
+    bare LFs is found too, so that it gets its 400 at once; one that runs on into the next is refused whole.
+    """
+    end = buffer.find(b"\r\n\r\n", start)
+    if end >= 0:
+        return end + 4
+    end = buffer.find(b"\n\n", start)
+    if end >= 0:
+        return end + 2
+    end = buffer.find(b"\n\r\n", start)
+    return end + 3 if end >= 0 else -1
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
+    """(host with its port, path and query, scheme) of a request target; host and scheme empty for
+    origin-form.
+
+    The host of absolute-form overrides the Host header (RFC 9112 section 3.2.2); it is checked by
+    `valid_host`. Raises ProtocolError 400 for everything else; nginx knows no `*` either.
+    """
+    if target.startswith(b"/"):
+        return b"", target, b""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or not scheme or scheme.translate(None, _SCHEME) or scheme[:1].translate(None, _LETTERS):
+        raise ProtocolError(400, "client sent invalid request")
+    end = len(rest)
+    for mark in (b"/", b"?", b"#"):
+        found = rest.find(mark, 0, end)
+        if found >= 0:
+            end = found
+    host = rest[:end]
+    path = rest[end:]
+    if path.startswith(b"#"):
+        raise ProtocolError(400, "client sent invalid request")
+    if not host:
+        raise ProtocolError(400, "client sent invalid host in request line")
+    return host, path if path.startswith(b"/") else b"/" + path, scheme.lower()
+
+
+def valid_host(value: bytes) -> tuple[bytes, bytes]:
+    """(name in lower case without port and trailing dot, port or b"") of a Host header or a target's host.
+
+    As nginx's `ngx_http_validate_host` (no `..`, no `/`, no controls), and held to the characters of RFC 3986
+    section 3.2.2 and a numeric port, so that no two hops can see different hosts. Raises ProtocolError 400.
+    """
+    if value.startswith(b"["):
+        inside, bracket, rest = value[1:].partition(b"]")
+        bad = not bracket or not inside or len(inside.translate(None, _IP_LITERAL)) > 0
+        name, port = b"[" + inside + b"]", rest[1:]
+        bad = bad or (len(rest) > 0 and not rest.startswith(b":"))
+    else:
+        name, _, port = value.partition(b":")
+        bad = len(name.translate(None, _REG_NAME)) > 0 or b".." in name
+        if name.endswith(b"."):
+            name = name[:-1]
+    if bad or not name or port.translate(None, _DIGITS) or len(port) > 5:
+        raise ProtocolError(400, "client sent invalid host header")
+    return name.lower(), port
+
+
+def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> RequestFields:
+    """Reads a client's header block: what follows the request line's CRLF, with the CRLF of its last line.
+
+    `version` is the request line's, 10 or 11. Raises ProtocolError 400, or 501 for an unknown
+    Transfer-Encoding. The Host is there when it must be and not repeated; its characters are `valid_host`'s
+    matter.
+    """
+    lines = block.split(b"\r\n")
+    if not lines[-1]:
+        lines.pop()
+    # One search of what is left once the CRLFs are gone costs less than counting the marks of every line.
+    text = b"".join(lines)
+    if LF in text or CR in text or NUL in text:
+        raise CLIENT.refuse_line(_bad_line(lines))
+    names, keys, values, first = read_lines(lines, options, CLIENT)
+    if len(first) != len(names):
+        for name in _UNIQUE:
+            if name in first:
+                duplicate(name, names, keys, values, CLIENT)
+    if version > 10 and b"host" not in first:
+        raise ProtocolError(400, 'client sent HTTP/1.1 request without "Host" header')
+    length = first.get(b"content-length")
+    encoding = first.get(b"transfer-encoding")
+    if encoding is not None:
+        _check_encoding(encoding, length, version)
+    connection = connection_of(first, names, values)
+    expect = first.get(b"expect")
+    return RequestFields(
+        block,
+        names,
+        keys,
+        values,
+        first,
+        -1 if length is None else length_of(length, CLIENT),
+        encoding is not None,
+        connection,
+        first.get(b"upgrade", b"") if connection.upgrade else b"",
+        expect is not None and expect.lower() == b"100-continue",
+    )
+
+
+def _bad_line(lines: list[bytes]) -> bytes:
+    """The line that holds a bare CR, a bare LF or a NUL."""
+    for line in lines:
+        if LF in line or CR in line or NUL in line:
+            return line
+    return b""
+
+
+def _check_encoding(encoding: bytes, length: bytes | None, version: int) -> None:
+    """Only `chunked`, only in HTTP/1.1, and never beside a length (RFC 9112 section 6.1)."""
+    if length is not None:
+        raise CLIENT.refuse('"Content-Length" and "Transfer-Encoding" headers at the same time')
+    if version < 11:
+        raise CLIENT.refuse('HTTP/1.0 request with "Transfer-Encoding" header')
+    if encoding.lower() != b"chunked":
+        raise ProtocolError(501, f'client sent unknown "Transfer-Encoding": "{shown(encoding)}"')

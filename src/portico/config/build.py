@@ -1,0 +1,136 @@
+"""Statements -> scopes: every directive is checked against its declaration and parsed.
+
+The checks come in nginx's order (name, context, braces, number of arguments, duplicate, value) and in its
+words. Each statement that fails is reported and left out; building goes on.
+"""
+
+from collections.abc import Sequence
+from typing import final
+
+from portico.config.diagnostics import ConfigError
+from portico.config.directive import MAIN, Directive, Scope, context_names
+from portico.config.load import Load
+from portico.config.reader import Statement
+
+
+def build(
+    statements: list[Statement], directives: Sequence[Directive[object]], load: Load, context: int = MAIN
+) -> Scope:
+    """The tree of blocks; mistakes go to `load.diagnostics`."""
+    root = Scope(context, load)
+    _Builder(directives, load).fill(root, statements)
+    return root
+
+
+@final
+class _Builder:
+    def __init__(self, directives: Sequence[Directive[object]], load: Load) -> None:
+        self.load = load
+        self.by_name: dict[str, list[Directive[object]]] = {}
+        for directive in directives:
+            self.by_name.setdefault(directive.name, []).append(directive)
+
+    def fill(self, scope: Scope, statements: list[Statement]) -> None:
+        """Check and parse the statements of one block."""
+        for statement in statements:
+            try:
+                self._add(scope, statement)
+            except ConfigError as error:
+                if error.where is None:
+                    error = statement.fail(error.message, hint=error.hint)
+                self.load.diagnostics.error(error)
+
+    def _add(self, scope: Scope, statement: Statement) -> None:
+        directive = self._declared(scope.context, statement)
+        _check_shape(directive, statement)
+        if directive.block:
+            self._open(scope, directive, statement)
+            return
+        _check_duplicate(scope, directive, statement)
+        if statement.complete:  # else its end is missing, which was reported
+            scope.add(directive, directive.parse(statement), statement.where)
+
+    def _open(self, scope: Scope, directive: Directive[object], statement: Statement) -> None:
+        """A mistake in the arguments of a block does not hide those inside it."""
+        child = Scope(directive.block, self.load, scope, statement, directive)
+        try:
+            _check_duplicate(scope, directive, statement)
+            child.value = directive.parse(statement)
+            scope.add(directive, child.value, statement.where)
+            scope.children.append(child)
+        finally:
+            self.fill(child, statement.block or [])
+
+    def _declared(self, context: int, statement: Statement) -> Directive[object]:
+        known = self.by_name.get(statement.name)
+        if known is None:
+            hint = self._meant(context, statement)
+            raise statement.fail(f'unknown directive "{statement.name}"', hint=hint)
+        for directive in known:
+            if directive.contexts & context:
+                return directive
+        contexts = 0
+        for directive in known:
+            contexts |= directive.contexts
+        hint = f"it may stand in: {', '.join(context_names(contexts))}"
+        raise statement.fail(f'"{statement.name}" directive is not allowed here', hint=hint)
+
+    def _meant(self, context: int, statement: Statement) -> str:
+        """The nearest known name; at equal distance one that may stand here, then the first by alphabet."""
+        name = statement.name
+        best = ""
+        best_rank = (1 + max(1, min(3, len(name) // 3)), False)
+        for known in sorted(self.by_name):
+            if abs(len(known) - len(name)) > 3:
+                continue
+            misplaced = not any(d.contexts & context for d in self.by_name[known])
+            rank = (distance(name, known), misplaced)
+            if rank < best_rank:
+                best, best_rank = known, rank
+        return f'did you mean "{best}"?' if best else ""
+
+
+def _check_shape(directive: Directive[object], statement: Statement) -> None:
+    name = statement.name
+    if not directive.has_block() and statement.block is not None:
+        raise statement.fail(f'directive "{name}" is not terminated by ";"', hint=_unended(statement))
+    if directive.has_block() and statement.block is None:
+        raise statement.fail(f'directive "{name}" has no opening "{{"')
+    if not directive.takes(len(statement.args)):
+        hint = _unended(statement) or (f"syntax: {directive.syntax}" if directive.syntax else "")
+        raise statement.fail(f'invalid number of arguments in "{name}" directive', hint=hint)
+
+
+def _unended(statement: Statement) -> str:
+    """A statement that goes over several lines by mistake has most often lost its ";"."""
+    last = statement.where.line
+    for argument in statement.args:
+        if argument.where.line != last:
+            return f'is a ";" missing at the end of line {last}?'
+        last = argument.where.line
+    return ""
+
+
+def _check_duplicate(scope: Scope, directive: Directive[object], statement: Statement) -> None:
+    if directive.many:
+        return
+    given = scope.own_settings(directive)
+    if given:
+        raise statement.fail(
+            f'"{statement.name}" directive is duplicate', hint=f"it was given in {given[0].where} already"
+        )
+
+
+def distance(one: str, other: str) -> int:
+    """How many letters to insert, drop, change or swap with their neighbour to make one word the other."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one):
+        row = [i + 1]
+        for j, b in enumerate(other):
+            cost = min(last[j + 1] + 1, row[j] + 1, last[j] + (a != b))
+            if i and j and a == other[j - 1] and one[i - 1] == b:
+                cost = min(cost, before[j - 1] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]

@@ -1,0 +1,54 @@
+"""What everything in one load of a configuration shares: paths, texts read, mistakes, unfinished values."""
+
+import os
+from typing import final
+
+from portico.config.diagnostics import ConfigError, Diagnostics
+
+
+class Late:
+    """A value that can be finished only when the whole configuration was read, such as a text with variables
+    (a `map` or `geo` further down may define them)."""
+
+    def resolve(self, environment: object) -> None:
+        """Finish the value; raises ConfigError."""
+        raise NotImplementedError
+
+
+@final
+class Load:
+    """One load of a configuration.
+
+    prefix: as given by -p.  conf_path: as given by -c; relative to the prefix.
+    """
+
+    def __init__(self, prefix: str, conf_path: str) -> None:
+        absolute = os.path.join(os.getcwd(), prefix)
+        self.prefix = absolute if absolute.endswith("/") else absolute + "/"
+        self.conf_path = conf_path if conf_path.startswith("/") else self.prefix + conf_path
+        self.conf_prefix = self.conf_path[: self.conf_path.rindex("/") + 1]
+        self.files: dict[str, str] = {}
+        """Path -> text of every file read, in the order of reading (for -T, and for carets)."""
+        self.diagnostics = Diagnostics(self.files)
+        self.pending: list[Late] = []
+        self.said: set[str] = set()
+        """Warnings that one load gives once, by a key of the directive's choice."""
+        self.order = 0
+        """How many words were read so far (see Where.order)."""
+
+    def full_path(self, name: str, conf: bool = False) -> str:
+        """A path as nginx completes it: relative to the prefix, or to the configuration file's directory."""
+        if name.startswith("/"):
+            return name
+        return (self.conf_prefix if conf else self.prefix) + name
+
+    def resolve_all(self, environment: object) -> None:
+        """Resolve all that is pending; mistakes are collected."""
+        done = 0
+        while done < len(self.pending):  # resolving may register more
+            try:
+                self.pending[done].resolve(environment)
+            except ConfigError as error:
+                self.diagnostics.error(error)
+            done += 1
+        self.pending.clear()

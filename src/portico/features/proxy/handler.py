@@ -1,0 +1,243 @@
+"""The location's handler: asks an upstream and makes its answer the client's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.errors import shown
+from portico.codec.http1_request import is_method
+from portico.codec.http1_response import ResponseHead
+from portico.features.proxy.answer import AnswerRules
+from portico.features.proxy.fields import RequestHead
+from portico.features.proxy.target import Lookup, Target, Url, upstream_uri
+from portico.http.errors import ERR, HTTPError, InternalRedirect
+from portico.http.handler import Handler
+from portico.http.output import fields_of
+from portico.http.phases import redirect_to
+from portico.http.response import EMPTY, BytesBody, Response
+from portico.http.variables import Template
+from portico.net.reactor import ClientGone
+from portico.net.transport import PipePool
+from portico.upstream.body import UpstreamBody
+from portico.upstream.exchange import Exchange
+from portico.upstream.group import Group
+from portico.upstream.settings import UpstreamSettings
+from portico.upstream.tls import UpstreamTLS
+from portico.upstream.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from portico.http.body import RequestBody
+    from portico.http.request import Request
+
+
+_KEPT: Final = frozenset((b"set-cookie", b"content-disposition", b"cache-control", b"expires"))
+
+
+@final
+class ProxyHandler(Handler):
+    """`proxy_pass` of one location."""
+
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        head: RequestHead,
+        rules: AnswerRules,
+        target: Target | None,
+        url: Template,
+        lookup: Lookup,
+        tls: UpstreamTLS | None,
+    ) -> None:
+        self.is_async = True
+        self.settings = settings
+        self.head = head
+        self.rules = rules
+        self.target = target  # None: `url` holds variables
+        self.url = url
+        self.lookup = lookup
+        self.tls = tls
+        self.tls_name: Template | None = None
+        self.prefix: bytes = b""  # of the location, which the target's URI replaces
+        self.method: Template | None = None
+        self.body: Template | None = None
+        self.pass_body = True
+        self.version = 11
+        self.key: Template | None = None  # of `hash`
+        self.pipes = PipePool()
+        self.edits_heads = True  # the location has filters that look at the fields of any answer
+
+    def settle(self, edits_heads: bool) -> None:
+        """Once the whole configuration is read. `edits_heads`: the location has filters that change upstreams' heads."""
+        self.edits_heads = edits_heads
+        self.head.settle()
+
+    def describe(self) -> str:
+        return f"proxy_pass {self.url.text}"
+
+    async def handle_async(self, request: Request) -> Response | None:
+        target = self.target
+        if target is None:
+            target = await self._target(request)
+        body = request.body
+        if body is not None:
+            body = await self._prepare_body(request, body)
+        settings = self.settings
+        connection = request.connection
+        if connection is not None:
+            connection.abortable = not settings.ignore_client_abort
+            if connection.abortable and request.client.transport.peer_closed:
+                raise ClientGone  # it left before anybody watched
+        request.proxy_target = target
+        group = target.group
+        uri = upstream_uri(request, target, self.prefix, self.target is None)
+        request.upstream_scheme = target.scheme
+        request.upstream_uri = uri
+        tls = self.tls if target.secure else None
+        tls_name = b""
+        if tls is not None:
+            tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
+        exchange = Exchange(request, settings, group, tls, tls_name, self.pipes)
+        method = request.method if self.method is None else self.method.render(request)
+        if self.method is not None and not is_method(method):
+            raise HTTPError(500, f'proxy_method came to "{shown(method)}", which is no method', ERR)
+        length, chunked = self._framing(request, body)
+        block = self.head.block(request, target.host, length, chunked, self.target is not None)
+        head = method + b" " + uri + self.head.version + block
+        if self.body is not None:
+            head += self.body.render(request)
+        answer = await exchange.run(head, body, self._key(request, group))
+        request.upstream_fields = answer
+        try:
+            if answer.status == 101:
+                return self._upgraded(request, exchange, answer)
+            return self._answer(request, exchange, answer, method)
+        except BaseException:
+            exchange.abandon()
+            raise
+
+    # -- the request ---------------------------------------------------------------------------------------------------
+
+    async def _target(self, request: Request) -> Target:
+        text = self.url.render(request).decode("utf-8", "surrogateescape")
+        try:
+            url = Url(text)
+        except ValueError as error:
+            raise HTTPError(500, f'{error} in "{text}"', ERR) from None
+        if url.secure and self.tls is None:
+            raise HTTPError(500, f'https cannot be used for "{text}"', ERR)
+        return Target(url, await self.lookup.group(request, url))
+
+    async def _prepare_body(self, request: Request, body: RequestBody) -> RequestBody | None:
+        """The body to send on: read whole with `proxy_request_buffering`."""
+        if not self.pass_body or self.body is not None:
+            return None
+        if (self.settings.request_buffering or (body.chunked and self.version == 10)) and not body.was_read():
+            await body.read_all()
+        return body
+
+    def _framing(self, request: Request, body: RequestBody | None) -> tuple[int, bool]:
+        """(length of the body sent, -1 for none; whether it goes chunked)."""
+        if self.body is not None:
+            return len(self.body.render(request)), False
+        if body is None:
+            return -1, False
+        if body.data is None and body.file < 0 and body.chunked:
+            return -1, True
+        return body.length, False
+
+    def _key(self, request: Request, group: Group) -> bytes:
+        key = group.hash_key
+        if key is not None:
+            assert isinstance(key, Template)
+            return key.render(request)
+        if group.key_is_address:
+            return request.client.packed_address()
+        return b""
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request, exchange: Exchange, answer: ResponseHead, method: bytes) -> Response:
+        rules = self.rules
+        connection = exchange.connection
+        attempt = request.attempts[-1] if request.attempts else None
+        assert attempt is not None
+        redirect = rules.redirect(answer) if b"x-accel-redirect" in answer.first else None
+        if redirect is not None:
+            exchange.end(attempt, False, False)
+            raise self._accel_redirect(request, answer, redirect)
+        status = answer.status
+        if status >= 300 and self.settings.intercept_errors and status in request.location.error_pages:
+            exchange.end(attempt, False, False)
+            raise HTTPError(status)
+        known = connection.last_owner is self and not self.edits_heads
+        length = answer.content_length
+        if method == b"HEAD" or request.method == b"HEAD" or status == 204 or status == 304:
+            bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
+            exchange.end(attempt, bodyless and not answer.close, False)
+            response = rules.response(request, answer, EMPTY)
+            return response
+        rest = connection.buffer
+        if length >= 0 and len(rest) >= length:
+            # all of it is here: the upstream is free before the client has its answer
+            connection.buffer = rest[length:]
+            attempt.length = length
+            exchange.end(attempt, not answer.close, False)
+            content = rest if len(rest) == length else rest[:length]
+            if known:
+                response = Response(status, BytesBody(content))
+                response.from_upstream = True
+                response.head = connection.last_lines
+                response.reason = connection.last_reason
+                return response
+            response = rules.response(request, answer, BytesBody(content))
+        else:
+            buffered = self.settings.buffering
+            if b"x-accel-buffering" in answer.first:
+                buffered = rules.buffering(answer, buffered)
+            body = UpstreamBody(exchange, request, attempt, length, answer.chunked, buffered)
+            body.reusable = not answer.close
+            response = rules.response(request, answer, body)
+            response.buffered = buffered
+        if not self.edits_heads and self._memorable(response):
+            connection.last_owner = self
+            connection.last_lines = fields_of(request, response)
+            connection.last_reason = response.reason
+            response.head = connection.last_lines
+        return response
+
+    def _memorable(self, response: Response) -> bool:
+        """Whether the head's lines are the same for every request that gets this very head."""
+        return not (
+            response.location
+            or response.server
+            or response.no_server
+            or response.date
+            or response.limit_rate >= 0
+            or self.rules.rewriter.cookies
+            or response.get(b"refresh")
+            or response.get(b"location")
+        )
+
+    def _upgraded(self, request: Request, exchange: Exchange, answer: ResponseHead) -> Response:
+        attempt = request.attempts[-1] if request.attempts else None
+        assert attempt is not None
+        if not request.fields.upgrade:
+            exchange.end(attempt, False, True)
+            raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
+        tunnel = Tunnel(exchange, request.client, attempt, self.settings.read_timeout)
+        response = self.rules.response(request, answer, tunnel)
+        response.upgrade = answer.upgrade or request.fields.upgrade
+        response.fields.append((b"Upgrade", response.upgrade))
+        return response
+
+    def _accel_redirect(self, request: Request, answer: ResponseHead, value: bytes) -> InternalRedirect:
+        """X-Accel-Redirect: another location answers; a few fields of this answer are kept (ngx_http_upstream.c)."""
+        request.kept_type = answer.get(b"content-type") or b""
+        request.kept_fields = [
+            (answer.keys[i], answer.values[i]) for i in range(len(answer.names)) if answer.names[i] in _KEPT
+        ]
+        if value.startswith(b"@"):
+            return InternalRedirect(b"", None, value.decode("utf-8", "surrogateescape"))
+        if request.method != b"HEAD":
+            request.method = b"GET"
+        uri, _, query = value.partition(b"?")
+        return redirect_to(uri, query)

@@ -1,0 +1,576 @@
+"""TLS for servers: `ssl_*`, and what a request knows of its connection: `$ssl_*`.
+
+Source: https://nginx.org/en/docs/http/ngx_http_ssl_module.html
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from portico.config import values
+from portico.config.diagnostics import ConfigError
+from portico.config.directive import HTTP, SERVER, Directive, Scope
+from portico.config.reader import Statement
+from portico.http.errors import INFO, HTTPError
+from portico.http.feature import Feature, HttpBuild
+from portico.http.handler import Handler
+from portico.http.plan import VirtualServer
+from portico.http.request import Request
+from portico.http.response import Response
+from portico.http.variables import STABLE_FIELDS, Getter, Variable
+from portico.net import openssl
+from portico.net.certificates import Certificate, ContextError, prepare, read_passphrases
+from portico.net.openssl import NO_CA_ERRORS, VERIFY_OK
+from portico.net.tls import (
+    RECORD_SIZE,
+    VERIFY_OFF,
+    VERIFY_ON,
+    VERIFY_OPTIONAL,
+    VERIFY_OPTIONAL_NO_CA,
+    ServerTLS,
+    TLSTransport,
+)
+from portico.net.tls_context import (
+    CACHE_KEPT,
+    CACHE_NONE,
+    CACHE_OFF,
+    DEFAULT_CIPHERS,
+    DEFAULT_PROTOCOLS,
+    PROTOCOLS,
+    SESSIONS_PER_MEGABYTE,
+    TICKET_KEY_SIZES,
+    ServerSettings,
+    server_tls,
+)
+
+_SERVERS: Final = HTTP | SERVER
+_LEAST_CACHE: Final = 8 * 4096  # nginx: 8 pages
+
+CERTIFICATE_ERROR: Final = 495
+NO_CERTIFICATE: Final = 496
+MISDIRECTED: Final = 421
+
+
+def file_path(s: Statement) -> str:
+    """A file of a certificate or key, relative to the directory of the configuration file; "" for none."""
+    name = s.args[0].text
+    if "$" in name:
+        raise s.fail(
+            f'variables are not supported in "{s.name}"',
+            s.args[0],
+            "give each name its own server with its own certificate",
+        )
+    for scheme in ("data:", "engine:", "store:"):
+        if name.startswith(scheme):
+            raise s.fail(f'"{scheme}" is not supported in "{s.name}"', s.args[0], "name a file in PEM form")
+    return s.load.full_path(name, conf=True) if name else ""
+
+
+def passphrases(s: Statement) -> list[str]:
+    """The lines of the file that is named."""
+    path = file_path(s)
+    try:
+        return read_passphrases(path)
+    except OSError as error:
+        raise _open_failed(s, path, error) from None
+
+
+def _open_failed(s: Statement, path: str, error: OSError) -> ConfigError:
+    number = error.errno or 0
+    return s.fail(f'open() "{path}" failed ({number}: {os.strerror(number)})', s.args[0])
+
+
+def _ticket_key(s: Statement) -> str:
+    path = file_path(s)
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        raise _open_failed(s, path, error) from None
+    if size not in TICKET_KEY_SIZES:
+        raise s.fail(
+            f'"{path}" must be 48 or 80 bytes', s.args[0], "make one with: openssl rand 80 > ticket.key"
+        )
+    return path
+
+
+def _session_cache(s: Statement) -> tuple[int, int]:
+    """(how, entries): nginx's off, none, builtin[:entries], shared:name:size."""
+    how, entries = CACHE_NONE, 0
+    for argument in s.args:
+        kind, _, rest = argument.text.partition(":")
+        if argument.text == "off":
+            how = CACHE_OFF
+        elif argument.text == "none":
+            how = CACHE_NONE
+        elif kind == "builtin":
+            how = CACHE_KEPT
+            count = values.number_of(rest) if rest else 20480
+            if not count:
+                raise s.fail(f'invalid session cache "{argument.text}"', argument)
+            entries = max(entries, count)
+        elif kind == "shared":
+            how = CACHE_KEPT
+            name, _, text = rest.partition(":")
+            size = values.size_of(text)
+            if not name or size is None:
+                raise s.fail(f'invalid session cache "{argument.text}"', argument)
+            if size < _LEAST_CACHE:
+                raise s.fail(
+                    f'session cache "{argument.text}" is too small', argument, "it takes 32k at least"
+                )
+            entries = max(entries, size * SESSIONS_PER_MEGABYTE // 1048576)
+        else:
+            raise s.fail(
+                f'invalid session cache "{argument.text}"',
+                argument,
+                "it may be: off, none, builtin:number, shared:name:size",
+            )
+    return how, entries
+
+
+def _protocols(s: Statement) -> int:
+    return values.bits(PROTOCOLS)(s)
+
+
+CERTIFICATE: Final = Directive[str](
+    "ssl_certificate", _SERVERS, file_path, args="1", default="", many=True,
+    syntax="FILE",
+    doc="The server's certificate, followed in the same file by the intermediate ones, in PEM form. May "
+    "stand several times, "
+    "with keys of different types (RSA and ECDSA). Read anew on reload. Names with variables are not "
+    "supported.",
+    example="ssl_certificate /etc/ssl/site.pem;\nssl_certificate_key /etc/ssl/site.key;",
+)  # fmt: skip
+CERTIFICATE_KEY: Final = Directive[str](
+    "ssl_certificate_key", _SERVERS, file_path, args="1", default="", many=True,
+    syntax="FILE",
+    doc="The key of the certificate, in PEM form; the first belongs to the first `ssl_certificate`, and so "
+    "on.",
+    example="ssl_certificate_key /etc/ssl/site.key;",
+)  # fmt: skip
+PASSWORD_FILE: Final = Directive[list[str]](
+    "ssl_password_file", _SERVERS, passphrases, args="1", default=list[str](),
+    syntax="FILE",
+    doc="A file of passphrases, one a line, tried in turn on keys that are encrypted.",
+    example="ssl_password_file /etc/ssl/pass;",
+)  # fmt: skip
+PROTOCOLS_ALLOWED: Final = Directive[int](
+    "ssl_protocols", _SERVERS, _protocols, args="1+", default=DEFAULT_PROTOCOLS,
+    default_text="TLSv1.2 TLSv1.3",
+    doc="The protocol versions that clients may use. Those of the listener's default server hold for every "
+    "name on it.",
+    example="ssl_protocols TLSv1.2 TLSv1.3;", syntax="[SSLv2] [SSLv3] [TLSv1] [TLSv1.1] [TLSv1.2] [TLSv1.3]",
+)  # fmt: skip
+CIPHERS: Final = Directive[str](
+    "ssl_ciphers", _SERVERS, values.text, args="1", default=DEFAULT_CIPHERS, default_text=DEFAULT_CIPHERS,
+    syntax="CIPHERS",
+    doc="The ciphers of TLS 1.2 and earlier, in OpenSSL's notation.", example="ssl_ciphers ECDHE+AESGCM;",
+)  # fmt: skip
+PREFER_SERVER_CIPHERS: Final = Directive[bool](
+    "ssl_prefer_server_ciphers", _SERVERS, values.flag, args="1", default=False, default_text="off",
+    doc="Choose the cipher by the server's order instead of the client's.",
+    example="ssl_prefer_server_ciphers on;",
+)  # fmt: skip
+ECDH_CURVE: Final = Directive[str](
+    "ssl_ecdh_curve", _SERVERS, values.text, args="1", default="auto", default_text="auto",
+    syntax="CURVE[:CURVE...]",
+    doc="The curves for the key exchange, separated by colons; `auto` is OpenSSL's own list.",
+    example="ssl_ecdh_curve X25519:prime256v1;",
+)  # fmt: skip
+DHPARAM: Final = Directive[str](
+    "ssl_dhparam", _SERVERS, file_path, args="1", default="",
+    syntax="FILE",
+    doc="Parameters for DHE ciphers; without them none is used.", example="ssl_dhparam /etc/ssl/dhparam.pem;",
+)  # fmt: skip
+SESSION_CACHE: Final = Directive[tuple[int, int]](
+    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", default=(CACHE_NONE, 0), default_text="none",
+    doc="Whether sessions are kept so that clients without tickets can resume them. `shared:name:size` keeps "
+    "about 4000 a "
+    "megabyte; each worker keeps its own. Tickets (`ssl_session_tickets`, on by default) work across all "
+    "workers.",
+    example="ssl_session_cache shared:SSL:10m;", syntax="off | none | [builtin[:SIZE]] [shared:NAME:SIZE]",
+)  # fmt: skip
+SESSION_TIMEOUT: Final = Directive[int](
+    "ssl_session_timeout", _SERVERS, values.seconds, args="1", default=300, default_text="5m",
+    doc="How long a session may be resumed.", example="ssl_session_timeout 1d;",
+)  # fmt: skip
+SESSION_TICKETS: Final = Directive[bool](
+    "ssl_session_tickets", _SERVERS, values.flag, args="1", default=True, default_text="on",
+    doc="Let clients resume sessions by tickets. The keys are made at load and shared by the workers; a "
+    "reload makes new ones "
+    "unless `ssl_session_ticket_key` gives them.",
+    example="ssl_session_tickets off;",
+)  # fmt: skip
+SESSION_TICKET_KEY: Final = Directive[str](
+    "ssl_session_ticket_key", _SERVERS, _ticket_key, args="1", default="", many=True,
+    syntax="FILE",
+    doc="A file of 80 random bytes (48 are stretched) that tickets are sealed with, so that they hold across "
+    "reloads and machines. When it stands several times the first is used; clients with a ticket of another "
+    "key make a full handshake.",
+    example="ssl_session_ticket_key /etc/ssl/ticket.key;",
+)  # fmt: skip
+VERIFY_CLIENT: Final = Directive[int](
+    "ssl_verify_client", _SERVERS,
+    values.choice(
+        {
+            "off": VERIFY_OFF, "on": VERIFY_ON, "optional": VERIFY_OPTIONAL,
+            "optional_no_ca": VERIFY_OPTIONAL_NO_CA,
+        }
+    ),
+    args="1", default=VERIFY_OFF, default_text="off",
+    syntax="on | off | optional | optional_no_ca",
+    doc="Ask clients for a certificate. A request without one is answered 400 (496 for `error_page`) when "
+    "`on`, one with a bad "
+    "certificate 400 (495). `optional_no_ca` asks and leaves the verdict to whoever reads "
+    "`$ssl_client_verify`.",
+    example="ssl_verify_client optional_no_ca;",
+)  # fmt: skip
+CLIENT_CERTIFICATE: Final = Directive[str](
+    "ssl_client_certificate", _SERVERS, file_path, args="1", default="",
+    syntax="FILE",
+    doc="The authorities that client certificates are verified by; their names are sent to clients.",
+    example="ssl_client_certificate /etc/ssl/clients-ca.pem;",
+)  # fmt: skip
+TRUSTED_CERTIFICATE: Final = Directive[str](
+    "ssl_trusted_certificate", _SERVERS, file_path, args="1", default="",
+    syntax="FILE",
+    doc="Further authorities for client certificates, whose names are not sent.",
+    example="ssl_trusted_certificate /etc/ssl/more-cas.pem;",
+)  # fmt: skip
+VERIFY_DEPTH: Final = Directive[int](
+    "ssl_verify_depth", _SERVERS, values.number, args="1", default=1, default_text="1",
+    doc="How long the chain of a client certificate may be.", example="ssl_verify_depth 2;",
+)  # fmt: skip
+CRL: Final = Directive[str](
+    "ssl_crl", _SERVERS, file_path, args="1", default="",
+    syntax="FILE",
+    doc="Revocation lists, in PEM form, that client certificates are checked against.",
+    example="ssl_crl /etc/ssl/crl.pem;",
+)  # fmt: skip
+BUFFER_SIZE: Final = Directive[int](
+    "ssl_buffer_size", _SERVERS, values.size, args="1", default=RECORD_SIZE, default_text="16k",
+    doc="The most that is sent in one record. Smaller ones reach the application sooner on a slow line.",
+    example="ssl_buffer_size 4k;",
+)  # fmt: skip
+REJECT_HANDSHAKE: Final = Directive[bool](
+    "ssl_reject_handshake", _SERVERS, values.flag, args="1", default=False, default_text="off",
+    doc="Refuse every handshake for this server (alert unrecognized_name): in a default server, for unknown "
+    "names.",
+    example="ssl_reject_handshake on;",
+)  # fmt: skip
+
+_DIRECTIVES: Final[tuple[Directive[object], ...]] = (
+    CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_ALLOWED, CIPHERS, PREFER_SERVER_CIPHERS,
+    ECDH_CURVE, DHPARAM, SESSION_CACHE, SESSION_TIMEOUT, SESSION_TICKETS, SESSION_TICKET_KEY,
+    VERIFY_CLIENT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, VERIFY_DEPTH, CRL, BUFFER_SIZE, REJECT_HANDSHAKE,
+)  # fmt: skip
+
+
+# -- building
+
+
+def _settings(scope: Scope) -> ServerSettings:
+    settings = ServerSettings()
+    settings.certificates = [path for path in scope.all(CERTIFICATE) if path]
+    settings.keys = [path for path in scope.all(CERTIFICATE_KEY) if path]
+    settings.passphrases = scope.get(PASSWORD_FILE)
+    settings.protocols = scope.get(PROTOCOLS_ALLOWED)
+    settings.ciphers = scope.get(CIPHERS)
+    settings.prefer_server_ciphers = scope.get(PREFER_SERVER_CIPHERS)
+    settings.curves = scope.get(ECDH_CURVE)
+    settings.dhparam = scope.get(DHPARAM)
+    settings.cache, settings.cache_entries = scope.get(SESSION_CACHE)
+    settings.session_timeout = scope.get(SESSION_TIMEOUT)
+    settings.tickets = scope.get(SESSION_TICKETS)
+    settings.ticket_keys = scope.all(SESSION_TICKET_KEY)
+    settings.verify = scope.get(VERIFY_CLIENT)
+    settings.verify_depth = scope.get(VERIFY_DEPTH)
+    settings.client_certificate = scope.get(CLIENT_CERTIFICATE)
+    settings.trusted_certificate = scope.get(TRUSTED_CERTIFICATE)
+    settings.crl = scope.get(CRL)
+    settings.buffer_size = scope.get(BUFFER_SIZE) or RECORD_SIZE
+    settings.reject = scope.get(REJECT_HANDSHAKE)
+    return settings
+
+
+def _located(scope: Scope, error: ContextError) -> ConfigError:
+    """The error with the place of the directive that it is about; the one of several that names the file."""
+    for directive in _DIRECTIVES:
+        if directive.name == f"ssl_{error.about}":
+            settings = scope.settings(directive)
+            for setting in settings:
+                if f'"{setting.value}"' in error.message:
+                    return ConfigError(error.message, setting.where, error.hint, len(directive.name))
+            if settings:
+                return ConfigError(error.message, settings[-1].where, error.hint, len(directive.name))
+    where = scope.statement.where if scope.statement is not None else None
+    return ConfigError(error.message, where, error.hint)
+
+
+@final
+class ClientCertificateCheck(Handler):
+    """Refuses requests without a client certificate that the server accepts."""
+
+    def __init__(self) -> None:
+        self.is_async = False
+
+    def handle(self, request: Request) -> Response | None:
+        error = check_client_certificate(request)
+        if error is not None:
+            raise error
+        return None
+
+
+def check_client_certificate(request: Request) -> HTTPError | None:
+    """nginx: ngx_http_process_request, and ngx_http_set_virtual_server for requests to another name than the
+    handshake's.
+    """
+    server = request.server.tls
+    transport = request.client.transport
+    if server is None or server.verify == VERIFY_OFF or not isinstance(transport, TLSTransport):
+        return None
+    if transport.server is not server or (transport.name_matched and transport.server_name != request.host):
+        return HTTPError(
+            MISDIRECTED,
+            "client attempted to request the server name different from the one that was negotiated",
+            INFO,
+        )
+    result = transport.verify_result()
+    if result != VERIFY_OK and not (server.verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
+        reason = f"client SSL certificate verify error: ({result}:{transport.verify_error()})"
+        return HTTPError(CERTIFICATE_ERROR, reason, INFO)
+    if server.verify == VERIFY_ON and transport.peer_certificate() is None:
+        return HTTPError(NO_CERTIFICATE, "client sent no required SSL certificate", INFO)
+    return None
+
+
+@final
+class SSLFeature(Feature):
+    """`listen … ssl`."""
+
+    def __init__(self) -> None:
+        super().__init__("http_ssl", _DIRECTIVES, _VARIABLES, (), "--with-http_ssl_module")
+
+    def server(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> None:
+        settings = _settings(scope)
+        if not settings.certificates and not settings.reject:
+            return
+        if len(settings.keys) < len(settings.certificates):
+            last = scope.settings(CERTIFICATE)[-1]
+            message = f'no "ssl_certificate_key" is defined for certificate "{last.value}"'
+            scope.load.diagnostics.error(ConfigError(message, last.where, span=len(CERTIFICATE.name)))
+            server.tls = ServerTLS(None)  # one error is enough: the listener has its certificate
+            return
+        # Servers with the same settings share a context: its memory, and the time to read the files.
+        key = f"ssl {settings.key()}"
+        made = build.state.get(key)
+        if not isinstance(made, ServerTLS):
+            try:
+                made = server_tls(settings)
+                if settings.verify != VERIFY_OFF:
+                    prepare()
+            except ContextError as error:
+                scope.load.diagnostics.error(_located(scope, error))
+                made = ServerTLS(None)
+            build.state[key] = made
+        server.tls = made
+
+    def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
+        if server.tls is None or server.tls.verify == VERIFY_OFF:
+            return []
+        return [ClientCertificateCheck()]
+
+
+# -- variables
+
+
+def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter:
+    def getter(request: Request) -> bytes | None:
+        transport = request.client.transport
+        if not isinstance(transport, TLSTransport):
+            return None
+        value = get(transport)
+        return value.encode("ascii", "replace") if value else None
+
+    return getter
+
+
+def _of_certificate(get: Callable[[Certificate], bytes]) -> Getter:
+    def getter(request: Request) -> bytes | None:
+        transport = request.client.transport
+        if not isinstance(transport, TLSTransport):
+            return None
+        certificate = transport.certificate()
+        return None if certificate is None else get(certificate)
+
+    return getter
+
+
+def _protocol(transport: TLSTransport) -> str | None:
+    return transport.tls.version()
+
+
+def _cipher(transport: TLSTransport) -> str | None:
+    cipher = transport.tls.cipher()
+    return None if cipher is None else cipher[0]
+
+
+def _ciphers(transport: TLSTransport) -> str | None:
+    library = openssl.library()
+    if library is not None:
+        return ":".join(library.client_ciphers(transport.tls))
+    return ":".join([cipher[0] for cipher in transport.tls.shared_ciphers() or []])
+
+
+def _curve(transport: TLSTransport) -> str | None:
+    library = openssl.library()
+    return None if library is None else library.negotiated_group(transport.tls)
+
+
+def _curves(transport: TLSTransport) -> str | None:
+    library = openssl.library()
+    return None if library is None else ":".join(library.client_groups(transport.tls))
+
+
+def _alpn(transport: TLSTransport) -> str | None:
+    return transport.tls.selected_alpn_protocol()
+
+
+def _session_id(transport: TLSTransport) -> str | None:
+    session = transport.tls.session
+    return None if session is None else session.id.hex()
+
+
+def _session_reused(transport: TLSTransport) -> str | None:
+    return "r" if transport.tls.session_reused else "."
+
+
+def _server_name(transport: TLSTransport) -> str | None:
+    return transport.server_name.decode("ascii")
+
+
+def _verify(transport: TLSTransport) -> str | None:
+    """nginx: ngx_ssl_get_client_verify."""
+    if transport.peer_certificate() is None:
+        return "NONE"
+    result = transport.verify_result()
+    return "SUCCESS" if result == VERIFY_OK else f"FAILED:{transport.verify_error()}"
+
+
+def _early_data(_transport: TLSTransport) -> str | None:
+    return None  # never accepted
+
+
+def _tabbed_certificate(certificate: Certificate) -> bytes:
+    """Every line but the first behind a tab, so that it could be a folded header field; nginx keeps it for
+    old setups.
+    """
+    return certificate.pem()[:-1].replace(b"\n", b"\n\t")
+
+
+def _escaped_certificate(certificate: Certificate) -> bytes:
+    from urllib.parse import quote
+
+    return quote(certificate.pem(), safe="-._~").encode("ascii")
+
+
+def _days_left(certificate: Certificate) -> bytes:
+    return b"%d" % certificate.days_left(time.time())
+
+
+_VARIABLES: Final = (
+    Variable(
+        "ssl_protocol", _of_connection(_protocol), STABLE_FIELDS, "The protocol of the connection: `TLSv1.3`."
+    ),
+    Variable("ssl_cipher", _of_connection(_cipher), STABLE_FIELDS, "The cipher in use."),
+    Variable(
+        "ssl_ciphers",
+        _of_connection(_ciphers),
+        STABLE_FIELDS,
+        "The ciphers the client offered; in new sessions only.",
+    ),
+    Variable("ssl_curve", _of_connection(_curve), STABLE_FIELDS, "The curve of the key exchange."),
+    Variable(
+        "ssl_curves",
+        _of_connection(_curves),
+        STABLE_FIELDS,
+        "The curves the client supports; in new sessions only.",
+    ),
+    Variable("ssl_alpn_protocol", _of_connection(_alpn), STABLE_FIELDS, "The protocol chosen by ALPN."),
+    Variable("ssl_session_id", _of_connection(_session_id), STABLE_FIELDS, "The session's number, in hex."),
+    Variable(
+        "ssl_session_reused",
+        _of_connection(_session_reused),
+        STABLE_FIELDS,
+        "`r` for a resumed session, else `.`.",
+    ),
+    Variable(
+        "ssl_early_data",
+        _of_connection(_early_data),
+        STABLE_FIELDS,
+        "Not found: early data is never accepted.",
+    ),
+    Variable(
+        "ssl_server_name", _of_connection(_server_name), STABLE_FIELDS, "The name the client asked for (SNI)."
+    ),
+    Variable(
+        "ssl_client_verify", _of_connection(_verify), STABLE_FIELDS, "`SUCCESS`, `FAILED:reason` or `NONE`."
+    ),
+    Variable(
+        "ssl_client_cert",
+        _of_certificate(_tabbed_certificate),
+        STABLE_FIELDS,
+        "The client certificate in PEM, tabbed.",
+    ),
+    Variable(
+        "ssl_client_raw_cert",
+        _of_certificate(Certificate.pem),
+        STABLE_FIELDS,
+        "The client certificate in PEM.",
+    ),
+    Variable(
+        "ssl_client_escaped_cert",
+        _of_certificate(_escaped_certificate),
+        STABLE_FIELDS,
+        "The same, URL-encoded.",
+    ),
+    Variable(
+        "ssl_client_s_dn", _of_certificate(Certificate.subject), STABLE_FIELDS, "Its subject, by RFC 2253."
+    ),
+    Variable(
+        "ssl_client_i_dn", _of_certificate(Certificate.issuer), STABLE_FIELDS, "Its issuer, by RFC 2253."
+    ),
+    Variable(
+        "ssl_client_s_dn_legacy",
+        _of_certificate(Certificate.subject_legacy),
+        STABLE_FIELDS,
+        "Its subject: `/C=…/CN=…`.",
+    ),
+    Variable(
+        "ssl_client_i_dn_legacy",
+        _of_certificate(Certificate.issuer_legacy),
+        STABLE_FIELDS,
+        "Its issuer: `/C=…/CN=…`.",
+    ),
+    Variable(
+        "ssl_client_serial", _of_certificate(Certificate.serial), STABLE_FIELDS, "Its serial number, in hex."
+    ),
+    Variable(
+        "ssl_client_fingerprint",
+        _of_certificate(Certificate.fingerprint),
+        STABLE_FIELDS,
+        "Its SHA-1, in hex.",
+    ),
+    Variable(
+        "ssl_client_v_start", _of_certificate(Certificate.valid_from), STABLE_FIELDS, "From when it is valid."
+    ),
+    Variable(
+        "ssl_client_v_end", _of_certificate(Certificate.valid_to), STABLE_FIELDS, "Until when it is valid."
+    ),
+    Variable("ssl_client_v_remain", _of_certificate(_days_left), doc="How many days it is valid yet."),
+)
+
+FEATURE: Final = SSLFeature()

@@ -1,0 +1,181 @@
+"""The body of a request: read whole (to memory, past `client_body_buffer_size` to a file), passed on as it comes, or thrown away.
+
+The temporary file is unlinked as soon as it is open, so a crash leaves nothing behind; `$request_body_file` is empty then.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.chunked import ChunkedDecoder
+from portico.codec.errors import ProtocolError
+from portico.http.errors import ERR, HTTPError
+from portico.net.transport import BODY_READ_SIZE
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@final
+class RequestBody:
+    """The body of one request on its client's connection. `length` in bytes, -1 while chunked and not read whole."""
+
+    def __init__(self, request: Request) -> None:
+        fields = request.fields
+        self.request = request
+        self.client = request.client
+        self.length = fields.content_length
+        self.chunked = fields.chunked
+        self.decoder: ChunkedDecoder | None = None  # made when it is needed: the location decides the largest size
+        self.left = 0 if self.chunked else self.length
+        self.done = not self.chunked and self.length <= 0
+        self.data: bytes | None = None  # the whole body, when it was read into memory
+        self.file = -1  # descriptor of the temporary file that holds it otherwise
+        self.file_name: bytes = b""
+        self.held: list[bytes] = []
+        self.size = 0  # bytes of content received
+
+    def allow(self) -> None:
+        """Tell a client that waits for it to go on (RFC 9110 section 10.1.1)."""
+        client = self.client
+        if client.continued:
+            return
+        client.continued = True
+        if self.request.fields.expect_continue and self.request.version > 10 and not client.buffer and not self.done:
+            client.transport.send(_CONTINUE)
+
+    def take(self) -> bytes | None:
+        """Content that is there: b"" at the end of the body, None when more must come. Raises HTTPError, OSError."""
+        if self.done:
+            return b""
+        client = self.client
+        while True:  # a read may bring nothing but the framing of chunks
+            data: bytes | None = client.buffer
+            if data:
+                client.buffer = b""
+            else:
+                data = client.transport.recv(BODY_READ_SIZE) if client.transport.ready else None
+                if data is None:
+                    return None
+                if not data:
+                    raise _closed_early()
+            content = self._consume(data)
+            if content or self.done:
+                return content
+
+    def _consume(self, data: bytes) -> bytes:
+        self.request.received += len(data)
+        decoder = self.decoder
+        if decoder is None and self.chunked:
+            decoder = self.decoder = ChunkedDecoder(True, self.request.location.core.client_max_body_size)
+        if decoder is None:
+            left = self.left
+            if len(data) > left:
+                self.client.buffer = data[left:]
+                self.request.received -= len(data) - left
+                data = data[:left]
+            self.left = left - len(data)
+            self.done = self.left == 0
+            self.size += len(data)
+            return data
+        try:
+            content = b"".join(decoder.feed(data))
+        except ProtocolError as error:
+            reason = error.reason
+            if error.status == 413:
+                reason += f" (client_max_body_size is {self.request.location.core.client_max_body_size})"
+            failure = HTTPError(error.status, reason, ERR if error.status == 413 else 7)
+            failure.close = True
+            raise failure from None
+        if decoder.done:
+            self.done = True
+            self.client.buffer = decoder.remainder
+            self.request.received -= len(decoder.remainder)
+        self.size += len(content)
+        return content
+
+    async def next(self, seconds: float) -> bytes:
+        """The next content, b"" at the end. Raises HTTPError, OSError, Timeout."""
+        self.allow()
+        while True:
+            data = self.take()
+            if data is not None:
+                return data
+            await self.client.transport.readable(seconds)
+
+    async def read_all(self) -> None:
+        """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), OSError, Timeout."""
+        core = self.request.location.core
+        limit = core.client_body_buffer_size
+        held: list[bytes] = []
+        total = 0
+        while not self.done:
+            data = await self.next(core.client_body_timeout)
+            if self.file >= 0:
+                _write(self.file, data)
+                continue
+            held.append(data)
+            total += len(data)
+            if total > limit:
+                self.file = _temporary_file(self.request, core.client_body_temp_path)
+                _write(self.file, b"".join(held))
+                held = []
+        if self.file < 0:
+            self.data = b"".join(held)
+        self.length = self.size
+
+    def was_read(self) -> bool:
+        """Whether the whole body is in `data` or `file`."""
+        return self.data is not None or self.file >= 0
+
+    async def discard(self, seconds: float, deadline: float) -> bool:
+        """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
+        reactor = self.client.transport.reactor
+        while not self.done:
+            data = self.take()
+            if data is None:
+                left = deadline - reactor.now
+                if left <= 0.0:
+                    return False
+                await self.client.transport.readable(min(seconds, left))
+        return True
+
+    def read_file(self, offset: int, count: int) -> bytes:
+        """A piece of a body that was read into a file."""
+        return os.pread(self.file, count, offset)
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+        self.data = None
+
+
+def _closed_early() -> HTTPError:
+    error = HTTPError(400, "client prematurely closed connection", 7)
+    error.close = True
+    return error
+
+
+def _write(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):  # a full disk raises; a signal may cut a write short
+        data = data[written:]
+        written = os.write(fd, data)
+
+
+def _temporary_file(request: Request, directory: str) -> int:
+    try:
+        fd, path = tempfile.mkstemp(prefix="body.", dir=directory)
+    except OSError as error:
+        raise HTTPError(
+            500, f'a client request body needs a temporary file: mkstemp() in "{directory}" failed ({error.strerror})', ERR
+        ) from None
+    os.unlink(path)
+    request.log_error(5, f'a client request body is buffered to a temporary file {path}')
+    return fd

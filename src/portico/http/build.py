@@ -1,0 +1,282 @@
+"""From checked blocks to a plan: listeners, servers, locations with their finished handlers.
+
+The order is nginx's: variables first (a `map` may stand below its use), then servers, then locations from the outside in, and last
+the names on each address.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import final
+
+from portico import errorlog
+from portico.config.diagnostics import ConfigError
+from portico.config.directive import Scope
+from portico.errorlog import LogFiles
+from portico.http.error_pages import ERROR_PAGE
+from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName
+from portico.http.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX, REGEX_ICASE, LocationTree
+from portico.http.location_tree import Location as Entry
+from portico.http.plan import Listener, Location, VirtualServer
+from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
+from portico.http.variables import Variables
+from portico.net.listen import ListenSpec
+from portico.zones.zone import Zones
+
+
+@final
+class HttpPlan:
+    """Everything one configuration says about HTTP."""
+
+    def __init__(self, build: HttpBuild) -> None:
+        self.build = build
+        self.listeners: list[Listener] = []  # one for each socket
+        self.servers: list[VirtualServer] = []
+
+
+def build_http(
+    root: Scope, features: Sequence[Feature], zones: Zones, log_files: LogFiles, default_log: str
+) -> HttpPlan | None:
+    """The plan of the `http` block under `root`; None when there is no such block or it has mistakes.
+
+    Mistakes are collected in the load's diagnostics.
+    """
+    load = root.load
+    blocks = root.blocks(HTTP_BLOCK)
+    variables = Variables()
+    for feature in features:
+        for variable in feature.variables:
+            variables.add(variable)
+        for family in feature.families:
+            variables.add_family(family)
+    for scope in blocks:
+        _declare_captures(scope, variables)
+        for feature in features:
+            feature.declare(scope, variables)
+    load.resolve_all(variables)
+    if not blocks or load.diagnostics.errors:
+        return None
+    builder = _Builder(blocks[0], features, HttpBuild(blocks[0], variables, zones, log_files), default_log)
+    try:
+        plan = builder.build()
+    except ConfigError as error:
+        load.diagnostics.error(error)
+        return None
+    load.resolve_all(variables)  # what building itself compiled
+    for location, settle in plan.build.settles:
+        settle(any(header_filter.concerns_upstreams() for header_filter in location.header_filters))
+    return plan
+
+
+def _declare_captures(scope: Scope, variables: Variables) -> None:
+    """Named groups in server names and locations become variables."""
+    for names in scope.own_all(SERVER_NAME):
+        for name in names:
+            if name.regex is not None:
+                for group in name.regex.names:
+                    variables.add_capture(group)
+    for child in scope.children:
+        pattern = child.value
+        if isinstance(pattern, LocationPattern) and pattern.regex is not None:
+            for group in pattern.regex.names:
+                variables.add_capture(group)
+        _declare_captures(child, variables)
+
+
+@final
+class _Builder:
+    def __init__(self, scope: Scope, features: Sequence[Feature], http: HttpBuild, default_log: str) -> None:
+        self.scope = scope
+        self.features = features
+        self.http = http
+        self.default_log = default_log
+        self.plan = HttpPlan(http)
+        self.diagnostics = scope.load.diagnostics
+
+    def build(self) -> HttpPlan:
+        for feature in self.features:
+            feature.http(self.http)
+        placed: list[tuple[VirtualServer, list[Listen], list[ServerName]]] = []
+        for scope in self.scope.blocks(SERVER_BLOCK):
+            try:
+                placed.append(self._server(scope))
+            except ConfigError as error:
+                self.diagnostics.error(error)
+        if not self.diagnostics.errors:
+            self._listeners(placed)
+            for feature in self.features:
+                feature.finish(self.http)
+        return self.plan
+
+    def _core(self, scope: Scope) -> CoreSettings:
+        core = CoreSettings(scope, errorlog.error_log(scope, self.http.log_files, self.default_log))
+        self.http.temp_paths.add(core.client_body_temp_path)
+        return core
+
+    # -- servers and locations ---------------------------------------------------------------------------------------
+
+    def _server(self, scope: Scope) -> tuple[VirtualServer, list[Listen], list[ServerName]]:
+        names = [name for group in scope.own_all(SERVER_NAME) for name in group]
+        texts = [name.text for name in names] or [""]
+        where = scope.statement.where if scope.statement else None
+        server = VirtualServer(_primary_name(texts[0]), texts, where, self._core(scope))
+        server.fallback = Location(server.name or '""', where, scope, server.core)
+        for feature in self.features:
+            feature.server(self.http, server, scope)
+        server.rewrites = tuple(
+            handler for feature in self.features for handler in feature.server_rewrite(self.http, server, scope)
+        )
+        self._attach(server, server.fallback, scope)
+        entries = self._locations(server, scope)
+        server.locations = LocationTree(entries, server.fallback)
+        self.plan.servers.append(server)
+        listens = [listen for group in scope.own_all(LISTEN) for listen in group]
+        if not listens:
+            listens = [_default_listen(scope)]
+        return server, listens, names
+
+    def _attach(self, server: VirtualServer, location: Location, scope: Scope) -> LocationBuild:
+        build = LocationBuild(self.http, server, location, scope)
+        for feature in self.features:
+            feature.location(build)
+        location.handlers = build.handlers()
+        location.header_filters = build.header_filters()
+        location.loggers = tuple(build.loggers)
+        for statuses, page in scope.all(ERROR_PAGE):
+            for status in statuses:
+                location.error_pages.setdefault(status, page)
+        return build
+
+    def _locations(self, server: VirtualServer, scope: Scope) -> list[Entry[Location]]:
+        entries: list[Entry[Location]] = []
+        for child in scope.blocks(LOCATION_BLOCK):
+            try:
+                entries.append(self._location(server, child, entries))
+            except ConfigError as error:
+                self.diagnostics.error(error)
+        return entries
+
+    def _location(self, server: VirtualServer, scope: Scope, siblings: list[Entry[Location]]) -> Entry[Location]:
+        pattern = scope.value
+        statement = scope.statement
+        assert isinstance(pattern, LocationPattern) and statement is not None
+        location = Location(str(pattern), statement.where, scope, self._core(scope))
+        location.internal = scope.own(INTERNAL) is True
+        location.is_regex = pattern.kind in (REGEX, REGEX_ICASE)
+        location.is_named = pattern.kind == NAMED
+        if not location.is_regex and not location.is_named:
+            location.prefix = pattern.text.encode("utf-8", "surrogateescape")
+        if pattern.kind <= PREFIX_STOP:
+            for other in siblings:
+                same = other.pattern == pattern.text and (other.kind == EXACT) == (pattern.kind == EXACT)
+                if same and other.kind <= PREFIX_STOP:
+                    raise statement.fail(f'duplicate location "{pattern.text}"', statement.args[-1])
+        if location.is_named and scope.parent is not None and scope.parent.directive is LOCATION_BLOCK:
+            raise statement.fail(f'named location "{pattern.text}" can be on the server level only', statement.args[-1])
+        build = self._attach(server, location, scope)
+        location.auto_redirect = build.has_content and pattern.text.endswith("/") and pattern.kind <= PREFIX_STOP
+        entry = Entry(pattern.kind, pattern.text, location, location.auto_redirect, pattern.regex)
+        if location.is_named:
+            server.named.setdefault(pattern.text, location)
+        inner = self._locations(server, scope)
+        if inner:
+            try:
+                entry.nest(inner)
+            except ValueError as error:
+                raise statement.fail(str(error)) from None
+        return entry
+
+    # -- addresses ---------------------------------------------------------------------------------------------------
+
+    def _listeners(self, placed: list[tuple[VirtualServer, list[Listen], list[ServerName]]]) -> None:
+        listeners: dict[tuple[int, int, object], Listener] = {}
+        explicit: dict[tuple[int, int, object], Listen] = {}
+        options: dict[tuple[int, int, object], Listen] = {}
+        binds: set[tuple[int, int, object]] = set()
+        for server, listens, names in placed:
+            seen: set[tuple[int, int, object]] = set()
+            for listen in listens:
+                key = listen.spec.key
+                if key in seen:
+                    raise ConfigError(f"a duplicate listen {listen.spec}", listen.where)
+                seen.add(key)
+                listener = listeners.get(key)
+                if listener is None:
+                    listener = Listener(listen.spec, server)
+                    listeners[key] = listener
+                if listen.default_server:
+                    if key in explicit:
+                        raise ConfigError(f"a duplicate default server for {listen.spec}", listen.where)
+                    explicit[key] = listen
+                if listen.sets_options:
+                    if key in options:
+                        raise ConfigError(f"duplicate listen options for {listen.spec}", listen.where)
+                    options[key] = listen
+                    listener.spec = listen.spec
+                if listen.bind:
+                    binds.add(key)
+                listener.ssl = listener.ssl or listen.ssl
+                if listen.default_server:
+                    listener.make_default(server)
+                listener.servers.append(server)
+                self._names(listener, server, names, listen)
+        self._check_tls(listeners)
+        self.plan.listeners = _sockets(listeners, binds)
+
+    def _names(self, listener: Listener, server: VirtualServer, names: list[ServerName], listen: Listen) -> None:
+        if not names:
+            listener.names.add("", server)
+        for name in names:
+            if name.regex is not None and name.regex.groups:
+                listener.captures_names = True
+            try:
+                added = listener.names.add(name.text, server, name.regex)
+            except ValueError as error:
+                raise ConfigError(f"{error} on {listen.spec}", server.where) from None
+            if not added:
+                self.diagnostics.warn(f'conflicting server name "{name.text}" on {listen.spec}, ignored', None)
+
+    def _check_tls(self, listeners: dict[tuple[int, int, object], Listener]) -> None:
+        for listener in listeners.values():
+            if listener.ssl and listener.default.tls is None:
+                raise ConfigError(
+                    f'no "ssl_certificate" is defined for the "listen ... ssl" directive in '
+                    f"{listener.spec.where}",
+                    None,
+                )
+
+
+def _primary_name(text: str) -> str:
+    """nginx's $server_name: ".example.com" stands for "example.com"."""
+    return text[1:] if text.startswith(".") else text
+
+
+def _default_listen(scope: Scope) -> Listen:
+    import os
+
+    port = 80 if os.geteuid() == 0 else 8000
+    assert scope.statement is not None
+    where = scope.statement.where
+    return Listen(ListenSpec(socket.AF_INET, ("0.0.0.0", port), f"*:{port}", where), where)
+
+
+def _sockets(
+    listeners: dict[tuple[int, int, object], Listener], binds: set[tuple[int, int, object]]
+) -> list[Listener]:
+    """One listener for each socket: an address whose port also has a wildcard is served by the wildcard's socket."""
+    wildcards: dict[tuple[int, int], Listener] = {}
+    for listener in listeners.values():
+        address = listener.spec.address
+        if not isinstance(address, str) and address[0] in ("0.0.0.0", "::"):
+            wildcards[(listener.spec.family, address[1])] = listener
+    result: list[Listener] = []
+    for key, listener in listeners.items():
+        address = listener.spec.address
+        wildcard = None if isinstance(address, str) else wildcards.get((listener.spec.family, address[1]))
+        if wildcard is None or wildcard is listener or key in binds:
+            result.append(listener)
+        elif not isinstance(address, str):
+            wildcard.specific[address[0]] = listener
+    return result

@@ -1,0 +1,496 @@
+"""One HTTP/1.1 client connection: reads requests one after the other, answers them in order.
+
+The coroutine `Connection.run` is all there is; it suspends only where it must wait for bytes or for room. A browser repeats its
+header block with every request, so the last block of the connection is remembered with everything it led to (fields, virtual
+server, host): the same bytes again cost one comparison.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.errors import ProtocolError
+from portico.codec.fields import NO_CONNECTION, HeaderOptions, RequestFields
+from portico.codec.http1_request import (
+    RequestLine,
+    find_request_end,
+    parse_request_fields,
+    parse_request_line,
+    split_target,
+    valid_host,
+)
+from portico.http.body import RequestBody
+from portico.http.client import Client
+from portico.http.error_pages import PLAIN_TO_TLS, TOO_LARGE_HEADER
+from portico.http.errors import INFO, BodyCutShort, CloseConnection, HTTPError
+from portico.http.output import send_response
+from portico.http.phases import respond
+from portico.http.request import Request
+from portico.http.uri import normalise
+from portico.net.reactor import ClientGone, NetworkSignal, Shutdown, Task, Timeout
+from portico.net.tls import is_tls, wrap
+from portico.net.transport import READ_SIZE, Transport, Watcher
+
+if TYPE_CHECKING:
+    from portico.http.plan import Listener, VirtualServer
+    from portico.http.response import Response
+    from portico.http.runtime import Runtime
+
+_METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+_COOLING: Final = 1.0  # seconds
+NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
+
+
+@final
+class Connection(Watcher):
+    """A client's connection and the coroutine that serves it."""
+
+    def __init__(self, runtime: Runtime, transport: Transport, listener: Listener, client: Client) -> None:
+        self.runtime = runtime
+        self.transport = transport
+        self.listener = listener
+        self.client = client
+        self.task: Task | None = None
+        self.abortable = False  # a request waits for an upstream: a client that leaves ends it
+        self.pipelined = False
+        # the last header block and what it led to
+        self.fields: RequestFields = NO_FIELDS
+        self.fields_version = 0
+        self.server: VirtualServer = listener.default
+        self.host: bytes = b""
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to serve."""
+        runtime = self.runtime
+        runtime.connections[self] = None
+        self.transport.watcher = self
+        self.task = Task(runtime.reactor, self.run())
+        self.task.resume()
+
+    async def run(self) -> None:
+        """Serve requests until the connection ends."""
+        try:
+            if self.listener.ssl and not await self._handshake():
+                return
+            await self._requests()
+        except NetworkSignal:
+            pass  # each place that can say more about it has done so
+        except OSError as error:
+            self._log(INFO, f"client connection: {error.strerror or error}")
+        finally:
+            self._end()
+
+    async def _handshake(self) -> bool:
+        """Begin TLS. False when the connection is over: the client spoke plain HTTP and was told so, or cannot be understood."""
+        plain = self.transport
+        seconds = self.listener.default.core.client_header_timeout
+        first = plain.peek()
+        while first is None:
+            await plain.readable(seconds)
+            first = plain.peek()
+        if not first:
+            return False
+        if not is_tls(first[0]):
+            await self._plain_to_tls()
+            return False
+        default = self.listener.default.tls
+        assert default is not None
+        secured = wrap(self.runtime.reactor, plain.detach(), default, self.listener.find_tls)
+        self.transport = secured
+        self.client.transport = secured
+        self.client.secure = True
+        secured.watcher = self
+        secured.register()
+        try:
+            await secured.handshake(seconds)
+        except OSError as failure:
+            self._log(INFO, f"SSL_do_handshake() failed ({failure.strerror or failure}) while SSL handshaking")
+            return False
+        return True
+
+    async def _plain_to_tls(self) -> None:
+        """Plain HTTP on a TLS port: nginx reads the request and answers 400 (its own code 497)."""
+        timeout = self.listener.default.core.client_header_timeout
+        head = await self._read_head(timeout, timeout)
+        if head:
+            self.client.requests += 1
+            self.runtime.requests += 1
+            request = self._parse(head)
+            if request.refusal is None:
+                request.refusal = HTTPError(PLAIN_TO_TLS, "client sent plain HTTP request to HTTPS port")
+            await self._serve(request)
+
+    def _end(self) -> None:
+        self.runtime.connections.pop(self, None)
+        self.runtime.idle.pop(self, None)
+        self.transport.close()
+        self.task = None
+
+    def abandon(self) -> None:
+        """The worker ends: stop waiting."""
+        task = self.task
+        if task is not None and not task.done:
+            self.transport.stop_waiting()
+            task.throw(Shutdown())
+
+    def on_peer_closed(self, transport: Transport) -> None:
+        """The client left while its request is being worked on (nginx: 499)."""
+        task = self.task
+        if self.abortable and task is not None and not task.done:
+            self.abortable = False
+            task.throw(ClientGone())
+
+    def _log(self, level: int, message: str) -> None:
+        log = self.listener.default.core.error_log
+        if log.enabled(level):
+            address = self.client.remote_addr.decode("ascii", "backslashreplace")
+            log.write(level, f"{message}, client: {address}, server: {self.listener.spec}", self.client.number)
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def _requests(self) -> None:
+        client = self.client
+        core = self.listener.default.core
+        header_timeout = core.client_header_timeout
+        idle_timeout = header_timeout  # the first request gets client_header_timeout, nginx's way
+        while True:
+            head = await self._read_head(idle_timeout, header_timeout)
+            if not head:
+                return
+            client.requests += 1
+            self.runtime.requests += 1
+            request = self._parse(head)
+            if not await self._serve(request):
+                return
+            idle_timeout = request.location.core.keepalive_timeout
+            if client.requests == 1:
+                self._forget()  # most connections that idle have served one request: remember from the second on
+            del head, request  # an idle connection holds on to nothing of its last request
+
+    async def _read_head(self, idle_timeout: float, header_timeout: float) -> bytes:
+        """The next request head with its blank line; b"" when the connection ends. May answer 414 or 400 itself."""
+        client = self.client
+        transport = self.transport
+        idle = self.runtime.idle
+        buffer = client.buffer
+        self.pipelined = len(buffer) > 0
+        if buffer and buffer[0] <= 13:
+            buffer = buffer.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request are ignored
+        end = find_request_end(buffer, 0) if buffer else -1
+        seconds = idle_timeout
+        until = self.runtime.reactor.now + header_timeout if buffer else 0.0  # for the whole head, from its first byte on
+        warm = True  # not idle for long
+        checked = False  # the request line is one of HTTP
+        while end < 0:
+            data = transport.recv(READ_SIZE) if transport.ready else None
+            if data is None:
+                if until > 0.0:
+                    await self._more(buffer, until - self.runtime.reactor.now, header_timeout)
+                    continue
+                if self.runtime.draining and client.requests:
+                    return b""
+                idle[self] = None
+                try:
+                    if warm and seconds > _COOLING:
+                        await transport.readable(_COOLING)
+                    else:
+                        await transport.readable(seconds)
+                except Timeout:
+                    if not warm or seconds <= _COOLING:
+                        raise
+                    warm = False
+                    seconds -= _COOLING
+                    self._forget()
+                finally:
+                    idle.pop(self, None)
+                continue
+            if not data:
+                if buffer:
+                    self._log(INFO, "client prematurely closed connection while sending request")
+                return b""
+            if buffer:
+                start = len(buffer) - 3
+                buffer += data
+            else:
+                start = 0
+                buffer = data.lstrip(b"\r\n") if data[0] <= 13 else data
+                if until == 0.0:
+                    until = self.runtime.reactor.now + header_timeout
+            end = find_request_end(buffer, start if start > 0 else 0)
+            if end < 0 and not checked and not self._may_be_http(buffer):
+                await self._serve(self._parse(buffer.partition(b"\n")[0] + b"\r\n\r\n"))
+                return b""
+            checked = checked or b"\n" in buffer
+            if end < 0 and len(buffer) > self.server.core.large_buffer_size:
+                status = self._oversized(buffer)
+                if status:
+                    await self._refuse(buffer, status, "")
+                    return b""
+        if end > self.server.core.large_buffer_size:
+            status = self._oversized(buffer[:end])
+            if status:
+                await self._refuse(buffer, status, "")
+                return b""
+        transport.clear_deadline()
+        client.buffer = buffer[end:]
+        return buffer[:end]
+
+    def _forget(self) -> None:
+        """Idle for a while: what is remembered of the last header block is not worth its memory."""
+        self.fields = NO_FIELDS
+        self.fields_version = 0
+        self.client.forget()
+
+    async def _more(self, buffer: bytes, left: float, seconds: float) -> None:
+        """Wait for the rest of a head; after `client_header_timeout` the request ends as nginx's 408."""
+        try:
+            if left <= 0.0:
+                raise Timeout
+            await self.transport.readable(left)
+        except Timeout:
+            self._log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
+            self._note_unanswered(buffer, 408)
+            raise
+
+    def _may_be_http(self, buffer: bytes) -> bool:
+        """Whether what has come of a head can become one: TLS on a plain port, HTTP/0.9 and noise are refused at once."""
+        line_end = buffer.find(b"\n")
+        if line_end < 0:
+            return not buffer[:32].partition(b" ")[0].translate(None, _METHOD)
+        try:
+            parse_request_line(buffer[:line_end].removesuffix(b"\r"))
+        except ProtocolError:
+            return False
+        return True
+
+    def _oversized(self, buffer: bytes) -> int:
+        """Whether a head breaks `large_client_header_buffers`: the status to answer, 0 when it does not."""
+        core = self.server.core
+        size = core.large_buffer_size
+        line_end = buffer.find(b"\n")
+        if line_end < 0 or line_end >= size:
+            return 414 if line_end >= size or len(buffer) > size else 0
+        if len(buffer) > size * core.large_buffers:
+            return TOO_LARGE_HEADER
+        at = line_end + 1
+        while len(buffer) - at > size:
+            end = buffer.find(b"\n", at)
+            if end < 0 or end - at >= size:
+                return TOO_LARGE_HEADER
+            at = end + 1
+        return 0
+
+    def _parse(self, head: bytes) -> Request:
+        """The request of a head. A head that breaks the protocol gives a request that is refused in `_serve`."""
+        line_end = head.find(b"\n")
+        line = head[:line_end]
+        block = head[line_end + 1 : -2]
+        if line[-1:] == b"\r" and head[-4:] == b"\r\n\r\n":
+            line = line[:-1]
+        else:
+            return self._refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
+        try:
+            parsed = parse_request_line(line)
+            if block != self.fields.raw or parsed.version != self.fields_version:
+                self._new_fields(parsed, block)
+            return self._request(parsed)
+        except ProtocolError as error:
+            return self._refused(line, HTTPError(error.status, error.reason))
+        except ValueError:
+            return self._refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
+
+    def _new_fields(self, parsed: RequestLine, block: bytes) -> None:
+        """Another header block than the one before: parse it and find its server."""
+        core = self.listener.default.core
+        self._forget()
+        fields = parse_request_fields(
+            block, parsed.version, HeaderOptions(core.underscores_in_headers, core.ignore_invalid_headers)
+        )
+        self.host = b"" if fields.host is None else valid_host(fields.host)[0]
+        self.server = self.listener.find(self.host)
+        self.fields = fields
+        self.fields_version = parsed.version
+
+    def _request(self, parsed: RequestLine) -> Request:
+        server = self.server
+        host = self.host
+        target = parsed.target
+        if target[:1] != b"/":
+            authority, target, _ = split_target(target)
+            if authority:
+                host = valid_host(authority)[0]
+                server = self.listener.find(host)
+        request = Request(self.client, parsed.line, parsed.method, parsed.version, self.fields, server)
+        request.raw_uri = target
+        request.asked_host = host
+        request.host = host or server.name_bytes
+        uri = normalise(target, self.listener.default.core.merge_slashes)
+        request.uri = uri.uri
+        request.args = uri.args
+        request.plain_uri = True
+        request.quoted_uri = uri.quoted
+        request.shares_fields = host is self.host
+        request.pipelined = self.pipelined
+        request.received += len(self.fields.raw) + 2
+        if self.listener.captures_names:
+            self.listener.keep_names(request, host)
+        return request
+
+    def _refused(self, line: bytes, error: HTTPError) -> Request:
+        """A request that exists only to be refused, on the default server."""
+        error.close = True
+        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
+        request.refusal = error
+        return request
+
+    async def _refuse(self, buffer: bytes, status: int, reason: str) -> None:
+        """Answer a head that is too large, and end."""
+        core = self.server.core
+        self.client.requests += 1
+        line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
+        limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
+        what = "URI" if status == 414 else "header line or too many of them"
+        request = self._refused(line, HTTPError(status, f"client sent too long {what} ({limits})"))
+        self.client.buffer = b""
+        await self._serve(request)
+
+    def _note_unanswered(self, buffer: bytes, status: int) -> None:
+        """A request that ends without an answer is logged all the same."""
+        line = buffer.partition(b"\n")[0].rstrip(b"\r")
+        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
+        request.status = status
+        self._log_request(request)
+
+    # -- one request ---------------------------------------------------------------------------------------------------
+
+    async def _serve(self, request: Request) -> bool:
+        """Answer one request; whether the connection can take another."""
+        fields = request.fields
+        client = self.client
+        client.continued = False
+        request.connection = self
+        if request.refusal is None:
+            if request.version > 10:
+                request.keep_alive = not fields.close
+            else:
+                request.keep_alive = fields.keep_alive and not fields.close
+            if fields.content_length >= 0 or fields.chunked:
+                request.body = RequestBody(request)
+        response: Response | None = None
+        try:
+            try:
+                response = await respond(request)
+                body = request.body
+                if body is not None and not body.done and fields.expect_continue:
+                    if response.is_error:
+                        request.keep_alive = False  # whether the body still comes is the client's choice
+                    else:
+                        body.allow()  # nobody reads it: it is discarded, and must come before the answer does
+                await send_response(request, response, self.runtime.draining)
+                if response.upgrade:
+                    await self._tunnel(request, response)
+                request.complete = True
+            except CloseConnection:
+                request.status = 444
+                request.keep_alive = False
+                if request.location.core.reset_timedout:
+                    self.transport.reset()
+            except ClientGone:
+                request.status = request.status or 499
+                request.keep_alive = False
+                request.log_error(INFO, "client closed connection while waiting for the answer")
+            except Timeout:
+                self._timed_out(request)
+            except Shutdown:
+                request.keep_alive = False
+                request.status = request.status or 499
+                raise
+            except BodyCutShort:
+                request.keep_alive = False
+            except HTTPError as error:  # the body's source failed after the head was sent
+                request.keep_alive = False
+                if error.reason:
+                    request.log_error(error.level, error.reason)
+            except OSError as failure:
+                request.keep_alive = False
+                request.status = request.status or 499
+                request.log_error(INFO, f"client connection failed: {failure.strerror or failure}")
+        finally:
+            self.abortable = False
+            if response is not None:
+                response.body.close()
+            self._log_request(request)
+        body = request.body
+        if body is not None:
+            body.close()
+            if not body.done and not self.transport.closed and not await self._rest_of_body(request, body):
+                return False
+        if request.keep_alive:
+            return not self.transport.closed
+        await self._linger(request)
+        return False
+
+    async def _tunnel(self, request: Request, response: Response) -> None:
+        """101 was sent: the connection belongs to another protocol until it ends."""
+        self.abortable = False
+        request.keep_alive = False
+        body = response.body
+        try:
+            await body.relay()
+        finally:
+            request.body_bytes = body.relayed()
+
+    def _timed_out(self, request: Request) -> None:
+        core = request.location.core
+        request.keep_alive = False
+        if request.status == 0:
+            request.status = 408
+            request.log_error(INFO, f"client timed out: no part of its body within {core.client_body_timeout:g}s "
+                              "(client_body_timeout)")
+        else:
+            request.log_error(INFO, f"client timed out: took no data within {core.send_timeout:g}s (send_timeout)")
+        if core.reset_timedout:
+            self.transport.reset()
+
+    def _log_request(self, request: Request) -> None:
+        for logger in request.location.loggers:
+            logger.log(request)
+
+    async def _rest_of_body(self, request: Request, body: RequestBody) -> bool:
+        """Read and forget what the handler did not want of the body; whether its end was reached."""
+        core = request.location.core
+        if not request.keep_alive:
+            return True  # `_linger` reads on
+        reactor = self.runtime.reactor
+        try:
+            return await body.discard(core.lingering_timeout, reactor.now + core.lingering_time)
+        except (HTTPError, Timeout, OSError):
+            return False
+
+    async def _linger(self, request: Request) -> None:
+        """Close without losing the answer: a reset, caused by unread data, would take it from the client's buffer."""
+        core = request.location.core
+        transport = self.transport
+        if transport.closed or core.lingering_close == 0:
+            return
+        body = request.body
+        unread = (body is not None and not body.done) or len(self.client.buffer) > 0 or request.refusal is not None
+        if not unread and transport.ready and not transport.peer_closed:
+            unread = True
+        if not unread and core.lingering_close == 1:
+            transport.shutdown_write()
+            return
+        transport.shutdown_write()
+        reactor = self.runtime.reactor
+        deadline = reactor.now + core.lingering_time
+        while True:
+            data = transport.recv(READ_SIZE) if transport.ready else None
+            if data is None:
+                left = deadline - reactor.now
+                if left <= 0.0:
+                    return
+                await transport.readable(min(core.lingering_timeout, left))
+            elif not data or reactor.now > deadline:
+                return

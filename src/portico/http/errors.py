@@ -1,0 +1,59 @@
+"""How a handler says that a request ends otherwise than with its own answer.
+
+RequestOutcome
+├── HTTPError          refuse with a status: error pages, `error_page` and the error log take it from there
+├── InternalRedirect   start again with another URI or in a named location (error_page, try_files, index, X-Accel-Redirect)
+└── CloseConnection    nginx's 444: close without an answer
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+# Levels of the error log, syslog's numbers (nginx: ngx_log.h).
+EMERG: Final = 1
+ALERT: Final = 2
+CRIT: Final = 3
+ERR: Final = 4
+WARN: Final = 5
+NOTICE: Final = 6
+INFO: Final = 7
+DEBUG: Final = 8
+SILENT: Final = 0
+
+
+class RequestOutcome(Exception):
+    """Base of the three ways out of a handler that are not a Response."""
+
+
+@final
+class HTTPError(RequestOutcome):
+    """Refuse the request with `status`; `reason` is for the error log (empty: nothing to log), never for the client."""
+
+    def __init__(self, status: int, reason: str = "", level: int = INFO) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.level = level
+        self.close = False  # the connection cannot go on: request framing is in doubt
+
+
+@final
+class InternalRedirect(RequestOutcome):
+    """Process the request again. `named` ("@name") wins over `uri`; `query` None keeps the present one."""
+
+    def __init__(self, uri: bytes, query: bytes | None = None, named: str = "") -> None:
+        super().__init__(uri, named)
+        self.uri = uri
+        self.query = query
+        self.named = named
+
+
+@final
+class CloseConnection(RequestOutcome):
+    """Close the connection without an answer (`return 444`)."""
+
+
+@final
+class BodyCutShort(Exception):
+    """The source of a body ended before its end: the connection must be closed to tell the client."""

@@ -1,0 +1,131 @@
+"""What a file under `features/` provides, and what it is given to attach it to.
+
+A feature is one object of a subclass of `Feature`. While a configuration is built, it is asked at three levels, and adds what the
+configuration asks for, nothing otherwise: a feature that is off leaves no trace on the request path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+
+from portico.config.directive import Directive, Scope
+from portico.http.variables import Variable, VariableFamily, Variables
+
+if TYPE_CHECKING:
+    from portico.errorlog import LogFiles
+    from portico.http.handler import Handler, HeaderFilter, Logger
+    from portico.http.plan import Location, VirtualServer
+    from portico.zones.zone import Zones
+
+
+@final
+class HttpBuild:
+    """What features share while one `http {}` is built. `state` keeps what a feature needs at several levels, by its own key."""
+
+    def __init__(self, scope: Scope, variables: Variables, zones: Zones, log_files: LogFiles) -> None:
+        self.scope = scope
+        self.variables = variables
+        self.zones = zones
+        self.log_files = log_files
+        self.state: dict[str, object] = {}
+        self.temp_paths: set[str] = set()  # directories to make before the workers start
+        self.workers: list[WorkerHook] = []
+        self.settles: list[tuple[Location, Callable[[bool], None]]] = []
+        self.loggers: list[Logger] = []  # every logger made, once, for reopen and flush
+
+
+class WorkerHook:
+    """Something of a feature that lives in each worker."""
+
+    def start(self, runtime: object) -> None:
+        """In the worker, before it serves; `runtime` is the worker's `http.runtime.Runtime`."""
+
+    def stop(self) -> None:
+        """In the worker, when it ends."""
+
+
+@final
+class LocationBuild:
+    """A location under construction. Handlers run in phase order, within a phase in the order added."""
+
+    def __init__(self, http: HttpBuild, server: VirtualServer, location: Location, scope: Scope) -> None:
+        self.http = http
+        self.server = server
+        self.location = location
+        self.scope = scope
+        self._handlers: list[tuple[int, int, Handler]] = []
+        self._header_filters: list[tuple[int, int, HeaderFilter]] = []
+        self.loggers: list[Logger] = []
+        self.has_content = False  # a content handler (proxy_pass, …) is there: static files are not looked at
+
+    def on_finish(self, settle: Callable[[bool], None]) -> None:
+        """Have `settle` called when every value is resolved, with whether filters change the heads of upstreams' answers."""
+        self.http.settles.append((self.location, settle))
+
+    def add_handler(self, phase: int, handler: Handler) -> None:
+        """Add a step in `phase` (constants in http/handler.py)."""
+        self._handlers.append((phase, len(self._handlers), handler))
+
+    def set_content(self, handler: Handler) -> None:
+        """Make `handler` the one that answers, in place of static files. The last one wins, as in nginx."""
+        self._handlers = [entry for entry in self._handlers if entry[0] != 5]
+        self._handlers.append((5, len(self._handlers), handler))
+        self.has_content = True
+
+    def add_header_filter(self, header_filter: HeaderFilter, order: int = 50) -> None:
+        """Add a filter for response heads; lower `order` runs earlier. Ranges run at 90, after what changes bodies."""
+        self._header_filters.append((order, len(self._header_filters), header_filter))
+
+    def handlers(self) -> tuple[Handler, ...]:
+        """The finished tuple."""
+        return tuple(entry[2] for entry in sorted(self._handlers, key=_by_order))
+
+    def header_filters(self) -> tuple[HeaderFilter, ...]:
+        """The finished tuple."""
+        return tuple(entry[2] for entry in sorted(self._header_filters, key=_by_filter_order))
+
+
+def _by_order(entry: tuple[int, int, Handler]) -> tuple[int, int]:
+    return entry[0], entry[1]
+
+
+def _by_filter_order(entry: tuple[int, int, HeaderFilter]) -> tuple[int, int]:
+    return entry[0], entry[1]
+
+
+class Feature:
+    """One feature: its declarations, and how it attaches to what is built."""
+
+    def __init__(
+        self,
+        name: str,
+        directives: tuple[Directive[object], ...],
+        variables: tuple[Variable, ...] = (),
+        families: tuple[VariableFamily, ...] = (),
+        configure: str = "",
+    ) -> None:
+        self.name = name  # nginx's name of the module: "http_gzip"; Portico's own for what nginx lacks
+        self.directives = directives
+        self.variables = variables
+        self.families = families
+        self.configure = configure  # what `-V` lists for it: "--with-http_ssl_module"
+
+    def declare(self, scope: Scope, variables: Variables) -> None:
+        """Make known the variables that the configuration itself defines (captures, set, map). `scope` is http's."""
+
+    def http(self, build: HttpBuild) -> None:
+        """Once, before any server is built."""
+
+    def server(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> None:
+        """For each server, before its locations."""
+
+    def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
+        """Handlers for the server-rewrite phase of this server."""
+        return []
+
+    def location(self, build: LocationBuild) -> None:
+        """For each location, and for each server's own level."""
+
+    def finish(self, build: HttpBuild) -> None:
+        """Once, when every location is there."""

@@ -1,0 +1,78 @@
+"""What a location is made of: handlers in phase order, filters, loggers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+# Phases in the order they run; nginx's, as far as handlers exist for them.
+SERVER_REWRITE: Final = 0
+REWRITE: Final = 1
+PREACCESS: Final = 2
+ACCESS: Final = 3
+PRECONTENT: Final = 4
+CONTENT: Final = 5
+PHASE_NAMES: Final = ("server-rewrite", "rewrite", "preaccess", "access", "precontent", "content")
+
+
+class Handler:
+    """One step of a location: answers the request, or lets it pass (None), or raises a RequestOutcome."""
+
+    def __init__(self) -> None:
+        self.is_async = False
+
+    def handle(self, request: Request) -> Response | None:
+        """Decide without waiting. Called when `is_async` is false."""
+        raise NotImplementedError
+
+    async def handle_async(self, request: Request) -> Response | None:
+        """The same with I/O. Called when `is_async` is true."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """One line for people: what this step does."""
+        return type(self).__name__
+
+
+class HeaderFilter:
+    """Changes the head of a response before it is sent."""
+
+    def apply(self, request: Request, response: Response) -> None:
+        """Edit `response` in place; may replace its body by a filtered one."""
+        raise NotImplementedError
+
+    def concerns_upstreams(self) -> bool:
+        """Whether it ever looks at an answer that came from an upstream."""
+        return True
+
+
+class Logger:
+    """Writes something about a finished request."""
+
+    def log(self, request: Request) -> None:
+        """Called once per client request, after the last byte; must not raise."""
+        raise NotImplementedError
+
+    def reopen(self) -> None:
+        """USR1: open the files again."""
+
+    def flush(self) -> None:
+        """Once a second: write out what has been buffered long enough."""
+
+    def close(self) -> None:
+        """The worker ends: write out everything."""
+
+
+class BodyTransform:
+    """A sans-IO transform of a body: compression, substitution."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Transform one piece; may hold bytes back."""
+        raise NotImplementedError
+
+    def finish(self) -> bytes:
+        """The rest."""
+        raise NotImplementedError

@@ -1,0 +1,277 @@
+"""`listen`, `server_name`, `location`: the directives that say which request is whose."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final, final
+
+from portico.config import values
+from portico.config.diagnostics import Where
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive
+from portico.config.reader import Statement
+from portico.config.regex import Regex, compile_regex
+from portico.http.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
+from portico.net.listen import ListenSpec
+
+_OPTIONS_THAT_SET: Final = (
+    "backlog", "rcvbuf", "sndbuf", "deferred", "reuseport", "ipv6only", "so_keepalive", "fastopen", "bind",
+)  # fmt: skip
+
+
+@final
+class Listen:
+    """One `listen` of one server: the address, and what this server wants of it."""
+
+    def __init__(self, spec: ListenSpec, where: Where) -> None:
+        self.spec = spec
+        self.where = where
+        self.default_server = False
+        self.ssl = False
+        self.sets_options = False  # options that belong to the socket were given here
+        self.bind = False  # bind it separately, even where a wildcard address has the same port
+
+
+def _address(statement: Statement, text: str) -> list[ListenSpec]:
+    where = statement.where
+    first = statement.args[0]
+    if text.startswith("unix:"):
+        path = text[5:]
+        if not path:
+            raise statement.fail(f'no path in the unix domain socket in "{text}" of the "listen" directive', first)
+        if len(path.encode()) > 107:
+            raise statement.fail(f'too long path in the unix domain socket in "{text}" of the "listen" directive', first)
+        return [ListenSpec(socket.AF_UNIX, path, text, where)]
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first)
+        port = _port(statement, rest[1:] if rest else "80")
+        try:
+            packed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+        except OSError:
+            raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first) from None
+        return [ListenSpec(socket.AF_INET6, (packed, port), text, where)]
+    host, colon, port_text = text.rpartition(":")
+    if not colon:
+        if text.isdecimal():
+            return [ListenSpec(socket.AF_INET, ("0.0.0.0", _port(statement, text)), text, where)]
+        host, port_text = text, "80"
+    port = _port(statement, port_text)
+    if host in ("*", ""):
+        if host == "":
+            raise statement.fail(f'no host in "{text}" of the "listen" directive', first)
+        return [ListenSpec(socket.AF_INET, ("0.0.0.0", port), text, where)]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise statement.fail(f'host not found in "{text}" of the "listen" directive', first) from None
+    specs: list[ListenSpec] = []
+    for family, _, _, _, address in found:
+        if family in (socket.AF_INET, socket.AF_INET6):
+            specs.append(ListenSpec(family, (str(address[0]), port), text, where))
+    return specs
+
+
+def _port(statement: Statement, text: str) -> int:
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 65536:
+        raise statement.fail(
+            f'invalid port in "{statement.args[0].text}" of the "listen" directive', statement.args[0]
+        )
+    return port
+
+
+def parse_listen(statement: Statement) -> list[Listen]:
+    """One Listen for each address that the text stands for. Raises ConfigError in nginx's words."""
+    listens = [Listen(spec, statement.where) for spec in _address(statement, statement.args[0].text)]
+    for listen in listens:
+        for index in range(1, len(statement.args)):
+            _option(statement, listen, index)
+    return listens
+
+
+def _option(statement: Statement, listen: Listen, index: int) -> None:
+    argument = statement.args[index]
+    name, equals, value = argument.text.partition("=")
+    spec = listen.spec
+    if name in _OPTIONS_THAT_SET:
+        listen.sets_options = True
+        listen.bind = True
+    if argument.text in ("default_server", "default"):
+        listen.default_server = True
+    elif argument.text == "ssl":
+        listen.ssl = True
+    elif argument.text == "http2":
+        _warn_http2(statement, '"listen ... http2"')
+    elif argument.text == "bind":
+        pass
+    elif argument.text == "reuseport":
+        spec.reuseport = True
+    elif argument.text == "deferred":
+        spec.deferred = True
+    elif name == "backlog" and equals:
+        spec.backlog = _number(statement, index, value, 'invalid backlog "%s"')
+    elif name == "fastopen" and equals:
+        spec.fastopen = _number(statement, index, value, 'invalid fastopen "%s"')
+    elif name in ("rcvbuf", "sndbuf") and equals:
+        size = values.size_of(value)
+        if size is None:
+            raise statement.fail(f'invalid {name} "{value}"', argument)
+        if name == "rcvbuf":
+            spec.rcvbuf = size
+        else:
+            spec.sndbuf = size
+    elif name == "ipv6only" and equals:
+        if value not in ("on", "off"):
+            raise statement.fail(f'invalid ipv6only flags "{value}"', argument)
+        if spec.family != socket.AF_INET6:
+            raise statement.fail(f'ipv6only is not supported on addr "{spec}", ignored', argument)
+        spec.ipv6only = value == "on"
+    elif name == "so_keepalive" and equals:
+        _keepalive(statement, spec, index, value)
+    elif argument.text == "proxy_protocol":
+        raise statement.fail(
+            'the parameter "proxy_protocol" is not supported by this version of Portico yet', argument
+        )
+    else:
+        raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+
+
+def _number(statement: Statement, index: int, text: str, message: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise statement.fail(message % text, statement.args[index])
+    return int(text)
+
+
+def _keepalive(statement: Statement, spec: ListenSpec, index: int, value: str) -> None:
+    if value in ("on", "off"):
+        spec.so_keepalive = 1 if value == "on" else 0
+        return
+    parts = value.split(":")
+    numbers: list[int] = []
+    for part in parts:
+        seconds = 0 if not part else values.seconds_of(part) if len(numbers) < 2 else values.number_of(part)
+        if seconds is None:
+            raise statement.fail(f'invalid so_keepalive value: "{value}"', statement.args[index])
+        numbers.append(seconds)
+    if len(parts) != 3 or not any(numbers):
+        raise statement.fail(f'invalid so_keepalive value: "{value}"', statement.args[index])
+    spec.so_keepalive = 1
+    spec.keepidle, spec.keepintvl, spec.keepcnt = numbers
+
+
+def _warn_http2(statement: Statement, what: str) -> None:
+    if "http2" not in statement.load.said:
+        statement.load.said.add("http2")
+        statement.warn(f"{what} is accepted, but this version of Portico speaks HTTP/1.1 only")
+
+
+def _http2(statement: Statement) -> bool:
+    on = values.flag(statement)
+    if on:
+        _warn_http2(statement, '"http2 on"')
+    return on
+
+
+@final
+class ServerName:
+    """One name of a `server_name`: text for exact and wildcard names, a regex otherwise."""
+
+    def __init__(self, text: str, regex: Regex | None) -> None:
+        self.text = text
+        self.regex = regex
+
+
+def parse_regex(statement: Statement, index: int, pattern: str, caseless: bool) -> Regex:
+    """Compile a regex argument. Raises ConfigError that shows where in the pattern the mistake is."""
+    try:
+        return compile_regex(pattern, caseless)
+    except ValueError as error:
+        message = error.args[0] if error.args else "invalid pattern"
+        place = f" at position {error.args[1]}" if len(error.args) > 1 else ""
+        raise statement.fail(f'regex "{pattern}" cannot be used: {message}{place}', statement.args[index]) from None
+
+
+def _server_names(statement: Statement) -> list[ServerName]:
+    names: list[ServerName] = []
+    for index, argument in enumerate(statement.args):
+        text = argument.text
+        if text.startswith("~"):
+            if len(text) == 1:
+                raise statement.fail('empty regex in server name "~"', argument)
+            # nginx matches names regardless of case: the host is lower-case, a pattern with capitals is made caseless
+            caseless = text.lower() != text
+            names.append(ServerName(text, parse_regex(statement, index, text[1:], caseless)))
+            continue
+        stars = text.count("*")
+        inner = text[1:] if text.startswith("*.") else text[:-1] if text.endswith(".*") else text
+        if "*" in inner or (stars and inner == text) or ".." in text:
+            raise statement.fail(f'invalid server name or wildcard "{text}" on this server', argument)
+        if "/" in text:
+            statement.warn(f'server name "{text}" has suspicious symbols', argument)
+        names.append(ServerName(text.lower(), None))
+    return names
+
+
+@final
+class LocationPattern:
+    """What stands between `location` and its brace."""
+
+    def __init__(self, kind: int, text: str, regex: Regex | None) -> None:
+        self.kind = kind  # EXACT, PREFIX, … of http/location_tree.py
+        self.text = text
+        self.regex = regex
+
+    def __str__(self) -> str:
+        return MODIFIERS[self.kind] + self.text
+
+
+def _location(statement: Statement) -> LocationPattern:
+    try:
+        kind, text = location_name([argument.text for argument in statement.args])
+    except ValueError as error:
+        raise statement.fail(str(error), statement.args[0]) from None
+    regex = None
+    if kind in (REGEX, REGEX_ICASE):
+        regex = parse_regex(statement, len(statement.args) - 1, text, kind == REGEX_ICASE)
+    return LocationPattern(kind, text, regex)
+
+
+LISTEN: Final = Directive[list[Listen]](
+    "listen", SERVER, parse_listen, args="1+", default=list[Listen](), many=True,
+    default_text="*:80 | *:8000",
+    syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [backlog=N] [rcvbuf=SIZE] [sndbuf=SIZE] [deferred] "
+    "[bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
+    doc="An address that this server takes connections on. `default_server` makes it the one that answers when no name "
+    "fits. `ssl`: TLS. `reuseport` gives every worker a socket of its own. `http2` is accepted with a warning: this version "
+    "speaks HTTP/1.1.",
+    example="listen 127.0.0.1:8080 default_server;",
+)
+SERVER_NAME: Final = Directive[list[ServerName]](
+    "server_name", SERVER, _server_names, args="1+", default=list[ServerName](), many=True, default_text='""',
+    syntax="NAME ...",
+    doc="The names of this server: exact, `*.example.com`, `example.*`, `.example.com` (both the name and all below it), or a "
+    "regex after `~`, whose named groups become variables. The order of choice is that of nginx: exact, longest leading "
+    "wildcard, longest trailing wildcard, first regex, default server.",
+    example="server_name example.com *.example.com;",
+)
+LOCATION_BLOCK: Final = Directive[LocationPattern | None](
+    "location", SERVER | LOCATION, _location, args="1-2", default=None, many=True, block=LOCATION,
+    syntax="[= | ~ | ~* | ^~] URI { ... }\n@NAME { ... }",
+    doc="What happens to requests whose URI (decoded, dots resolved, slashes merged) fits: `=` exactly, a prefix (the longest "
+    "wins; `^~` then ends the search), or a regex (`~`, `~*` regardless of case; the first that matches wins over plain "
+    "prefixes). `@name` is reached from `error_page` and `try_files` only.",
+    example="location /api/ { return 204; }",
+)
+INTERNAL: Final = Directive[bool](
+    "internal", LOCATION, values.present, args="0", default=False,
+    doc="Only internal redirects reach this location; for clients it does not exist (404).",
+    example="location /protected/ { internal; }",
+)
+HTTP2: Final = Directive[bool](
+    "http2", HTTP | SERVER, _http2, args="1", default=False, default_text="off",
+    syntax="on | off",
+    doc="Accepted with one warning: this version of Portico speaks HTTP/1.1 to every client, which browsers take without "
+    "further ado.",
+    example="http2 on;",
+)

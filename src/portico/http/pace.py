@@ -1,0 +1,65 @@
+"""`limit_rate`: sending no faster than so many bytes a second.
+
+nginx's arithmetic: after t seconds an answer may have sent rate × (t + 1) bytes, plus `limit_rate_after`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, final
+
+from portico.config import values
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+
+@final
+class Pace:
+    """The allowance of one answer."""
+
+    def __init__(self, rate: int, after: int, started: float) -> None:
+        self.rate = rate  # bytes a second
+        self.after = after  # bytes that go unmetered
+        self.started = started
+        self.sent = 0
+
+    @staticmethod
+    def for_request(request: Request, response: Response) -> Pace | None:
+        """The pace that `limit_rate` or X-Accel-Limit-Rate asks for; None: full speed."""
+        core = request.location.core
+        rate = response.limit_rate
+        if rate < 0 and core.limit_rate is not None:
+            rate = values.size_of(core.limit_rate.render(request).decode("latin-1")) or 0
+        if rate <= 0:
+            return None
+        after = 0
+        if core.limit_rate_after is not None:
+            after = values.size_of(core.limit_rate_after.render(request).decode("latin-1")) or 0
+        return Pace(rate, after, request.client.transport.reactor.now)
+
+    async def allowance(self, request: Request, wanted: int) -> int:
+        """Wait until at least one byte may be sent; how many may, at most `wanted`."""
+        reactor = request.client.transport.reactor
+        while True:
+            allowed = int(self.rate * (reactor.now - self.started + 1.0)) + self.after - self.sent
+            if allowed > 0:
+                return min(wanted, allowed)
+            await asyncio.sleep(min(1.0, (1 - allowed) / self.rate + 0.001))
+
+    def used(self, count: int) -> None:
+        """`count` bytes were sent."""
+        self.sent += count
+
+    async def send(self, request: Request, data: bytes, seconds: float) -> None:
+        """Send `data`, however long that takes."""
+        transport = request.client.transport
+        at = 0
+        while at < len(data):
+            count = await self.allowance(request, len(data) - at)
+            sent = transport.send(data[at : at + count])
+            if sent == 0:
+                await transport.writable(seconds)
+            at += sent
+            self.sent += sent

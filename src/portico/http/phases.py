@@ -1,0 +1,165 @@
+"""A request through its server's and its location's handlers, until one answers.
+
+Refusals, error pages, internal redirects and named locations are one mechanism: something raises, the request is pointed elsewhere,
+and the loop begins again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portico.http.error_pages import error_response, own_page
+from portico.http.errors import ERR, HTTPError, InternalRedirect
+from portico.http.request import MAX_REDIRECTS
+from portico.http.response import Response
+from portico.http.uri import ESCAPE_URI, escape_uri, normalise
+
+if TYPE_CHECKING:
+    from portico.http.plan import Location
+    from portico.http.request import Request
+
+
+async def respond(request: Request) -> Response:
+    """The answer to `request`. Raises CloseConnection, ClientGone, Timeout and OSError of the client's side."""
+    rewritten = False
+    while True:
+        try:
+            if request.refusal is not None and not request.in_error_page:
+                raise request.refusal
+            if not rewritten:
+                rewritten = True
+                for handler in request.server.rewrites:
+                    response = handler.handle(request)
+                    if response is not None:
+                        return _finished(request, response)
+            response = enter_location(request)
+            if response is not None:
+                return _finished(request, response)
+            for handler in request.location.handlers:
+                if handler.is_async:
+                    response = await handler.handle_async(request)
+                else:
+                    response = handler.handle(request)
+                if response is not None:
+                    return _finished(request, response)
+            raise HTTPError(404)
+        except HTTPError as error:
+            failed = _error_answer(request, error)
+            if failed is not None:
+                return _finished(request, failed)
+        except InternalRedirect as redirect:
+            failed = _follow(request, redirect)
+            if failed is not None:
+                return _finished(request, failed)
+
+
+def _finished(request: Request, response: Response) -> Response:
+    """The status that an error page keeps, and the header filters."""
+    if request.error_status and (not response.is_error or response.status < 400):
+        response.status = request.error_status
+        response.reason = b""
+    if request.kept_fields is not None:
+        _keep_fields(request, response)
+    request.response = response  # for $sent_http_…, as far as it is made
+    for header_filter in request.location.header_filters:
+        header_filter.apply(request, response)
+    return response
+
+
+def _keep_fields(request: Request, response: Response) -> None:
+    """What X-Accel-Redirect keeps of the answer that it replaced."""
+    if request.kept_type:
+        response.content_type = request.kept_type
+    if request.kept_fields:
+        response.fields = request.kept_fields + response.fields
+
+
+def _error_answer(request: Request, error: HTTPError) -> Response | None:
+    """The error's answer; None when the request was pointed at an error page."""
+    try:
+        return error_response(request, error)
+    except InternalRedirect as redirect:
+        return _follow(request, redirect)
+
+
+def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
+    """Point the request at the redirect's target; an answer when that is not possible."""
+    request.redirects += 1
+    request.internal = True
+    request.redirect_pending = True
+    if request.redirects > MAX_REDIRECTS:
+        request.log_error(
+            ERR, f'rewrite or internal redirection cycle while internally redirecting to "{_target(redirect)}"'
+        )
+        return _plain_failure(request, 500)
+    if redirect.named:
+        location = request.server.named.get(redirect.named)
+        if location is None:
+            request.log_error(ERR, f'could not find named location "{redirect.named}"')
+            return _plain_failure(request, 500)
+        request.location = location
+        request.named_location = True
+        return None
+    request.uri = redirect.uri
+    if redirect.query is not None:
+        request.args = redirect.query
+    request.plain_uri = False
+    request.named_location = False
+    return None
+
+
+def redirect_to(uri: bytes, query: bytes) -> InternalRedirect:
+    """The internal redirect that another server asked for (X-Accel-Redirect): a URI as it would stand in a request.
+
+    Raises HTTPError 502 for one that cannot be decoded or climbs above the root (ngx_http_parse_unsafe_uri).
+    """
+    try:
+        normal = normalise(uri, True)
+    except ValueError:
+        raise HTTPError(502, f'upstream sent an unsafe URI "{uri.decode("utf-8", "backslashreplace")}"', ERR) from None
+    return InternalRedirect(normal.uri, query)
+
+
+def _target(redirect: InternalRedirect) -> str:
+    return redirect.named or redirect.uri.decode("utf-8", "backslashreplace")
+
+
+def _plain_failure(request: Request, status: int) -> Response:
+    """An error's own page, without another look at `error_page`."""
+    request.keep_alive = False
+    request.error_status = 0
+    return own_page(request, status)
+
+
+def enter_location(request: Request) -> Response | None:
+    """Choose the location (unless a named one was chosen) and check what it demands. Raises HTTPError."""
+    location: Location
+    if request.named_location:
+        location = request.location
+    else:
+        match = request.server.locations.find(request.uri)
+        location = match.value
+        request.location = location
+        if match.captures is not None:
+            request.captures = match.captures
+        if match.named is not None:
+            request.keep_names(match.named)
+        if match.auto_redirect:
+            return _with_slash(request, location)
+    if location.internal and not request.internal:
+        raise HTTPError(404, f"{location.describe()} is internal: no client reaches it")
+    length = request.fields.content_length
+    most = location.core.client_max_body_size
+    if length > most > 0 and not request.in_error_page:
+        raise HTTPError(
+            413, f"client intended to send too large body: {length} bytes (client_max_body_size is {most})", ERR
+        )
+    return None
+
+
+def _with_slash(request: Request, location: Location) -> Response:
+    """`location /x/` with a proxy behind it was asked for as "/x": nginx sends the client there."""
+    response = own_page(request, 301)
+    target = escape_uri(location.prefix, ESCAPE_URI)
+    response.location = target + b"?" + request.args if request.args else target
+    return response

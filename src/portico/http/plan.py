@@ -1,0 +1,106 @@
+"""What a configuration means, ready to serve: listeners, virtual servers, locations.
+
+Everything here is built once, at load (`http/build.py`), and only read afterwards. Choosing a server and a location are pure
+functions of these objects and the request, so the same objects can explain themselves: each remembers the `file:line` that gave it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from portico.config.reader import Where
+from portico.http.location_tree import LocationTree
+from portico.http.server_names import DEFAULT, ServerNames
+from portico.net.listen import ListenSpec
+
+if TYPE_CHECKING:
+    from portico.config.directive import Scope
+    from portico.http.error_pages import ErrorPage
+    from portico.http.handler import Handler, HeaderFilter, Logger
+    from portico.http.request import Request
+    from portico.http.settings import CoreSettings
+    from portico.http.variables import Template
+    from portico.net.tls import ServerTLS
+
+
+@final
+class Location:
+    """A finished location: only the handlers and filters that its configuration asks for."""
+
+    def __init__(self, name: str, where: Where | None, scope: Scope, core: CoreSettings) -> None:
+        self.name = name  # as written: "/api/", "~ \\.php$", "@fallback"
+        self.where = where
+        self.scope = scope
+        self.core = core
+        self.handlers: tuple[Handler, ...] = ()
+        self.header_filters: tuple[HeaderFilter, ...] = ()
+        self.loggers: tuple[Logger, ...] = ()
+        self.error_pages: dict[int, ErrorPage] = {}
+        self.internal = False
+        self.prefix: bytes = b""  # the part of the URI that proxy_pass with a URI and alias replace; b"" for regex and named
+        self.is_regex = False
+        self.is_named = False
+        self.root: Template | None = None  # `root` or `alias`
+        self.alias = False
+        self.auto_redirect = False  # `location /x/` with a proxy: "/x" is answered 301
+
+    def describe(self) -> str:
+        """`location /api/ (nginx.conf:12)`."""
+        return f"location {self.name} ({self.where})" if self.where else f"server level ({self.name})"
+
+
+@final
+class VirtualServer:
+    """One `server {}`."""
+
+    def __init__(self, name: str, names: list[str], where: Where | None, core: CoreSettings) -> None:
+        self.name = name  # the first server_name: nginx's $server_name
+        self.name_bytes: bytes = name.encode("utf-8", "surrogateescape")
+        self.names = names
+        self.where = where
+        self.core = core
+        self.rewrites: tuple[Handler, ...] = ()  # server-rewrite phase
+        self.fallback: Location  # where a URI goes that no location matches: the server's own settings
+        self.locations: LocationTree[Location]
+        self.named: dict[str, Location] = {}
+        self.tls: ServerTLS | None = None
+
+
+@final
+class Listener:
+    """One address that clients connect to, and the servers behind it."""
+
+    def __init__(self, spec: ListenSpec, default: VirtualServer) -> None:
+        self.spec = spec
+        self.default = default
+        self.names: ServerNames[VirtualServer] = ServerNames(default)
+        self.ssl = False
+        self.captures_names = False  # some server_name is a regex with named groups
+        self.servers: list[VirtualServer] = []
+        self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port
+
+    def make_default(self, server: VirtualServer) -> None:
+        """`default_server`: `server` answers when no name fits."""
+        self.default = server
+        self.names.set_default(server)
+
+    def find(self, host: bytes) -> VirtualServer:
+        """The server for a host (lower case, without port)."""
+        return self.names.find(host).value
+
+    def find_tls(self, name: bytes) -> ServerTLS | None:
+        """For SNI: what the server of that name presents; None when it has nothing of its own."""
+        match = self.names.find(name)
+        return None if match.reason == DEFAULT else match.value.tls
+
+    def keep_names(self, request: Request, host: bytes) -> None:
+        """Give the request what a regex in `server_name` captured."""
+        match = self.names.find(host)
+        if match.captures is not None:
+            request.captures = match.captures
+        if match.named is not None:
+            request.keep_names(match.named)
+
+    def for_address(self, address: str) -> Listener:
+        """The listener for a connection that a wildcard socket accepted on this local address."""
+        return self.specific.get(address, self)

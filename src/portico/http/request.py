@@ -1,0 +1,138 @@
+"""One request on its way through the pipeline."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from portico.codec.fields import RequestFields
+    from portico.codec.http1_response import ResponseHead
+    from portico.http.body import RequestBody
+    from portico.http.client import Client
+    from portico.http.connection import Connection
+    from portico.http.errors import HTTPError
+    from portico.http.plan import Location, VirtualServer
+    from portico.http.response import Response
+
+MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
+
+
+@final
+class Attempt:
+    """One try at one upstream peer: what $upstream_addr, $upstream_status and their kin report. Times in seconds."""
+
+    def __init__(self, peer: bytes, started: float) -> None:
+        self.peer = peer
+        self.started = started
+        self.status = 0  # 0: no answer
+        self.connect_time = -1.0
+        self.header_time = -1.0
+        self.response_time = -1.0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.length = 0  # body bytes received
+        self.after_redirect = False  # an internal redirect came between it and the one before: " : " in the variables
+
+
+@final
+class Request:
+    """What the client asked, where that led, and what has been answered so far."""
+
+    def __init__(
+        self, client: Client, line: bytes, method: bytes, version: int, fields: RequestFields, server: VirtualServer
+    ) -> None:
+        self.client = client
+        self.line = line  # the request line as received, without its line end
+        self.method = method
+        self.version = version  # 10 or 11
+        self.fields = fields
+        self.server = server
+        self.location: Location = server.fallback
+        self.raw_uri: bytes = b"/"  # $request_uri: path and query as the client sent them
+        self.uri: bytes = b"/"  # $uri: decoded, normalised
+        self.args: bytes = b""
+        self.quoted_uri = False  # `uri` holds bytes that were percent-encoded: escape it before passing it on
+        self.shares_fields = False  # the host is that of the header block, so what was made for the block holds
+        self.pipelined = False  # it arrived together with the one before
+        self.complete = False  # answered to the end
+        self.plain_uri = True  # raw_uri can be passed on unchanged: neither rewritten nor redirected since
+        self.asked_host: bytes = b""  # the host that the client named, b"" when it named none
+        self.host: bytes = b""  # $host: that, or the server's name
+        self.captures: list[bytes | None] | None = None  # of the last regex that matched
+        self.named: dict[str, bytes] | None = None  # named captures
+        self.kept_fields: list[tuple[bytes, bytes]] | None = None  # of an answer that X-Accel-Redirect replaced
+        self.kept_type: bytes = b""
+        self.values: dict[str, bytes | None] | None = None  # variables set or cached for this request
+        self.body: RequestBody | None = None
+        self.keep_alive = True
+        self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
+        self.connection: Connection | None = None
+        self.started: float = client.transport.reactor.now
+        self.internal = False
+        self.redirects = 0
+        self.error_status = 0  # the status that error_page keeps for the page it shows
+        self.in_error_page = False
+        self.status = 0  # as sent
+        self.head_bytes = 0  # bytes of the response head sent
+        self.body_bytes = 0  # bytes sent after the head, framing included
+        self.received = len(line) + 2  # $request_length
+        self.response: Response | None = None
+        self.attempts: list[Attempt] | None = None
+        self.proxy_target: object = None  # what proxy_pass came to, for $proxy_host and $proxy_port
+        self.upstream_scheme: bytes = b""  # of the URL asked for last, for the error log
+        self.upstream_uri: bytes = b""
+        self.redirect_pending = False  # an internal redirect happened since the last attempt at an upstream
+        self.named_location = False  # `location` was chosen by name, not by URI
+        self.request_id: bytes = b""
+        self.upstream_fields: ResponseHead | None = None  # of the last upstream that answered
+
+    def log_error(self, level: int, message: str) -> None:
+        """Write a line to the location's error log, with nginx's context behind it."""
+        log = self.location.core.error_log
+        if level > 0 and log.enabled(level):
+            log.write(level, f"{message}{self.context()}", self.client.number)
+
+    def context(self) -> str:
+        """`, client: …, server: …, request: "…", host: "…"` as nginx puts it behind its messages."""
+        text = f", client: {_shown(self.client.remote_addr)}, server: {self.server.name}"
+        if self.line:
+            text += f', request: "{_shown(self.line)}"'
+        if self.attempts:
+            last = self.attempts[-1]
+            text += f', upstream: "{_shown(self.upstream_scheme)}://{_shown(last.peer)}{_shown(self.upstream_uri)}"'
+        host = self.fields.host
+        if host is not None:
+            text += f', host: "{_shown(host)}"'
+        referer = self.fields.get(b"referer")
+        if referer is not None:
+            text += f', referrer: "{_shown(referer)}"'
+        return text
+
+    def keep_names(self, named: dict[str, bytes]) -> None:
+        """Remember what the named groups of a regex captured."""
+        if self.named is None:
+            self.named = dict(named)
+        else:
+            self.named.update(named)
+
+    def new_attempt(self, peer: bytes) -> Attempt:
+        """Note the start of a try at an upstream peer."""
+        attempt = Attempt(peer, self.client.transport.reactor.now)
+        if self.attempts is None:
+            self.attempts = [attempt]
+        else:
+            attempt.after_redirect = self.redirect_pending
+            self.attempts.append(attempt)
+        self.redirect_pending = False
+        return attempt
+
+    def id(self) -> bytes:
+        """$request_id: 16 random bytes in hex, made when first asked for."""
+        if not self.request_id:
+            self.request_id = os.urandom(16).hex().encode()
+        return self.request_id
+
+
+def _shown(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

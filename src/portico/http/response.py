@@ -1,0 +1,180 @@
+"""The answer to a request, and where its bytes come from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from portico.net.transport import Transport
+
+BYTES: Final = 0
+FILE: Final = 1
+STREAM: Final = 2
+
+
+class Body:
+    """A source of body bytes: `take()` what is there; when it says None, `await wait()` and take again."""
+
+    def __init__(self, kind: int, length: int) -> None:
+        self.kind = kind
+        self.length = length  # bytes, -1 when only the end will tell
+
+    def take(self) -> bytes | None:
+        """The next bytes; b"" at the end; None when nothing is there yet. Raises HTTPError or OSError when the source fails."""
+        raise NotImplementedError
+
+    async def wait(self) -> None:
+        """Return when `take` is worth another try. Raises Timeout."""
+        raise NotImplementedError
+
+    async def absorb(self, client: Transport, seconds: float) -> None:
+        """The client takes no more for now: wait until it does. A source that buffers reads on meanwhile."""
+        await client.writable(seconds)
+
+    def can_splice(self) -> bool:
+        """Whether the rest can be moved by the kernel from socket to socket."""
+        return False
+
+    async def relay(self) -> None:
+        """After 101: carry bytes both ways until both sides have ended. Raises Timeout."""
+        raise NotImplementedError
+
+    def relayed(self) -> int:
+        """After `relay`: how many bytes the client got."""
+        return 0
+
+    async def splice(self, client: Transport, seconds: float) -> int:
+        """Move the rest to `client` without copying; bytes moved. Call only when `can_splice` says so."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the source holds, finished or not; safe to call twice."""
+
+
+@final
+class BytesBody(Body):
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.kind = BYTES
+        self.length = len(data)
+        self.data = data
+
+    def take(self) -> bytes | None:
+        data = self.data
+        self.data = b""
+        return data
+
+    async def wait(self) -> None:
+        return
+
+
+@final
+class FileBody(Body):
+    """A range of an open file."""
+
+    def __init__(self, fd: int, offset: int, length: int, owned: bool) -> None:
+        self.kind = FILE
+        self.fd = fd
+        self.offset = offset
+        self.length = length
+        self.left = length
+        self.owned = owned  # close the descriptor afterwards (false: the open file cache keeps it)
+
+    def take(self) -> bytes | None:
+        if self.left <= 0:
+            return b""
+        data = os.pread(self.fd, min(self.left, 65536), self.offset)
+        self.offset += len(data)
+        self.left -= len(data)
+        return data
+
+    async def wait(self) -> None:
+        return
+
+    def close(self) -> None:
+        if self.owned and self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+@final
+class PartsBody(Body):
+    """Several bodies one after the other: multipart/byteranges."""
+
+    def __init__(self, parts: list[Body]) -> None:
+        self.kind = STREAM
+        self.parts = parts
+        self.length = 0
+        for part in parts:
+            self.length += part.length
+        self._at = 0
+
+    def take(self) -> bytes | None:
+        while self._at < len(self.parts):
+            data = self.parts[self._at].take()
+            if data is None or data:
+                return data
+            self._at += 1
+        return b""
+
+    async def wait(self) -> None:
+        await self.parts[self._at].wait()
+
+    def close(self) -> None:
+        for part in self.parts:
+            part.close()
+
+
+EMPTY: Final = BytesBody(b"")
+
+
+@final
+class Response:
+    """Status, fields and body. The fields that filters look at have attributes; the rest is `fields`, as sent, in order."""
+
+    def __init__(self, status: int, body: Body) -> None:
+        self.status = status
+        self.reason: bytes = b""  # b"": the standard phrase
+        self.body: Body = body
+        self.content_type: bytes = b""
+        self.content_length: int = body.length  # bytes, -1 unknown
+        self.last_modified: float = -1.0  # seconds since the epoch; compared by If-Modified-Since
+        self.last_modified_text: bytes = b""
+        self.location: bytes = b""
+        self.etag: bytes = b""
+        self.server: bytes = b""  # the upstream's, when proxy_pass_header lets it through
+        self.date: bytes = b""
+        self.no_server = False  # proxy_pass_header Server, and the upstream named none
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.trailers: bytes = b""
+        self.allow_ranges: bool = False
+        self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)
+        self.upgrade: bytes = b""  # 101: the protocol switched to
+        self.close: bool = False  # do not keep the connection
+        self.is_error: bool = False  # made by Portico for an error, not by a handler or an upstream
+        self.from_upstream: bool = False
+        self.buffered: bool = True  # false: pass on every piece at once (proxy_buffering off)
+        self.limit_rate: int = -1  # bytes a second, set by X-Accel-Limit-Rate
+        self.head: bytes = b""  # the finished fields, when whoever made the response knows them (see output.py)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first field called `name` (lower-case), None when there is none."""
+        for key, value in self.fields:
+            if len(key) == len(name) and key.lower() == name:
+                return value
+        return None
+
+    def replace(self, name: bytes, key: bytes, value: bytes) -> None:
+        """Replace every field called `name` (lower-case) by one `key: value`; an empty value removes them."""
+        self.fields = [f for f in self.fields if len(f[0]) != len(name) or f[0].lower() != name]
+        if value:
+            self.fields.append((key, value))
+
+
+def text_response(status: int, content_type: bytes, text: bytes) -> Response:
+    """A short answer from memory."""
+    response = Response(status, BytesBody(text))
+    response.content_type = content_type
+    return response

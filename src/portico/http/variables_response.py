@@ -1,0 +1,194 @@
+"""Variables of what is answered, and how the answering went.
+
+`$sent_http_…` are read from the `Response` as it was sent: from its attributes, from `fields`, or, when
+whoever made the response knew its field lines as one block, from `head`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from portico.config.values import size_of
+from portico.http.variables import PER_REQUEST, Getter, Variable, VariableFamily
+from portico.http.variables_connection import seconds_text
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+
+def _status(request: Request) -> bytes | None:
+    status = request.status
+    if not status:
+        status = request.error_status
+        if not status and request.response is not None:
+            status = request.response.status
+    return b"%d" % status if status >= 100 else b"%03d" % status
+
+
+def _bytes_sent(request: Request) -> bytes | None:
+    return b"%d" % (request.head_bytes + request.body_bytes)
+
+
+def _body_bytes_sent(request: Request) -> bytes | None:
+    return b"%d" % request.body_bytes
+
+
+def _request_time(request: Request) -> bytes | None:
+    return seconds_text(request.client.transport.reactor.now - request.started)
+
+
+def _request_completion(request: Request) -> bytes | None:
+    return b"OK" if request.complete else b""
+
+
+def _limit_rate(request: Request) -> bytes | None:
+    values = request.values
+    if values is not None:
+        given = values.get("limit_rate")  # by `set $limit_rate`
+        if given is not None:
+            return given
+    response = request.response
+    if response is None:
+        return b"0"
+    if response.limit_rate >= 0:
+        return b"%d" % response.limit_rate
+    rate = request.location.core.limit_rate
+    if rate is None:
+        return b"0"
+    return b"%d" % (size_of(rate.render(request).decode("ascii", "replace")) or 0)
+
+
+# -- fields
+
+
+def _sent_content_length(request: Request, response: Response) -> bytes | None:
+    if response.content_length < 0 or response.status == 304:
+        return None
+    return b"%d" % response.content_length
+
+
+def _sent_connection(request: Request, response: Response) -> bytes | None:
+    if response.upgrade:
+        return b"upgrade"
+    return b"keep-alive" if request.keep_alive else b"close"
+
+
+def _sent_keep_alive(request: Request) -> bytes | None:
+    announced = request.location.core.keepalive_announced
+    if not request.keep_alive or not announced:
+        return None
+    return announced[len(b"Keep-Alive: ") : -2]
+
+
+def _sent_transfer_encoding(request: Request, response: Response) -> bytes | None:
+    status = response.status
+    bodyless = request.method == b"HEAD" or status == 304 or status == 204 or status < 200
+    chunked = response.content_length < 0 and request.version > 10 and request.location.core.chunked
+    return b"chunked" if chunked and not bodyless else None
+
+
+def _sent_family(name: str) -> Getter:
+    wanted = name.encode().replace(b"_", b"-")
+
+    def get(request: Request) -> bytes | None:
+        response = request.response
+        return None if response is None else sent_field(request, response, wanted)
+
+    return get
+
+
+def sent_field(request: Request, response: Response, name: bytes) -> bytes | None:
+    """The value of a field of the answer, `name` in lower case; several are joined by ", ".
+
+    Server and Date only when an upstream's were passed on, as in nginx.
+    """
+    found: bytes | None = None
+    if name == b"connection":
+        return _sent_connection(request, response)
+    if name == b"keep-alive":
+        return _sent_keep_alive(request)
+    if name == b"transfer-encoding":
+        return _sent_transfer_encoding(request, response)
+    if name == b"content-length":
+        found = _sent_content_length(request, response)
+    elif name == b"content-type":
+        found = response.content_type
+    elif name == b"last-modified":
+        found = response.last_modified_text
+    elif name == b"location":
+        found = response.location
+    elif name == b"etag":
+        found = response.etag
+    elif name == b"server":
+        found = response.server
+    elif name == b"date":
+        found = response.date
+    elif name == b"accept-ranges" and response.allow_ranges and response.status == 200:
+        found = b"bytes"
+    if found:
+        return found
+    values = [value for key, value in response.fields if same_name(key, name)]
+    if not values and response.head:
+        values = values_in(response.head, name)
+    return b", ".join(values) if values else None
+
+
+def same_name(key: bytes, name: bytes) -> bool:
+    """Whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
+    return len(key) == len(name) and key.lower().replace(b"_", b"-") == name
+
+
+def values_in(block: bytes, name: bytes) -> list[bytes]:
+    """The values of a field in a block of lines `Name: value`; `name` as for `same_name`."""
+    values: list[bytes] = []
+    for line in block.split(b"\r\n"):
+        key, colon, value = line.partition(b":")
+        if colon and same_name(key, name):
+            values.append(value.strip(b" \t"))
+    return values
+
+
+def _trailer_family(name: str) -> Getter:
+    wanted = name.encode().replace(b"_", b"-")
+
+    def get(request: Request) -> bytes | None:
+        response = request.response
+        if response is None or not response.trailers:
+            return None
+        values = values_in(response.trailers, wanted)
+        return b", ".join(values) if values else None
+
+    return get
+
+
+RESPONSE_VARIABLES: Final[tuple[Variable, ...]] = (
+    Variable("body_bytes_sent", _body_bytes_sent, PER_REQUEST, "Bytes sent to the client without the head."),
+    Variable("bytes_sent", _bytes_sent, PER_REQUEST, "Bytes sent to the client."),
+    Variable(
+        "limit_rate", _limit_rate, PER_REQUEST, "Bytes a second that the answer is sent with; 0 is no limit."
+    ),
+    Variable(
+        "request_completion",
+        _request_completion,
+        PER_REQUEST,
+        "`OK` when the whole answer was sent, else empty.",
+    ),
+    Variable(
+        "request_time",
+        _request_time,
+        PER_REQUEST,
+        "Seconds with milliseconds since the first bytes of the request came.",
+    ),
+    Variable("status", _status, PER_REQUEST, "The status of the answer."),
+)
+
+RESPONSE_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+    VariableFamily(
+        "sent_http_",
+        _sent_family,
+        PER_REQUEST,
+        "A header field of the answer: name in lower case, `_` for `-`; several are joined by `, `.",
+    ),
+    VariableFamily("sent_trailer_", _trailer_family, PER_REQUEST, "A trailer field of the answer."),
+)

@@ -1,0 +1,382 @@
+"""The readiness driver: coroutines resumed straight from epoll, inside an ordinary asyncio loop.
+
+An asyncio loop asks its selector "which descriptors are ready?". Ours (`ReactorSelector`) answers only for descriptors that
+asyncio registered. Those that Portico owns are dispatched right there, inside `select()`, to their `Pollable`, which resumes
+the coroutine that waits for it with one `send(None)`. No `asyncio.Task`, no `call_soon`, no handle object per wake-up: that is
+what makes the difference to asyncio's transports (ARCHITECTURE.md has the figures), and still everything written for asyncio
+runs in the same loop, on the same thread.
+
+Rules of the house:
+
+* A `Task` is a coroutine driven by this module. It suspends by awaiting `SUSPEND` after leaving itself with whoever will
+  resume it (`transport.readable(...)` does both), or by awaiting an asyncio Future.
+* Everything is registered edge-triggered, as nginx does it: an event says "something changed", the flags on the transport
+  remember it, and nobody may wait before having tried.
+* `Reactor.now` is the monotonic time of the last wake-up; nothing on the request path asks the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, final
+
+from portico.net.timers import Timed, Timers
+
+IN: Final = 0x001  # EPOLLIN
+OUT: Final = 0x004  # EPOLLOUT
+ERR: Final = 0x008  # EPOLLERR
+HUP: Final = 0x010  # EPOLLHUP
+RDHUP: Final = 0x2000  # EPOLLRDHUP
+EDGE: Final = 1 << 31  # EPOLLET
+
+
+class NetworkSignal(Exception):
+    """Base of what the reactor throws into a waiting coroutine.
+
+    NetworkSignal
+    ├── Timeout      the deadline given to the wait has passed
+    ├── ClientGone   the client closed its side while we were waiting for something else
+    └── Shutdown     the worker is ending and this wait may be abandoned
+    """
+
+
+@final
+class Timeout(NetworkSignal):
+    """The deadline given to a wait has passed."""
+
+
+@final
+class ClientGone(NetworkSignal):
+    """The client closed the connection while its request was being worked on (nginx's 499)."""
+
+
+@final
+class Shutdown(NetworkSignal):
+    """The worker is ending; idle waits are abandoned."""
+
+
+class Pollable(Timed):
+    """Anything that owns a descriptor registered with the reactor, and may have a deadline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fd: int = -1
+
+    def on_event(self, events: int) -> None:
+        """Called with the epoll event mask; must not raise."""
+        raise NotImplementedError
+
+
+@final
+class Suspend:
+    """`await SUSPEND` gives control back to the reactor, once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+SUSPEND: Final = Suspend()
+
+
+@final
+class Task:
+    """A coroutine driven by readiness events."""
+
+    def __init__(self, reactor: Reactor, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.reactor = reactor
+        self.coroutine = coroutine
+        self.done = False
+        self.future: asyncio.Future[Any] | None = None
+
+    def resume(self) -> None:
+        """Run the coroutine until it suspends again or ends."""
+        reactor = self.reactor
+        previous = reactor.current
+        reactor.current = self
+        try:
+            awaited = self.coroutine.send(None)
+            if awaited is not None:
+                self._wait_for(awaited)
+        except StopIteration:
+            self.done = True
+        except BaseException as error:
+            self.done = True
+            reactor.report(error)
+        finally:
+            reactor.current = previous
+
+    def throw(self, error: BaseException) -> None:
+        """Resume the coroutine with `error` raised where it waits."""
+        reactor = self.reactor
+        previous = reactor.current
+        reactor.current = self
+        self.future = None
+        try:
+            awaited = self.coroutine.throw(error)
+            if awaited is not None:
+                self._wait_for(awaited)
+        except StopIteration:
+            self.done = True
+        except BaseException as failure:
+            self.done = True
+            if failure is not error:
+                reactor.report(failure)
+        finally:
+            reactor.current = previous
+
+    def _wait_for(self, future: asyncio.Future[Any]) -> None:
+        """The coroutine awaited an asyncio Future: come back when it is done (the protocol of asyncio.Task)."""
+        future._asyncio_future_blocking = False
+        self.future = future
+        future.add_done_callback(self._future_done)
+
+    def _future_done(self, future: asyncio.Future[Any]) -> None:
+        if self.future is future and not self.done:
+            self.future = None
+            self.resume()
+
+
+@final
+class Reactor:
+    """Owns the epoll object, the table of descriptors, the clock and the timers of one worker."""
+
+    def __init__(self) -> None:
+        self.epoll: select.epoll = select.epoll()
+        self.owned: dict[int, Pollable] = {}
+        self.current: Task | None = None
+        self.now: float = time.monotonic()
+        self.wall_offset: float = time.time() - self.now
+        self.wall_second: int = -1
+        self.http_date: bytes = b""
+        self.timers: Timers = Timers(self.now)
+        self.interrupted = False  # asyncio was given a callback while we dispatched: `select` must return
+        self.on_error: Callable[[BaseException], None] | None = None
+        self._later: list[Task] = []
+
+    # -- descriptors -------------------------------------------------------------------------------------------------
+
+    def add(self, pollable: Pollable, events: int) -> None:
+        """Register `pollable.fd` for `events`, edge-triggered."""
+        self.owned[pollable.fd] = pollable
+        self.epoll.register(pollable.fd, events | EDGE)
+
+    def add_level(self, pollable: Pollable, events: int) -> None:
+        """Register level-triggered: for listening sockets, which several workers share."""
+        self.owned[pollable.fd] = pollable
+        self.epoll.register(pollable.fd, events)
+
+    def change(self, pollable: Pollable, events: int) -> None:
+        """Change the events of a registered descriptor; a condition that already holds is reported again."""
+        self.epoll.modify(pollable.fd, events | EDGE)
+
+    def remove(self, pollable: Pollable) -> None:
+        """Forget the descriptor; call before closing it."""
+        if self.owned.pop(pollable.fd, None) is not None:
+            self.epoll.unregister(pollable.fd)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:
+        """Start `coroutine` at once; it runs until its first wait before this returns."""
+        task = Task(self, coroutine)
+        task.resume()
+        return task
+
+    def soon(self, task: Task) -> None:
+        """Resume `task` after the events at hand: for work that must not go on inside the caller."""
+        self._later.append(task)
+
+    def report(self, error: BaseException) -> None:
+        """An exception nobody caught ended a task: a defect of ours. It is logged and serving goes on."""
+        if self.on_error is not None:
+            self.on_error(error)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Read the clock after a wake-up."""
+        self.now = time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since the epoch, as of the last wake-up."""
+        return self.wall_offset + self.now
+
+    def date(self) -> bytes:
+        """The value of a Date field (RFC 9110 section 5.6.7), made once a second."""
+        second = int(self.wall_offset + self.now)
+        if second != self.wall_second:
+            self.wall_offset = time.time() - time.monotonic()  # follow a clock that was set
+            second = int(self.wall_offset + self.now)
+            self.wall_second = second
+            self.http_date = http_date(second)
+        return self.http_date
+
+    def dispatch(self, timeout: float) -> list[tuple[int, int]]:
+        """Wait at most `timeout` seconds (negative: for ever), serve our own events, return those of asyncio."""
+        if self._later:
+            timeout = 0.0
+        else:
+            until = self.timers.next_due()
+            if until >= 0.0:
+                wait = until - time.monotonic()
+                if wait < 0.0:
+                    wait = 0.0
+                if timeout < 0.0 or wait < timeout:
+                    timeout = wait
+        events = self.epoll.poll(timeout, 512)
+        self.now = time.monotonic()
+        others: list[tuple[int, int]] = []
+        owned = self.owned
+        for event in events:
+            pollable = owned.get(event[0])
+            if pollable is not None:
+                pollable.on_event(event[1])
+            else:
+                others.append(event)
+        if self.now >= self.timers.due:
+            self.timers.run(self.now)
+        if self._later:
+            later = self._later
+            self._later = []
+            for task in later:
+                if not task.done:
+                    task.resume()
+        return others
+
+
+_DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+
+
+def http_date(second: int) -> bytes:
+    """IMF-fixdate of RFC 9110 section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    t = time.gmtime(second)
+    return b"%s, %02d %s %04d %02d:%02d:%02d GMT" % (
+        _DAYS[t.tm_wday],
+        t.tm_mday,
+        _MONTHS[t.tm_mon - 1],
+        t.tm_year,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+    )
+
+
+class LoopSelector(selectors.BaseSelector):
+    """The asyncio side: keeps asyncio's registrations, lets the reactor dispatch the rest."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._keys: dict[int, selectors.SelectorKey] = {}
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """See selectors.BaseSelector.register."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        key = selectors.SelectorKey(fileobj, fd, events, data)
+        self._reactor.epoll.register(fd, _epoll_events(events))
+        self._keys[fd] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """See selectors.BaseSelector.unregister."""
+        fd = self._find(fileobj)
+        key = self._keys.pop(fd)
+        try:
+            self._reactor.epoll.unregister(fd)
+        except OSError:
+            pass  # closed already: the kernel forgot it by itself
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """See selectors.BaseSelector.modify."""
+        fd = self._find(fileobj)
+        key = self._keys[fd]
+        if events != key.events:
+            self._reactor.epoll.modify(fd, _epoll_events(events))
+        key = selectors.SelectorKey(key.fileobj, fd, events, data)
+        self._keys[fd] = key
+        return key
+
+    def _find(self, fileobj: Any) -> int:
+        if isinstance(fileobj, int):
+            return fileobj
+        try:
+            return int(fileobj.fileno())
+        except ValueError:  # closed: find it by identity
+            for key in self._keys.values():
+                if key.fileobj is fileobj:
+                    return key.fd
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Dispatch the reactor's descriptors; return asyncio's, as soon as there are any or asyncio was given something to do.
+
+        Going back to asyncio means its interpreted `_run_once`, so that is done only then and not after each wake-up.
+        """
+        reactor = self._reactor
+        wait = -1.0 if timeout is None else max(timeout, 0.0)
+        until = time.monotonic() + wait
+        reactor.interrupted = False
+        found = reactor.dispatch(wait)
+        while not found and not reactor.interrupted:
+            if timeout is not None:
+                wait = until - reactor.now
+                if wait <= 0.0:
+                    break
+            found = reactor.dispatch(wait)
+        ready: list[tuple[selectors.SelectorKey, int]] = []
+        for fd, events in found:
+            key = self._keys.get(fd)
+            if key is None:
+                continue
+            mask = (selectors.EVENT_WRITE if events & ~IN else 0) | (selectors.EVENT_READ if events & ~OUT else 0)
+            ready.append((key, mask & key.events))
+        return ready
+
+    def close(self) -> None:
+        """Close the epoll object; the reactor is dead afterwards."""
+        self._reactor.epoll.close()
+        self._keys.clear()
+
+    def get_map(self) -> dict[Any, selectors.SelectorKey]:
+        """Every asyncio registration, by descriptor."""
+        return dict(self._keys)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """The registration of `fileobj`; KeyError when there is none."""
+        return self._keys[self._find(fileobj)]
+
+
+def _epoll_events(events: int) -> int:
+    return (IN if events & selectors.EVENT_READ else 0) | (OUT if events & selectors.EVENT_WRITE else 0)
+
+
+class ReactorLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop on a reactor: it tells the reactor when it has something to do itself."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        super().__init__(LoopSelector(reactor))
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        """See asyncio.loop.call_soon."""
+        self._reactor.interrupted = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        """See asyncio.loop.call_at; `call_later` comes here too."""
+        self._reactor.interrupted = True
+        return super().call_at(when, callback, *args, context=context)
+
+
+def new_loop(reactor: Reactor) -> asyncio.SelectorEventLoop:
+    """An asyncio loop that runs on `reactor`."""
+    return ReactorLoop(reactor)

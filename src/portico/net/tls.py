@@ -1,0 +1,408 @@
+"""TLS over a non-blocking socket, and what one `server {}` presents to its clients.
+
+`TLSTransport` follows the rules of `Transport`: try first, then wait. What differs:
+
+* OpenSSL may hold bytes that it has read from the socket and not given out. No event will announce them, so
+  `ready` stays set until OpenSSL itself says that it needs more from the socket.
+* A refused write has been encrypted already. OpenSSL demands the same bytes again at the next write; they
+  are kept here, so that the caller needs to know nothing: what it offers next counts from where the last
+  success ended, in pieces of any size.
+* Reading may have to write and writing to read (a key update, TLS 1.3). `on_event` crosses the two in that
+  case.
+
+Contexts are made in the supervisor: its children inherit the keys that session tickets are sealed with, so a
+ticket of one worker is good at the others. Sessions kept by their number (`ssl_session_cache`) stay in the
+worker that made them.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, final
+
+from portico.config.diagnostics import ConfigError
+from portico.config.reader import Where
+from portico.net import openssl
+from portico.net.certificates import Certificate
+from portico.net.openssl import SSLObject
+from portico.net.reactor import IN, OUT, RDHUP, Reactor, Timeout
+from portico.net.transport import Transport
+
+RECORD_SIZE: Final = 16384  # RFC 8446 section 5.1; nginx's default of ssl_buffer_size
+HANDSHAKE_RECORD: Final = 0x16  # the first byte of a ClientHello
+SSL2_HELLO: Final = 0x80
+
+VERIFY_OFF: Final = 0
+VERIFY_ON: Final = 1
+VERIFY_OPTIONAL: Final = 2
+VERIFY_OPTIONAL_NO_CA: Final = 3
+
+_SHORT: Final = 8000  # bytes: well below what OpenSSL reads at a time
+_NOTHING: Final = 0
+_READ_WAITS_TO_WRITE: Final = 1
+_WRITE_WAITS_TO_READ: Final = 2
+_END_WAITS_TO_WRITE: Final = 4
+
+
+def is_tls(first: int) -> bool:
+    """Whether a connection whose first byte is `first` starts a TLS handshake (nginx:
+    ngx_http_ssl_handshake).
+    """
+    return first == HANDSHAKE_RECORD or first & SSL2_HELLO != 0
+
+
+def no_certificate(where: Where | None) -> ConfigError:
+    """The error for a listener with `ssl` whose default server, declared at `where`, has no certificate."""
+    at = f" in {where}" if where is not None else ""
+    error = ConfigError(f'no "ssl_certificate" is defined for the "listen ... ssl" directive{at}')
+    error.hint = "give the server ssl_certificate and ssl_certificate_key, or ssl_reject_handshake on"
+    return error
+
+
+class SessionStore:
+    """Keeps sessions of connections that we opened, for the next connection to the same peer."""
+
+    def keep(self, transport: TLSTransport) -> None:
+        """`transport` is about to close after a good handshake."""
+
+
+@final
+class ServerTLS:
+    """What a server presents and demands. Made once, at load (`features/ssl.py`), before the workers are
+    forked.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if context is None else context
+        self.reject: bool = False  # ssl_reject_handshake
+        self.verify: int = VERIFY_OFF
+        self.verify_depth: int = 1
+        self.verifies_itself: bool = (
+            True  # False: no libssl at hand, OpenSSL ends handshakes that fail to verify
+        )
+        self.buffer_size: int = RECORD_SIZE
+        self.options: int = int(self.context.options)
+        self._handshaking: TLSTransport | None = None
+        self.context.sni_callback = self._on_server_name
+
+    def shake(self, transport: TLSTransport) -> None:
+        """One step of the handshake. Raises what OpenSSL says."""
+        self._handshaking = transport  # the callback below is called inside, if at all
+        try:
+            transport.tls.do_handshake()
+        finally:
+            self._handshaking = None
+
+    def _on_server_name(self, _socket: object, name: str | None, _context: object) -> int | None:
+        """The ClientHello has been read. Returns None to go on, else the alert to end with."""
+        transport = self._handshaking
+        if transport is None:
+            return None
+        chosen: ServerTLS = self
+        if name is not None:
+            found = transport.choose(name)
+            if found is not None:
+                chosen = found
+        if chosen.reject:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        if chosen is not self:
+            transport.switch(self, chosen)
+        return None
+
+
+FindServer = Callable[[bytes], "ServerTLS | None"]
+
+
+@final
+class TLSTransport(Transport):
+    """A connected stream socket that speaks TLS, at either end."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, tls: SSLObject) -> None:
+        super().__init__(reactor, sock)
+        self.secure = True
+        self.tls = tls
+        self.server: ServerTLS | None = None  # whose certificate was shown; None at the client's end
+        self.find: FindServer | None = None
+        self.store: SessionStore | None = None
+        self.store_key: bytes = b""
+        self.name_matched: bool = False  # a server has the name in SNI
+        self.server_name: bytes = b""  # SNI, lower case; b"" when none was sent
+        self.established: bool = False
+        self.buffer_size: int = RECORD_SIZE
+        self._broken: bool = False  # OpenSSL has failed: it must not be asked to write close_notify
+        self._ended: bool = False  # close_notify is sent
+        self._refused: bytes = b""  # encrypted, not sent: must be offered again as it is
+        self._ahead: int = 0  # bytes sent that the caller does not know of yet
+        self._crossed: int = _NOTHING
+        self._certificate: Certificate | None = None
+        self._library: openssl.OpenSSL | None = None  # set by the handshake: `_pointer` is good
+        self._pointer: int = 0
+
+    # -- handshake -------------------------------------------------------------------------------------------
+
+    async def handshake(self, seconds: float) -> None:
+        """Finish the handshake, in `seconds` altogether. Raises OSError (ssl.SSLError is one) or Timeout."""
+        reactor = self.reactor
+        until = reactor.now + seconds
+        while True:
+            wants = self._shake()
+            if wants == 0:
+                break
+            left = until - reactor.now
+            if left <= 0.0:
+                raise Timeout()
+            if wants == IN:
+                self.ready = False
+                await self.readable(left)
+            else:
+                await self.writable(left)
+        self.clear_deadline()
+        self.established = True
+        library = openssl.library()
+        if library is not None:
+            self._library = library
+            self._pointer = library.pointer(self.tls)
+        server = self.server
+        if server is not None and server.verify != VERIFY_OFF and self.tls.session_reused:
+            self._check_resumption()
+
+    def _shake(self) -> int:
+        """A step of the handshake: 0 when it is done, else the event to wait for."""
+        try:
+            if self.server is not None:
+                self.server.shake(self)
+            else:
+                self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return IN
+        except ssl.SSLWantWriteError:
+            return OUT
+        except OSError:
+            self._broken = True
+            raise
+        return 0
+
+    def choose(self, name: str) -> ServerTLS | None:
+        """Note the name that the client asks for and look its server up."""
+        self.server_name = name.lower().encode("ascii", "ignore")
+        found = self.find(self.server_name) if self.find is not None else None
+        self.name_matched = found is not None
+        return found
+
+    def switch(self, initial: ServerTLS, chosen: ServerTLS) -> None:
+        """Go on with another server's certificates. nginx: ngx_http_ssl_servername."""
+        self.tls.context = chosen.context
+        self.server = chosen
+        self.buffer_size = chosen.buffer_size
+        if chosen.verify == initial.verify == VERIFY_OFF and chosen.options == initial.options:
+            return
+        library = openssl.library()
+        if library is not None:
+            library.verify_as(self.tls, chosen.verify != VERIFY_OFF, chosen.verify_depth)
+            library.use_options(self.tls, chosen.options)
+
+    def _check_resumption(self) -> None:
+        """A session whose client another server has verified, by other rules, is no proof here
+        (CVE-2025-23419).
+        """
+        library = openssl.library()
+        if library is None:
+            return
+        name = library.session_name(self.tls)
+        if (b"" if name is None else name.lower()) != self.server_name:
+            self._broken = True
+            raise ssl.SSLError(
+                "a session of another server name was offered to a server that verifies its clients"
+            )
+
+    # -- bytes -----------------------------------------------------------------------------------------------
+
+    def on_event(self, events: int) -> None:
+        """See Transport.on_event."""
+        crossed = self._crossed
+        if crossed != _NOTHING:
+            self._crossed = _NOTHING
+            if crossed & _READ_WAITS_TO_WRITE and events & OUT:
+                events |= IN
+            if crossed & _WRITE_WAITS_TO_READ and events & IN:
+                events |= OUT
+            if crossed & _END_WAITS_TO_WRITE:
+                self.shutdown_write()
+        super().on_event(events)
+
+    def recv(self, size: int) -> bytes | None:
+        """See Transport.recv. The end of the stream is close_notify, or, as nginx takes it, the end of the
+        connection.
+        """
+        try:
+            data = self.tls.read(size)
+            # A short record, and nothing left inside OpenSSL, which reads ahead: the socket was drained, an event will tell of
+            # more. Finding that out by another read would cost a system call and an exception.
+            library = self._library
+            if library is not None and len(data) < _SHORT and not self.peer_closed and not library.has_pending(self._pointer):
+                self.ready = False
+            return data
+        except ssl.SSLWantReadError:
+            self.ready = False
+            return None
+        except ssl.SSLWantWriteError:
+            self.ready = False
+            self._listen_for_out()
+            self._crossed |= _READ_WAITS_TO_WRITE
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except OSError:
+            self._broken = True
+            raise
+
+    def pending(self) -> int:
+        """Decrypted bytes that wait inside OpenSSL."""
+        return self.tls.pending()
+
+    def send(self, data: bytes) -> int:
+        """See Transport.send."""
+        total = len(data)
+        if total > self.buffer_size or self._refused or self._ahead > 0:
+            return self._send_pieces(data)
+        if total == 0:
+            return 0
+        if self._write(data):
+            return total
+        self._refused = bytes(data)
+        return 0
+
+    def _send_pieces(self, data: bytes) -> int:
+        total = len(data)
+        done = min(self._ahead, total)  # the peer has these already
+        self._ahead -= done
+        if self._refused:
+            if done == total or not self._write(self._refused):
+                return done
+            done += len(self._refused)
+            self._refused = b""
+            if done > total:
+                self._ahead = done - total
+                return total
+        view = memoryview(data)
+        while done < total:
+            piece = view[done : done + self.buffer_size]
+            if not self._write(piece):
+                self._refused = bytes(piece)
+                break
+            done += len(piece)
+        return done
+
+    def _write(self, piece: bytes | memoryview) -> bool:
+        """Send a piece as one record; False when it has to be offered again."""
+        try:
+            self.tls.write(piece)
+        except ssl.SSLWantWriteError:
+            return False
+        except ssl.SSLWantReadError:
+            self._crossed |= _WRITE_WAITS_TO_READ
+            return False
+        except OSError:
+            self._broken = True
+            raise
+        return True
+
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        """Not to be called: the kernel cannot encrypt. Look at `secure` and read the file."""
+        raise NotImplementedError
+
+    def _listen_for_out(self) -> None:
+        if not self.wants_out:
+            self.wants_out = True
+            self.reactor.change(self, IN | OUT | RDHUP)
+
+    # -- certificates ----------------------------------------------------------------------------------------
+
+    def verify_result(self) -> int:
+        """X509_V_OK (0) or why the peer's certificate is not to be trusted; 0 when it sent none."""
+        library = openssl.library()
+        return openssl.VERIFY_OK if library is None else library.verify_result(self.tls)
+
+    def verify_error(self) -> str:
+        """`verify_result` in OpenSSL's words: `certificate has expired`."""
+        library = openssl.library()
+        return "" if library is None else library.verify_text(self.verify_result())
+
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate in DER, verified or not."""
+        return self.tls.getpeercert(True)
+
+    def certificate(self) -> Certificate | None:
+        """The peer's certificate, parsed when first asked for."""
+        if self._certificate is None:
+            der = self.peer_certificate()
+            if der is not None:
+                self._certificate = Certificate(der)
+        return self._certificate
+
+    # -- end -------------------------------------------------------------------------------------------------
+
+    def shutdown_write(self) -> None:
+        """Send close_notify, then end our stream: now, or as soon as it fits (while the transport stays
+        open).
+        """
+        if self._notify():
+            super().shutdown_write()
+        else:
+            self._listen_for_out()
+            self._crossed |= _END_WAITS_TO_WRITE
+
+    def close(self) -> None:
+        """Close at once; close_notify is sent if it fits."""
+        if self.closed:
+            return
+        if self.store is not None and self.established:
+            self.store.keep(self)
+            self.store = None
+        self._notify()
+        self.find = None
+        super().close()
+
+    def reset(self) -> None:
+        """Close with RST."""
+        self._broken = True
+        super().reset()
+
+    def _notify(self) -> bool:
+        """Send close_notify (RFC 8446 section 6.1); False when it does not fit now."""
+        if self._ended or self._broken or not self.established:
+            return True
+        library = openssl.library()
+        if library is not None:
+            self._ended = library.shutdown(self.tls)
+            return self._ended
+        try:
+            self.tls.shutdown()
+        except ssl.SSLWantWriteError:
+            return False
+        except OSError:
+            pass  # it is sent, and the peer's has not come; or the connection is gone
+        self._ended = True
+        return True
+
+
+def wrap(
+    reactor: Reactor, sock: socket.socket, server: ServerTLS, find: FindServer | None = None
+) -> TLSTransport:
+    """The server's end of a connection. `server`: the listener's default, `find`: the server for a name in
+    lower case (None: the default is right). Then `register()` it and await `handshake()`.
+    """
+    transport = TLSTransport(reactor, sock, openssl.wrap_socket(server.context, sock, True))
+    transport.server = server
+    transport.find = find
+    transport.buffer_size = server.buffer_size
+    return transport
+
+
+def wrap_client(
+    reactor: Reactor, sock: socket.socket, context: ssl.SSLContext, name: str | None
+) -> TLSTransport:
+    """The client's end of a connection. `name`: for SNI and verification."""
+    return TLSTransport(reactor, sock, openssl.wrap_socket(context, sock, False, name))

@@ -1,0 +1,267 @@
+"""Making TLS contexts from plain values: for the servers of a configuration, and the parts that `proxy_ssl_*`
+shares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import warnings
+from typing import Final, final
+
+from portico.net import openssl
+from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
+from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
+
+# ssl_protocols, as bits.
+SSLV2: Final = 1
+SSLV3: Final = 2
+TLSV1: Final = 4
+TLSV1_1: Final = 8
+TLSV1_2: Final = 16
+TLSV1_3: Final = 32
+PROTOCOLS: Final = {
+    "SSLv2": SSLV2, "SSLv3": SSLV3,
+    "TLSv1": TLSV1, "TLSv1.1": TLSV1_1, "TLSv1.2": TLSV1_2, "TLSv1.3": TLSV1_3,
+}  # fmt: skip
+DEFAULT_PROTOCOLS: Final = TLSV1_2 | TLSV1_3
+DEFAULT_CIPHERS: Final = "HIGH:!aNULL:!MD5"
+
+ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # nginx: NGX_HTTP_ALPN_PROTOS
+
+# ssl_session_cache
+CACHE_OFF: Final = 0  # clients are told not to reuse sessions
+CACHE_NONE: Final = 1  # clients are told they may, and nothing is kept
+CACHE_KEPT: Final = 2
+SESSIONS_PER_MEGABYTE: Final = 4000  # nginx's documentation of shared:name:size
+TICKET_KEY_SIZES: Final = (48, 80)
+
+_UNAVAILABLE: Final = "libssl cannot be reached from this Python (it is linked in statically, or too old)"
+
+
+def set_protocols(context: ssl.SSLContext, protocols: int) -> None:
+    """Allow exactly these protocol versions. SSLv2 and SSLv3 are accepted and, as OpenSSL 3 has neither,
+    never spoken.
+    """
+    versions = (
+        (TLSV1, ssl.TLSVersion.TLSv1, ssl.OP_NO_TLSv1),
+        (TLSV1_1, ssl.TLSVersion.TLSv1_1, ssl.OP_NO_TLSv1_1),
+        (TLSV1_2, ssl.TLSVersion.TLSv1_2, ssl.OP_NO_TLSv1_2),
+        (TLSV1_3, ssl.TLSVersion.TLSv1_3, ssl.OP_NO_TLSv1_3),
+    )
+    allowed = [version for bit, version, _ in versions if protocols & bit]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions: the user's decision
+        if not allowed:
+            raise ContextError(
+                "none of the protocols can be spoken", "OpenSSL 3 has TLSv1 and later", "protocols"
+            )
+        context.minimum_version = allowed[0]
+        context.maximum_version = allowed[-1]
+        for bit, version, option in versions:
+            if not protocols & bit and allowed[0] < version < allowed[-1]:
+                context.options |= option
+
+
+def set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    """Set the ciphers of TLS 1.2 and earlier. Raises ContextError."""
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise ContextError(
+            f'SSL_CTX_set_cipher_list("{ciphers}") failed '
+            "(SSL: error:0A0000B9:SSL routines::no cipher match)",
+            about="ciphers",
+        ) from None
+
+
+def set_depth(context: ssl.SSLContext, depth: int) -> None:
+    """The most intermediate certificates in a chain; OpenSSL's own limit of 100 where libssl cannot be
+    reached.
+    """
+    library = openssl.library()
+    if library is not None:
+        library.set_verify_depth(context, depth)
+
+
+def load_revocations(context: ssl.SSLContext, path: str) -> None:
+    """Take revocation lists and check every certificate of a chain against them. Raises ContextError."""
+    load_authorities(context, path, "crl")
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    library = openssl.library()
+    if library is not None:
+        library.check_revocation(context)
+
+
+@final
+class ServerSettings:
+    """The `ssl_*` directives of one server. Paths absolute, "" for none."""
+
+    def __init__(self) -> None:
+        self.certificates: list[str] = []
+        self.keys: list[str] = []
+        self.passphrases: list[str] = []
+        self.protocols: int = DEFAULT_PROTOCOLS
+        self.ciphers: str = DEFAULT_CIPHERS
+        self.prefer_server_ciphers: bool = False
+        self.curves: str = "auto"
+        self.dhparam: str = ""
+        self.cache: int = CACHE_NONE
+        self.cache_entries: int = 0  # 0: OpenSSL's default
+        self.session_timeout: int = 300  # seconds
+        self.tickets: bool = True
+        self.ticket_keys: list[str] = []
+        self.verify: int = VERIFY_OFF
+        self.verify_depth: int = 1
+        self.client_certificate: str = ""
+        self.trusted_certificate: str = ""
+        self.crl: str = ""
+        self.buffer_size: int = RECORD_SIZE
+        self.reject: bool = False
+
+    def key(self) -> str:
+        """The same for settings that lead to the same context."""
+        return repr(
+            (
+                self.certificates, self.keys, self.passphrases, self.protocols, self.ciphers,
+                self.prefer_server_ciphers, self.curves, self.dhparam, self.cache, self.cache_entries,
+                self.session_timeout, self.tickets, self.ticket_keys, self.verify, self.verify_depth,
+                self.client_certificate, self.trusted_certificate, self.crl, self.buffer_size, self.reject,
+            )
+        )  # fmt: skip
+
+
+def server_tls(settings: ServerSettings) -> ServerTLS:
+    """Make what a server presents. Raises ContextError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    set_protocols(context, settings.protocols)
+    for certificate, key in zip(settings.certificates, settings.keys, strict=False):
+        load_pair(context, certificate, key, settings.passphrases)
+    set_ciphers(context, settings.ciphers)
+    _set_options(context, settings)
+    _set_key_exchange(context, settings)
+    _set_sessions(context, settings)
+    server = ServerTLS(context)
+    _set_verification(server, settings)
+    context.set_alpn_protocols(ALPN)
+    server.reject = settings.reject
+    server.buffer_size = settings.buffer_size
+    server.options = int(context.options)
+    return server
+
+
+def _set_options(context: ssl.SSLContext, settings: ServerSettings) -> None:
+    options = context.options | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    options |= ssl.OP_SINGLE_DH_USE | ssl.OP_SINGLE_ECDH_USE
+    options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    if settings.prefer_server_ciphers:
+        options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    if not settings.tickets:
+        options |= ssl.OP_NO_TICKET
+    context.options = options
+
+
+def _set_key_exchange(context: ssl.SSLContext, settings: ServerSettings) -> None:
+    if settings.dhparam:
+        _load_dhparam(context, settings.dhparam)
+    if settings.curves == "auto":
+        return
+    library = openssl.library()
+    if library is None:
+        raise ContextError(f'"ssl_ecdh_curve" cannot be used here: {_UNAVAILABLE}', about="ecdh_curve")
+    reason = library.set_groups(context, settings.curves)
+    if reason:
+        raise ContextError(
+            f'SSL_CTX_set1_curves_list("{settings.curves}") failed ({reason})', about="ecdh_curve"
+        )
+
+
+def _load_dhparam(context: ssl.SSLContext, path: str) -> None:
+    reason = file_failed(path)
+    if reason:
+        raise ContextError(f'BIO_new_file("{path}") failed ({reason})', about="dhparam")
+    try:
+        context.load_dh_params(path)
+    except ssl.SSLError:
+        wanted = "SSL: error:0480006C:PEM routines::no start line:Expecting: DH PARAMETERS"
+        raise ContextError(f'PEM_read_bio_DHparams("{path}") failed ({wanted})', about="dhparam") from None
+
+
+def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
+    library = openssl.library()
+    if library is None:
+        if settings.ticket_keys:
+            raise ContextError(
+                f'"ssl_session_ticket_key" cannot be used here: {_UNAVAILABLE}', about="session_ticket_key"
+            )
+        return
+    library.set_read_ahead(context)
+    if not settings.tickets and settings.cache in (CACHE_OFF, CACHE_NONE):
+        context.num_tickets = 0  # TLS 1.3 would send tickets for sessions that nobody keeps
+    if settings.cache == CACHE_OFF:
+        library.set_session_cache(context, openssl.CACHE_OFF, 0)
+    elif settings.cache == CACHE_NONE:
+        library.set_session_cache(context, openssl.CACHE_SERVER | openssl.CACHE_NO_INTERNAL_STORE, 1)
+    else:
+        library.set_session_cache(context, openssl.CACHE_SERVER, settings.cache_entries)
+    library.set_session_timeout(context, settings.session_timeout)
+    # nginx: ngx_ssl_session_id_context. What decides who may resume: the certificates and whom the server
+    # trusts.
+    identity = (
+        settings.certificates,
+        settings.client_certificate,
+        settings.trusted_certificate,
+        settings.verify,
+        settings.crl,
+    )
+    library.set_session_id_context(
+        context, hashlib.sha256(repr(identity).encode("utf-8", "replace")).digest()
+    )
+    if settings.ticket_keys:
+        library.set_ticket_keys(context, _ticket_key(settings.ticket_keys[0]))
+
+
+def _ticket_key(path: str) -> bytes:
+    """The 80 bytes that OpenSSL wants: a name, a key for the MAC, a key for AES-256; 48 are stretched."""
+    try:
+        with open(path, "rb") as file:
+            key = file.read()
+    except OSError as error:
+        number = error.errno or 0
+        message = f'open() "{path}" failed ({number}: {os.strerror(number)})'
+        raise ContextError(message, about="session_ticket_key") from None
+    if len(key) == max(TICKET_KEY_SIZES):
+        return key
+    return key[:16] + hashlib.sha256(b"mac" + key).digest() + hashlib.sha256(b"aes" + key).digest()
+
+
+def _set_verification(server: ServerTLS, settings: ServerSettings) -> None:
+    context = server.context
+    server.verify = settings.verify
+    server.verify_depth = settings.verify_depth
+    for path, about in (
+        (settings.client_certificate if settings.verify != VERIFY_OFF else "", "client_certificate"),
+        (settings.trusted_certificate, "trusted_certificate"),
+    ):
+        if path:
+            load_authorities(context, path, about)
+    if settings.crl:
+        load_revocations(context, settings.crl)
+    if settings.verify == VERIFY_OFF:
+        return
+    if not settings.client_certificate and settings.verify != VERIFY_OPTIONAL_NO_CA:
+        raise ContextError("no ssl_client_certificate for ssl_verify_client", about="verify_client")
+    set_depth(context, settings.verify_depth)
+    library = openssl.library()
+    if library is not None:
+        library.verify_any(context)
+        if settings.client_certificate:
+            library.announce_authorities(context, settings.client_certificate)
+        return
+    if settings.verify == VERIFY_OPTIONAL_NO_CA:
+        raise ContextError(
+            f'"ssl_verify_client optional_no_ca" cannot be used here: {_UNAVAILABLE}', about="verify_client"
+        )
+    server.verifies_itself = False
+    context.verify_mode = ssl.CERT_REQUIRED if settings.verify == VERIFY_ON else ssl.CERT_OPTIONAL

@@ -1,0 +1,300 @@
+"""A non-blocking stream socket whose waits suspend the running coroutine.
+
+Try first, wait only when there is nothing: `recv`, `send`, `sendfile` and `splice_*` never block and say "would block" with
+None or 0. Then, and only then, `await transport.readable(seconds)` or `await transport.writable(seconds)`.
+
+Registered edge-triggered, once, for reading; for writing only when a send has been refused (nginx's way: most connections never
+need it). With edges, `ready` remembers that there may be something to read: it is cleared by a short read and set by an event.
+A half-closed peer (EPOLLRDHUP) keeps it set, so that the end is always seen.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final, final
+
+from portico.net.reactor import ERR, HUP, IN, OUT, RDHUP, SUSPEND, Pollable, Reactor, Suspend, Task, Timeout
+
+READ_SIZE: Final = 8192  # heads: a small buffer is 1–2 µs cheaper than 64 KB a read
+BODY_READ_SIZE: Final = 65536
+SEND_PIECE: Final = 131072  # the most that one send is offered, so that a partial send copies little again
+_PIPE_SIZE: Final = 1 << 18
+
+
+class Watcher:
+    """Whoever holds a transport while no coroutine reads it: a connection at work elsewhere, a pool of idle connections."""
+
+    def on_peer_closed(self, transport: Transport) -> None:
+        """The peer closed (or reset) while nobody was reading."""
+
+    def on_unread_data(self, transport: Transport) -> None:
+        """Bytes arrived while nobody was reading; they stay in the kernel."""
+
+    def on_idle_timeout(self, transport: Transport) -> None:
+        """The deadline passed while nobody was waiting."""
+
+
+class Transport(Pollable):
+    """A connected TCP or Unix stream socket. TLS is a subclass (`net/tls.py`)."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+        self.reactor = reactor
+        self.sock = sock
+        self.fd: int = sock.fileno()
+        self.reader: Task | None = None
+        self.writer: Task | None = None
+        self.watcher: Watcher | None = None
+        self.ready: bool = True  # there may be something to read
+        self.peer_closed: bool = False  # EPOLLRDHUP seen: the peer will send no more than is here
+        self.wants_out: bool = False  # registered for EPOLLOUT
+        self.closed: bool = False
+        self.secure: bool = False
+        self.deadline: float = 0.0  # of the one wait, or of the watcher; see timers.py
+        self.slot: int = 0
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Start to listen for readability. Call once."""
+        self.reactor.add(self, IN | RDHUP)
+
+    def on_event(self, events: int) -> None:
+        """Remember what changed and resume whoever waits for it."""
+        if events & (RDHUP | HUP | ERR):
+            self.peer_closed = True
+        if events & (OUT | ERR | HUP):
+            writer = self.writer
+            if writer is not None:
+                self.writer = None
+                writer.resume()
+                if self.closed:
+                    return
+        if events & (IN | RDHUP | ERR | HUP):
+            self.ready = True
+            reader = self.reader
+            if reader is not None:
+                self.reader = None
+                reader.resume()
+                return
+            watcher = self.watcher
+            if watcher is not None:
+                if self.peer_closed:
+                    watcher.on_peer_closed(self)
+                else:
+                    watcher.on_unread_data(self)
+
+    def on_deadline(self, now: float) -> None:
+        """The deadline has passed: tell the waiting coroutine, or else the watcher."""
+        waiting = self.reader
+        if waiting is None:
+            waiting = self.writer
+        if waiting is not None:
+            self.reader = None
+            self.writer = None
+            waiting.throw(Timeout())
+        elif self.watcher is not None:
+            self.watcher.on_idle_timeout(self)
+
+    def readable(self, seconds: float) -> Suspend:
+        """`await transport.readable(60.0)`: until an event says there may be something to read; raises Timeout."""
+        reactor = self.reactor
+        self.reader = reactor.current
+        if seconds > 0.0:
+            reactor.timers.set(self, reactor.now + seconds)
+        return SUSPEND
+
+    def writable(self, seconds: float) -> Suspend:
+        """`await transport.writable(60.0)`: until more can be sent; raises Timeout."""
+        reactor = self.reactor
+        self.writer = reactor.current
+        if not self.wants_out:
+            self.wants_out = True
+            reactor.change(self, IN | OUT | RDHUP)
+        if seconds > 0.0:
+            reactor.timers.set(self, reactor.now + seconds)
+        return SUSPEND
+
+    def stop_waiting(self) -> None:
+        """Leave both waits and the deadline: for a coroutine that waited for two transports at once."""
+        self.reader = None
+        self.writer = None
+        self.deadline = 0.0
+
+    def set_deadline(self, seconds: float) -> None:
+        """A deadline outside of any wait; the watcher's `on_idle_timeout` is told."""
+        self.reactor.timers.set(self, self.reactor.now + seconds)
+
+    def clear_deadline(self) -> None:
+        """No deadline any more."""
+        self.deadline = 0.0
+
+    # -- bytes -------------------------------------------------------------------------------------------------------
+
+    def recv(self, size: int) -> bytes | None:
+        """Bytes that are there, b"" at the end of the stream, None when there is nothing yet. Raises OSError."""
+        try:
+            data = self.sock.recv(size)
+        except BlockingIOError:
+            self.ready = False
+            return None
+        if len(data) < size and not self.peer_closed:
+            self.ready = False
+        return data
+
+    def peek(self) -> bytes | None:
+        """The first byte that is there, left where it is; b"" at the end of the stream, None when there is nothing yet."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.ready = False
+            return None
+
+    def send(self, data: bytes) -> int:
+        """Send what fits; the number of bytes taken, 0 when nothing fits now. Raises OSError."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def send_more(self, data: bytes) -> int:
+        """As `send`, for data that more follows: the kernel waits for it to fill the packet (MSG_MORE)."""
+        try:
+            return self.sock.send(data, socket.MSG_MORE)
+        except BlockingIOError:
+            return 0
+
+    async def send_all(self, data: bytes, seconds: float) -> None:
+        """Send everything, waiting at most `seconds` between two successful sends. Raises OSError, Timeout."""
+        at = 0
+        while at < len(data):
+            piece = data[at : at + SEND_PIECE] if at or len(data) > SEND_PIECE else data
+            sent = self.send(piece)
+            at += sent
+            if sent != len(piece):
+                await self.writable(seconds)
+
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        """Send from a file without copying; bytes sent, 0 when it would block, -1 at the end of the file. Raises OSError."""
+        try:
+            sent = os.sendfile(self.fd, fd, offset, count)
+        except BlockingIOError:
+            return 0
+        return sent if sent > 0 else -1
+
+    def set_keepalive(self) -> None:
+        """TCP keepalive (`*_socket_keepalive`)."""
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    # -- end ---------------------------------------------------------------------------------------------------------
+
+    def shutdown_write(self) -> None:
+        """Half-close: the peer sees the end of our stream."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # reset or gone: nothing left to end
+
+    def close(self) -> None:
+        """Close at once; safe to call twice."""
+        if self.closed:
+            return
+        self.closed = True
+        self.reader = None
+        self.writer = None
+        self.watcher = None
+        self.reactor.timers.forget(self)
+        self.reactor.remove(self)
+        self.sock.close()
+
+    def detach(self) -> socket.socket:
+        """Give the socket up, open and unregistered: another transport (TLS) takes over."""
+        self.closed = True
+        self.watcher = None
+        self.reactor.timers.forget(self)
+        self.reactor.remove(self)
+        return self.sock
+
+    def reset(self) -> None:
+        """Close with RST instead of FIN (`reset_timedout_connection`)."""
+        if not self.closed:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            except OSError:
+                pass
+            self.close()
+
+    def unsent(self) -> bool:
+        """Whether the transport itself holds bytes it has accepted but not sent (TLS may)."""
+        return False
+
+
+@final
+class Pipe:
+    """A kernel pipe that carries a body from one socket to another without copying it (splice(2))."""
+
+    def __init__(self) -> None:
+        read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.read_end: int = read_end
+        self.write_end: int = write_end
+        self.held: int = 0  # bytes in the pipe
+        try:
+            import fcntl
+
+            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:
+            pass  # over the user's limit of pipe pages: the default of 64 KB does
+
+    def fill(self, transport: Transport, count: int) -> int:
+        """Move up to `count` bytes from the socket into the pipe; 0: would block (or full), -1: end of stream."""
+        try:
+            moved = os.splice(transport.fd, self.write_end, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            transport.ready = False
+            return 0
+        if moved == 0:
+            return -1
+        self.held += moved
+        return moved
+
+    def drain(self, transport: Transport) -> int:
+        """Move what the pipe holds into the socket; 0: would block."""
+        try:
+            moved = os.splice(
+                self.read_end, transport.fd, self.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+            )
+        except BlockingIOError:
+            return 0
+        self.held -= moved
+        return moved
+
+    def take(self, count: int) -> bytes:
+        """Take bytes out of the pipe into memory: when the body turns out to need more than moving."""
+        data = os.read(self.read_end, count)
+        self.held -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.read_end)
+        os.close(self.write_end)
+
+
+class PipePool:
+    """Empty pipes for the next body: making one costs four system calls."""
+
+    def __init__(self, most: int = 16) -> None:
+        self._idle: list[Pipe] = []
+        self._most = most
+
+    def take(self) -> Pipe:
+        """An empty pipe. Raises OSError when the process is out of descriptors."""
+        return self._idle.pop() if self._idle else Pipe()
+
+    def give_back(self, pipe: Pipe) -> None:
+        """Keep it when it is empty, close it otherwise."""
+        if pipe.held == 0 and len(self._idle) < self._most:
+            self._idle.append(pipe)
+        else:
+            pipe.close()

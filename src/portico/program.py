@@ -1,0 +1,109 @@
+"""A configuration as a running program: from the text of `nginx.conf` to the plan that the supervisor runs."""
+
+from __future__ import annotations
+
+import os
+from typing import final
+
+from portico import catalogue, errorlog
+from portico.config.build import build
+from portico.config.diagnostics import COMMAND_LINE, ConfigError
+from portico.config.load import Load
+from portico.config.reader import read, read_text
+from portico.errorlog import LogFiles, failed_call
+from portico.http.build import HttpPlan, build_http
+from portico.http.plan import Listener
+from portico.http.worker import Worker
+from portico.supervisor.plan import LoadFailed, Plan, WorkerContext
+from portico.supervisor.settings import ProcessSettings
+from portico.zones.zone import Zones
+
+
+@final
+class Source:
+    """What the command line says about the configuration."""
+
+    def __init__(self, prefix: str, conf: str, error_log: str, globals_text: str) -> None:
+        self.prefix = prefix
+        self.conf = conf
+        self.error_log = error_log  # -e: the error log where the configuration names none
+        self.globals_text = globals_text  # -g
+
+
+@final
+class Program(Plan):
+    """One configuration, loaded."""
+
+    def __init__(
+        self, load: Load, settings: ProcessSettings, error_log: errorlog.ErrorLog, files: LogFiles, http: HttpPlan | None,
+        zones: Zones,
+    ) -> None:  # fmt: skip
+        super().__init__(settings, error_log, files)
+        self.load = load
+        self.http = http
+        self.zones = zones
+        self.diagnostics = load.diagnostics
+        self.listens = [listener.spec for listener in http.listeners] if http is not None else []
+
+    def open(self) -> None:
+        """Make the directories for temporary files."""
+        if self.http is None:
+            return
+        for path in sorted(self.http.build.temp_paths):
+            try:
+                os.makedirs(path, 0o700, exist_ok=True)
+                if os.geteuid() == 0:
+                    os.chown(path, self.settings.user.uid, -1)
+            except OSError as error:
+                raise ConfigError(failed_call(f'mkdir() "{path}"', error)) from None
+
+    def run_worker(self, worker: WorkerContext) -> None:
+        """Serve in this process until told to stop."""
+        runner = Worker(self.http, worker.log, worker.worker_connections, worker.number)
+        listeners: dict[object, Listener] = {}
+        if self.http is not None:
+            for listener in self.http.listeners:
+                listeners[listener.spec.key] = listener
+        for spec, sock in worker.listeners:
+            runner.listen(listeners[spec.key], sock, worker.multi_accept)
+
+        def quit_gracefully() -> None:
+            runner.quit(worker.shutdown_timeout)
+
+        worker.on_quit = quit_gracefully
+        worker.on_term = runner.terminate
+        worker.on_reopen = self.reopen
+        runner.start()
+        worker.attach(runner.loop)
+        runner.run()
+
+    def reopen(self, user: int = -1) -> None:
+        """USR1: what is buffered belongs to the old files."""
+        if self.http is not None:
+            for logger in self.http.build.loggers:
+                logger.reopen()
+        super().reopen(user)
+
+    def close(self) -> None:
+        """Nothing is held that the process's end or the supervisor does not take back."""
+
+
+def load_program(source: Source, running: Plan | None) -> Program:
+    """Read, check and build. Raises LoadFailed with everything that is wrong."""
+    load = Load(source.prefix, source.conf)
+    statements = read_text(source.globals_text, COMMAND_LINE, load) if source.globals_text else []
+    statements = statements + read(load.conf_path, load)
+    files = LogFiles()
+    root = build(statements, catalogue.directives(), load)
+    diagnostics = load.diagnostics
+    zones = Zones(running.zones if isinstance(running, Program) else None)
+    http = build_http(root, catalogue.FEATURES, zones, files, source.error_log)
+    settings: ProcessSettings | None = None
+    try:
+        settings = ProcessSettings(root)
+    except ConfigError as error:
+        diagnostics.error(error)
+    if diagnostics.errors or settings is None:
+        raise LoadFailed(diagnostics)
+    log = errorlog.error_log(root, files, source.error_log)
+    return Program(load, settings, log, files, http, zones)

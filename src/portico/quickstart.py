@@ -1,0 +1,204 @@
+"""`python -m portico.quickstart`: Portico with a certificate made on the spot and two demo applications.
+
+Everything lives in one new directory, which is Portico's prefix and is removed at the end:
+
+    nginx.conf -> examples/quickstart/nginx.conf    certificate.pem  key.pem    site/assets/    the logs
+
+Three children run beside this process, each in a process group of its own, so that Ctrl-C reaches only
+this one and it can end them in order: Portico first, then the applications that Portico still asks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from typing import Final, final
+
+from portico import __version__
+from portico.demo.page import ASSETS
+from portico.net.certificates import self_signed
+
+CONF: Final = Path("examples/quickstart/nginx.conf")
+PLAIN: Final = "http://127.0.0.1:8080"  # these four are what the file says
+SECURE: Final = "https://127.0.0.1:8443"
+APPLICATIONS: Final = (("one", 8081), ("two", 8082))
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 5.0
+
+HINTS: Final = """\
+Portico {version} serves {conf}
+
+  {secure}/    two demo applications, in turn
+  {plain}/     redirects there
+
+The certificate was made a moment ago and signed by nobody: a browser warns once, curl wants -k. Try
+
+  curl -i  {plain}/some/where
+  curl -k  {secure}/api/hello              # the application receives /hello
+  curl -kI {secure}/assets/demo.css        # a file, fresh for a year
+  curl -k "{secure}/api/[1-4]"             # the two take turns
+
+Change {conf}, then
+
+  kill -HUP {pid}
+
+Logs: {directory}/access.log and error.log
+Ctrl-C ends everything.
+"""
+
+
+@final
+class Child:
+    """One process that we started. The end of its standard input means that we are gone, however that was."""
+
+    def __init__(self, name: str, words: list[str]) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=sys.stderr, process_group=0
+        )
+
+    def ended(self) -> bool:
+        """Whether it is gone (and reaped)."""
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        """End it, kindly at first, and reap it."""
+        if not self.ended():
+            self.process.terminate()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@final
+class Quickstart:
+    """The directory, the children, and the wait for the end."""
+
+    def __init__(self, conf: Path, directory: Path) -> None:
+        self.conf = conf
+        self.directory = directory
+        self.children: list[Child] = []
+        self.told_to_end = False
+        self.woken = threading.Event()  # by a signal: told to end, or a child died
+
+    def run(self) -> int:
+        """Serve until told to end, or until a child ends by itself; returns the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._signalled)
+        try:
+            self._fill_directory()
+            self._start()
+            if self._wait_for_answer():
+                self._print_hints()
+            while not self._over():
+                self.woken.wait()
+                self.woken.clear()
+            return self._verdict()
+        finally:
+            for child in self.children:
+                child.stop()
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self.told_to_end = True
+        self.woken.set()
+
+    def _over(self) -> bool:
+        return self.told_to_end or any(child.ended() for child in self.children)
+
+    def _verdict(self) -> int:
+        if self.told_to_end:
+            return 0
+        for child in self.children:
+            if child.ended():
+                code = child.process.returncode
+                sys.stderr.write(f"quickstart: {child.name} ended with code {code}, so everything ends\n")
+        return 1
+
+    def _fill_directory(self) -> None:
+        self.directory.chmod(0o755)  # workers that root starts run as another user, who reads the assets
+        certificate, key = self_signed(["localhost", "127.0.0.1", "::1"], 30)
+        (self.directory / "certificate.pem").write_bytes(certificate)
+        (self.directory / "key.pem").touch(0o600)
+        (self.directory / "key.pem").write_bytes(key)
+        shutil.copytree(ASSETS, self.directory / "site" / "assets")
+        (self.directory / "nginx.conf").symlink_to(self.conf.resolve())
+
+    def _start(self) -> None:
+        conf, log = str(self.directory / "nginx.conf"), str(self.directory / "error.log")
+        self.children.append(Child("Portico", ["portico", "-p", str(self.directory), "-c", conf, "-e", log]))
+        for name, port in APPLICATIONS:
+            self.children.append(Child(f"application {name}", ["portico.demo", name, str(port)]))
+
+    def _wait_for_answer(self) -> bool:
+        """Until both applications answered through the proxy; False: that will not happen, or not soon."""
+        context = ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._over() and time.monotonic() < deadline:
+            if _answers(opener, f"{SECURE}/") and all(
+                _answers(opener, f"http://127.0.0.1:{port}/") for _, port in APPLICATIONS
+            ):
+                return True
+            self.woken.wait(0.05)
+        if not self._over():
+            sys.stderr.write(f"quickstart: no answer from {SECURE}/ within {START_SECONDS:g} s; it goes on\n")
+        return False
+
+    def _print_hints(self) -> None:
+        conf = os.path.relpath(self.conf)
+        text = HINTS.format(
+            version=__version__, conf=conf, secure=SECURE, plain=PLAIN,
+            pid=self.children[0].process.pid, directory=self.directory,
+        )  # fmt: skip
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _answers(opener: urllib.request.OpenerDirector, address: str) -> bool:
+    try:
+        with opener.open(address, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def find_conf(words: list[str]) -> Path | None:
+    """The file that the command line names, else this checkout's: below here, or beside the sources."""
+    if words:
+        return Path(words[0])
+    for folder in (Path(), Path(__file__).parents[2]):
+        if (folder / CONF).is_file():
+            return folder / CONF
+    return None
+
+
+def main(words: list[str]) -> int:
+    """Returns the exit code."""
+    conf = find_conf(words)
+    if conf is None or not conf.is_file():
+        sys.stderr.write(f"quickstart: there is no {conf or CONF} here; run this in a clone of Portico\n")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="portico-quickstart-") as directory:
+        return Quickstart(conf, Path(directory)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The supervisor (nginx's master) and its worker processes: start, signals, reload, upgrade in place."""

@@ -1,0 +1,37 @@
+"""Where the supervisor tells what it does: the error log and, while it starts, also stderr."""
+
+from typing import final
+
+from portico.errorlog import EMERG, LEVEL_NAMES, WARN, ErrorLog, write_stderr
+from portico.supervisor.plan import LoadFailed, Plan
+
+
+@final
+class Report:
+    """Writes to the log of the configuration that runs. While `starting`, stderr gets warnings too."""
+
+    def __init__(self, log: ErrorLog, starting: bool) -> None:
+        self.log = log
+        self.starting = starting
+
+    def write(self, level: int, message: str) -> None:
+        """Log, and print as nginx does: ``portico: [emerg] message``."""
+        self.log.write(level, message)
+        if self.starting and level <= WARN and not self.log.uses_stderr():
+            write_stderr(f"portico: [{LEVEL_NAMES[level]}] {message}\n".encode("utf-8", "replace"))
+
+    def warnings(self, plan: Plan) -> None:
+        """What the configuration is doubtful about; at start with the source lines, for whoever is there."""
+        for warning in plan.diagnostics.warnings:
+            self.log.write(WARN, str(warning))
+        if self.starting:
+            write_stderr(plan.diagnostics.render().encode("utf-8", "replace"))
+
+    def mistakes(self, failed: LoadFailed) -> None:
+        """All that is wrong with a configuration."""
+        for warning in failed.diagnostics.warnings:
+            self.log.write(WARN, str(warning))
+        for error in failed.diagnostics.errors:
+            self.log.write(EMERG, str(error))
+        if self.starting:
+            write_stderr(failed.diagnostics.render().encode("utf-8", "replace"))

@@ -1,0 +1,304 @@
+"""The body of an upstream's answer, on its way.
+
+    framing:   a length, chunks, or the end of the connection
+    buffered:  while the client takes no more, the upstream is read on, into memory and then a temporary file (`absorb`)
+    spliced:   a long body of known length goes from socket to socket inside the kernel
+
+When the body is done the connection goes back to its pool; when it is given up, it is closed. Either way the balancer is told.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.chunked import ChunkedDecoder
+from portico.codec.errors import ProtocolError
+from portico.http.errors import CRIT, ERR, BodyCutShort
+from portico.http.response import STREAM, Body
+from portico.net.reactor import SUSPEND, Timeout
+from portico.net.transport import BODY_READ_SIZE, Pipe, PipePool, Transport
+
+if TYPE_CHECKING:
+    from portico.http.request import Attempt, Request
+    from portico.upstream.exchange import Exchange
+
+_TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
+SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
+
+
+@final
+class UpstreamBody(Body):
+    """What an upstream sends after its head."""
+
+    def __init__(
+        self, exchange: Exchange, request: Request, attempt: Attempt, length: int, chunked: bool, buffered: bool
+    ) -> None:
+        self.kind = STREAM
+        self.length = length
+        self.exchange: Exchange | None = exchange
+        self.request = request
+        self.attempt = attempt
+        self.connection = exchange.connection
+        self.transport: Transport = exchange.connection.transport
+        self.settings = exchange.settings
+        self.left = length  # bytes to come; -1 until the end of the connection, or chunked
+        self.decoder: ChunkedDecoder | None = ChunkedDecoder(False) if chunked else None
+        self.buffered = buffered
+        self.reusable = True  # the answer's head does not say that the connection ends with it
+        self.done = length == 0
+        self.cut = False  # the upstream failed: what was read ahead is still sent
+        self.queue: list[bytes] = []  # read ahead, in order
+        self.queued = 0
+        self.file = -1  # then what is in the file
+        self.file_read = 0
+        self.file_written = 0
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def take(self) -> bytes | None:
+        if self.queue:
+            data = self.queue.pop(0)
+            self.queued -= len(data)
+            return data
+        if self.file_read < self.file_written:
+            data = os.pread(self.file, min(BODY_READ_SIZE, self.file_written - self.file_read), self.file_read)
+            self.file_read += len(data)
+            if self.file_read == self.file_written:  # all of it is on its way: the file begins anew
+                self.file_read = 0
+                self.file_written = 0
+            return data
+        if self.cut:
+            raise BodyCutShort
+        try:
+            return self._receive()
+        except BodyCutShort:
+            return None  # what the caller has goes out first, if only the head: the next call tells
+
+    def _receive(self) -> bytes | None:
+        """The next content from the connection; b"" at the end; None when nothing is there."""
+        while not self.done:
+            connection = self.connection
+            data: bytes | None = connection.buffer
+            if data:
+                connection.buffer = b""
+            else:
+                data = self._read()
+                if data is None:
+                    return None
+            content = self._framed(data)
+            if content:
+                self.attempt.length += len(content)
+                return content
+        self._finish(True)
+        return b""
+
+    def _read(self) -> bytes | None:
+        transport = self.transport
+        if not transport.ready:
+            return None
+        try:
+            data = transport.recv(BODY_READ_SIZE)
+        except OSError as error:
+            self._fail(f"recv() failed ({error.errno}: {error.strerror}) while reading upstream")
+            raise BodyCutShort from None
+        if data is not None:
+            self.attempt.bytes_received += len(data)
+        return data
+
+    def _framed(self, data: bytes) -> bytes:
+        """Take the framing off; sets `done` at the end."""
+        if self.decoder is not None:
+            return self._unchunked(data, self.decoder)
+        if not data:
+            if self.left > 0:
+                self._fail("upstream prematurely closed connection while reading upstream")
+                raise BodyCutShort
+            self.done = True
+            return b""
+        if self.left >= 0:
+            if len(data) > self.left:
+                self.connection.buffer = data[self.left :]
+                data = data[: self.left]
+            self.left -= len(data)
+            self.done = self.left == 0
+        return data
+
+    def _unchunked(self, data: bytes, decoder: ChunkedDecoder) -> bytes:
+        if not data:
+            self._fail("upstream prematurely closed connection while reading upstream")
+            raise BodyCutShort
+        try:
+            content = b"".join(decoder.feed(data))
+        except ProtocolError as error:
+            self._fail(error.reason)
+            raise BodyCutShort from None
+        if decoder.done:
+            self.done = True
+            self.connection.buffer = decoder.remainder
+        return content
+
+    async def wait(self) -> None:
+        transport = self.transport
+        if transport.ready or self.cut:
+            return
+        try:
+            await transport.readable(self.settings.read_timeout)
+        except Timeout:
+            self._fail(_TIMED_OUT)
+            raise BodyCutShort from None
+
+    # -- reading ahead -----------------------------------------------------------------------------------------------
+
+    async def absorb(self, client: Transport, seconds: float) -> None:
+        if not self.buffered or self.done or self.cut:
+            await client.writable(seconds)
+            return
+        client.writable(seconds)
+        transport = self.transport
+        try:
+            while client.writer is not None:
+                self._read_ahead()
+                if self.exchange is None:  # all is here, the connection somebody else's
+                    await SUSPEND
+                    return
+                if self._has_room():
+                    transport.readable(self.settings.read_timeout)
+                else:
+                    transport.clear_deadline()  # the upstream waits for us
+                await SUSPEND
+                transport.reader = None
+        except Timeout:
+            if client.writer is None:
+                raise  # the client's: send_timeout
+            self._fail(_TIMED_OUT)
+        finally:
+            client.writer = None
+            if self.exchange is not None:
+                transport.reader = None
+
+    def _read_ahead(self) -> None:
+        """Take what the upstream has sent, as far as there is room. When that is all, the upstream is free."""
+        try:
+            while not self.done and not self.cut and self._has_room():
+                data = self._receive()
+                if data is None:
+                    return
+                if data:
+                    self._keep(data)
+        except BodyCutShort:
+            return  # `cut` is set: the client gets what is here before it learns of it
+        if self.done:
+            self._finish(True)
+
+    def _has_room(self) -> bool:
+        if self.file_read == self.file_written and self.queued < self.settings.memory:
+            return True
+        return self.file_written < self.settings.max_temp_file_size
+
+    def _keep(self, data: bytes) -> None:
+        if self.file_read == self.file_written and self.queued < self.settings.memory:
+            self.queue.append(data)
+            self.queued += len(data)
+            return
+        if self.file < 0:
+            self.file = self._open_file()
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.file, view, self.file_written)
+            self.file_written += written
+            view = view[written:]
+
+    def _open_file(self) -> int:
+        try:
+            fd, path = tempfile.mkstemp(prefix="answer.", dir=self.settings.temp_path)
+        except OSError as error:
+            self._fail(f'mkstemp() in "{self.settings.temp_path}" failed ({error.errno}: {error.strerror})', CRIT)
+            raise BodyCutShort from None
+        os.unlink(path)
+        self.request.log_error(5, f"an upstream response is buffered to a temporary file {path} while reading upstream")
+        return fd
+
+    # -- splicing ----------------------------------------------------------------------------------------------------
+
+    def can_splice(self) -> bool:
+        return (
+            self.left >= SPLICE_FROM
+            and not self.queue
+            and self.file_read == self.file_written
+            and not self.connection.buffer
+            and not self.transport.secure
+        )
+
+    async def splice(self, client: Transport, seconds: float) -> int:
+        """Move on until the rest is moved, or, with buffering, until the client takes no more: then the buffers take over."""
+        pool = self.exchange.pipes if self.exchange is not None else PipePool(0)
+        try:
+            pipe = pool.take()
+        except OSError:
+            return 0  # out of descriptors: copying needs none
+        moved = 0
+        try:
+            while self.left > 0 or pipe.held:
+                if pipe.held == 0 and not await self._fill(pipe):
+                    break
+                sent = pipe.drain(client)
+                moved += sent
+                if sent == 0:
+                    if self.buffered and self.left > 0 and self.settings.max_temp_file_size > 0:
+                        self._unpipe(pipe)
+                        return moved
+                    await client.writable(seconds)
+        finally:
+            pool.give_back(pipe)
+        return moved
+
+    async def _fill(self, pipe: Pipe) -> bool:
+        """Move what the upstream has sent into the pipe; waits for it. False: try again the ordinary way."""
+        transport = self.transport
+        while True:
+            try:
+                count = pipe.fill(transport, self.left)
+            except OSError:
+                return False  # the ordinary read will tell what is wrong
+            if count > 0:
+                self.left -= count
+                self.attempt.length += count
+                self.attempt.bytes_received += count
+                if self.left == 0:  # the upstream is free, however long the client takes for what the pipe holds
+                    self.done = True
+                    self._finish(True)
+                return True
+            if count < 0:
+                return False
+            await self.wait()
+
+    def _unpipe(self, pipe: Pipe) -> None:
+        while pipe.held:
+            self._keep(pipe.take(min(pipe.held, BODY_READ_SIZE)))
+
+    # -- end ---------------------------------------------------------------------------------------------------------
+
+    def _finish(self, clean: bool) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            reusable = clean and self.reusable and (self.left == 0 or (self.decoder is not None and self.decoder.done))
+            exchange.end(self.attempt, reusable, failed=False)
+
+    def _fail(self, reason: str, level: int = ERR) -> None:
+        """The rest will not come. To the balancer that is no failure, as in nginx: there was an answer."""
+        self.cut = True
+        self.request.log_error(level, reason)
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.end(self.attempt, False, failed=False)
+
+    def close(self) -> None:
+        self._finish(self.done)
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+        self.queue.clear()

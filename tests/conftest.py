@@ -1,0 +1,26 @@
+"""Marks and options that all tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--candidate",
+        choices=("portico", "nginx"),
+        default="portico",
+        help="what parity tests compare with nginx; `nginx` compares it with itself, which proves the rows",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`tests/system` and `tests/parity` carry the marks of the same name."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        if folder in ("system", "parity"):
+            item.add_marker(folder)

@@ -1,0 +1,271 @@
+"""TLS on both sides: which certificate, who may enter, what variables know of it."""
+
+from __future__ import annotations
+
+import ssl
+
+from tests.parity.exchange import Exchange, Tls, get
+from tests.parity.harness import Group, Servers, exchanges
+
+TLS12 = ssl.TLSVersion.TLSv1_2
+
+SECURE = Group(
+    """
+    ssl_certificate @CERTS@/a.pem;
+    ssl_certificate_key @CERTS@/a.key;
+    ssl_protocols TLSv1.2 TLSv1.3; # the default of newer nginx and of Portico
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name a.example;
+        location / { return 200 "$scheme|$https|$server_name|$host"; }
+        location /vars {
+            return 200 "$ssl_protocol|$ssl_cipher|$ssl_server_name|$ssl_session_reused|$ssl_client_verify";
+        }
+        location /redirect { return 301 /there; }
+        location /slash/ { proxy_pass http://@BACKEND@; }
+        location /proxy {
+            proxy_set_header Connection "";
+            proxy_set_header X-Scheme $scheme;
+            proxy_pass http://@BACKEND@;
+        }
+        location /file { alias @ROOT@/file; }
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name b.example;
+        ssl_certificate @CERTS@/b.pem;
+        ssl_certificate_key @CERTS@/b.key;
+        return 200 "b";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name *.wild.example;
+        ssl_certificate @CERTS@/wild.pem;
+        ssl_certificate_key @CERTS@/wild.key;
+        return 200 "wild";
+    }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name same.example; return 200 "same"; }
+    server {
+        listen 127.0.0.1:@PORT_497@ ssl;
+        error_page 497 =301 https://$host$request_uri;
+        return 200 "secure";
+    }
+    server {
+        listen 127.0.0.1:@PORT_MIXED@;
+        listen 127.0.0.1:@PORT_MIXED_TLS@ ssl;
+        return 200 "$scheme $https";
+    }
+    server {
+        listen 127.0.0.1:@PORT_REJECT@ ssl default_server;
+        ssl_reject_handshake on;
+    }
+    server { listen 127.0.0.1:@PORT_REJECT@ ssl; server_name a.example; return 200 "not rejected"; }
+    server {
+        listen 127.0.0.1:@PORT_12@ ssl;
+        ssl_protocols TLSv1.2;
+        ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;
+        ssl_prefer_server_ciphers on;
+        return 200 "$ssl_protocol $ssl_cipher";
+    }
+    """,
+    {"file": b"0123456789" * 5000},
+)
+
+
+@exchanges(
+    SECURE,
+    Exchange("request", get("/", host="a.example"), tls=Tls(), body=b"https|on|a.example|a.example"),
+    Exchange("second name", get("/", host="b.example"), tls=Tls("b.example"), body=b"b"),
+    Exchange("wildcard name", get("/", host="x.wild.example"), tls=Tls("x.wild.example"), body=b"wild"),
+    Exchange(
+        "name without own certificate", get("/", host="same.example"), tls=Tls("same.example"), body=b"same"
+    ),
+    Exchange("unknown name", get("/", host="a.example"), tls=Tls("unknown.example"), status=200),
+    Exchange("no name", get("/", host="a.example"), tls=Tls(None), status=200),
+    Exchange("name in upper case", get("/", host="b.example"), tls=Tls("B.EXAMPLE"), body=b"b"),
+    Exchange("other host than the name", get("/", host="b.example"), tls=Tls("a.example"), status=200),
+    Exchange("variables", get("/vars", host="a.example"), tls=Tls(), contains=b"TLSv1.3|"),
+    Exchange(
+        "variables of tls 1.2", get("/vars", host="a.example"), tls=Tls(maximum=TLS12), contains=b"TLSv1.2|"
+    ),
+    Exchange(
+        "only tls 1.2", get("/"), port="PORT_12", tls=Tls(), body=b"TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256"
+    ),
+    Exchange("alpn", get("/", host="a.example"), tls=Tls(alpn=("h2", "http/1.1")), status=200),
+    Exchange(
+        "alpn of something else",
+        get("/", host="a.example"),
+        tls=Tls(alpn=("spdy/9",)),
+        status=200,
+        differs="Python's ssl goes on without ALPN where nginx since 1.21.4 refuses the handshake",
+    ),
+    Exchange("keepalive", get("/", host="a.example") * 3, tls=Tls(), methods=("GET",) * 3, status=(200,) * 3),
+    Exchange("connection close", get("/", "Connection: close", host="a.example"), tls=Tls(), closed=True),
+    Exchange(
+        "redirect",
+        get("/redirect", host="a.example"),
+        tls=Tls(),
+        has={"Location": "https://a.example:@PORT@/there"},
+    ),
+    Exchange("slash missing", get("/slash", host="a.example"), tls=Tls(), status=301),
+    Exchange("forwarded", get("/proxy", host="a.example"), tls=Tls(), forwarded=("X-Scheme: https",)),
+    Exchange(
+        "file",
+        get("/file", host="a.example"),
+        tls=Tls(),
+        status=200,
+        has={"Content-Length": "50000 (as the body)"},
+    ),
+    Exchange(
+        "plain to a tls port",
+        get("/", host="a.example"),
+        status=400,
+        contains=b"plain HTTP request",
+        closed=True,
+    ),
+    Exchange(
+        "plain to a tls port, redirected",
+        get("/x?y"),
+        port="PORT_497",
+        status=301,
+        has={"Location": "https://localhost/x?y"},
+    ),
+    Exchange("tls behind the redirect", get("/x?y"), port="PORT_497", tls=Tls(), body=b"secure"),
+    Exchange("both, plain", get("/"), port="PORT_MIXED", body=b"http "),
+    Exchange("both, tls", get("/"), port="PORT_MIXED_TLS", tls=Tls(), body=b"https on"),
+    Exchange("rejected", get("/"), port="PORT_REJECT", tls=Tls("unknown.example")),
+    Exchange("rejected without a name", get("/"), port="PORT_REJECT", tls=Tls(None)),
+    Exchange("not rejected", get("/", host="a.example"), port="PORT_REJECT", tls=Tls(), body=b"not rejected"),
+)
+def test_names(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+VERIFIED = Group(
+    """
+    ssl_certificate @CERTS@/a.pem;
+    ssl_certificate_key @CERTS@/a.key;
+    ssl_client_certificate @CERTS@/ca.pem;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    server {
+        listen 127.0.0.1:@PORT_ON@ ssl;
+        ssl_verify_client on;
+        location / { return 200 "$ssl_client_verify|$ssl_client_s_dn|$ssl_client_i_dn|$ssl_client_serial"; }
+        location /more {
+            return 200 "$ssl_client_fingerprint|$ssl_client_v_start|$ssl_client_v_end|$ssl_client_v_remain";
+        }
+        location /cert { return 200 "$ssl_client_escaped_cert"; }
+        location /legacy { return 200 "$ssl_client_s_dn_legacy|$ssl_client_i_dn_legacy"; }
+        location /raw { return 200 "$ssl_client_raw_cert"; }
+    }
+    server {
+        listen 127.0.0.1:@PORT_OPTIONAL@ ssl;
+        ssl_verify_client optional;
+        return 200 "$ssl_client_verify|$ssl_client_s_dn";
+    }
+    server {
+        listen 127.0.0.1:@PORT_NOCA@ ssl;
+        ssl_verify_client optional_no_ca;
+        return 200 "$ssl_client_verify|$ssl_client_s_dn";
+    }
+    server {
+        listen 127.0.0.1:@PORT_PAGE@ ssl;
+        ssl_verify_client on;
+        error_page 495 496 =403 /denied;
+        location / { return 200 "allowed"; }
+        location = /denied { return 200 "denied $ssl_client_verify"; }
+    }
+    """
+)
+KNOWN, STRANGER = Tls(certificate="client"), Tls(certificate="stranger")
+
+
+@exchanges(
+    VERIFIED,
+    Exchange("known", get("/"), port="PORT_ON", tls=KNOWN, contains=b"SUCCESS|CN=some client,O=Parity,C=DE|"),
+    Exchange(
+        "known, tls 1.2", get("/"), port="PORT_ON", tls=Tls(certificate="client", maximum=TLS12), status=200
+    ),
+    Exchange(
+        "none", get("/"), port="PORT_ON", tls=Tls(), status=400, contains=b"No required SSL certificate"
+    ),
+    Exchange(
+        "stranger", get("/"), port="PORT_ON", tls=STRANGER, status=400, contains=b"SSL certificate error"
+    ),
+    Exchange("fingerprint and dates", get("/more"), port="PORT_ON", tls=KNOWN, status=200),
+    Exchange(
+        "escaped", get("/cert"), port="PORT_ON", tls=KNOWN, contains=b"-----BEGIN%20CERTIFICATE-----%0A"
+    ),
+    Exchange(
+        "legacy names", get("/legacy"), port="PORT_ON", tls=KNOWN, contains=b"/C=DE/O=Parity/CN=some client|"
+    ),
+    Exchange("raw", get("/raw"), port="PORT_ON", tls=KNOWN, contains=b"-----BEGIN CERTIFICATE-----\n"),
+    Exchange(
+        "optional, known", get("/"), port="PORT_OPTIONAL", tls=KNOWN, contains=b"SUCCESS|CN=some client"
+    ),
+    Exchange("optional, none", get("/"), port="PORT_OPTIONAL", tls=Tls(), body=b"NONE|"),
+    Exchange("optional, stranger", get("/"), port="PORT_OPTIONAL", tls=STRANGER, status=400),
+    Exchange("no ca, known", get("/"), port="PORT_NOCA", tls=KNOWN, contains=b"SUCCESS|"),
+    Exchange("no ca, none", get("/"), port="PORT_NOCA", tls=Tls(), body=b"NONE|"),
+    Exchange("no ca, stranger", get("/"), port="PORT_NOCA", tls=STRANGER, contains=b"FAILED:"),
+    Exchange("page for none", get("/"), port="PORT_PAGE", tls=Tls(), status=403, body=b"denied NONE"),
+    Exchange(
+        "page for a stranger", get("/"), port="PORT_PAGE", tls=STRANGER, status=403, contains=b"denied FAILED"
+    ),
+)
+def test_client_certificates(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+UPSTREAM = Group(
+    """
+    server {
+        listen 127.0.0.1:@PORT@;
+        location /plain { proxy_pass https://@BACKEND_TLS@; }
+        location /verified {
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate @CERTS@/ca.pem;
+            proxy_ssl_name backend.example;
+            proxy_ssl_server_name on;
+            proxy_pass https://@BACKEND_TLS@;
+        }
+        location /wrongname {
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate @CERTS@/ca.pem;
+            proxy_ssl_name other.example;
+            proxy_pass https://@BACKEND_TLS@;
+        }
+        location /wrongca {
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate @CERTS@/other-ca.pem;
+            proxy_ssl_name backend.example;
+            proxy_pass https://@BACKEND_TLS@;
+        }
+        location /withcert {
+            proxy_ssl_certificate @CERTS@/client.pem;
+            proxy_ssl_certificate_key @CERTS@/client.key;
+            proxy_pass https://@BACKEND_TLS@;
+        }
+        location /old {
+            proxy_ssl_protocols TLSv1.2;
+            proxy_ssl_ciphers ECDHE+AESGCM;
+            proxy_pass https://@BACKEND_TLS@;
+        }
+        location /nottls { proxy_connect_timeout 200ms; proxy_pass https://@BACKEND@; }
+    }
+    """
+)
+
+
+@exchanges(
+    UPSTREAM,
+    Exchange("not verified", get("/plain"), status=200, reached=1),
+    Exchange("verified", get("/verified"), status=200, reached=1),
+    Exchange("wrong name", get("/wrongname"), status=502, reached=0),
+    Exchange("wrong authority", get("/wrongca"), status=502, reached=0),
+    Exchange("with a certificate", get("/withcert"), status=200, forwarded=("certificate: some client",)),
+    Exchange("protocols and ciphers", get("/old"), status=200, reached=1),
+    Exchange("no tls there", get("/nottls"), status=504, reached=0),
+)
+def test_upstream(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)

@@ -1,0 +1,171 @@
+"""Start, watch and stop the processes that tests talk to.
+
+Every process is ended by the pid that started it; ports lie outside the kernel's ephemeral range, so that an
+outgoing connection can never take one between the moment it is chosen and the moment it is bound.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+NGINX = "/usr/sbin/nginx"
+PORTICO = (sys.executable, "-m", "portico")
+FIRST_PORT, LAST_PORT = 15000, 32000  # five digits each: a masked port never changes a Content-Length
+
+_given: set[int] = set()
+_random = random.Random(os.getpid() ^ time.time_ns())
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens, never given twice by one test process."""
+    for _ in range(1000):
+        port = _random.randrange(FIRST_PORT, LAST_PORT)
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
+    raise RuntimeError("no free port between 15000 and 32000")
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "condition") -> T:
+    """The first true value of `condition`, asked again and again; AssertionError once the deadline has
+    passed.
+    """
+    deadline = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    """The pids of a process's own children, as /proc tells them."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class Process:
+    """A child process with its output in a file; a context manager that stops it."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        output: Path,
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.argv = list(argv)
+        self.output_path = output
+        with output.open("ab") as sink:
+            self._popen = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def output(self) -> str:
+        return self.output_path.read_text(errors="replace")
+
+    def wait(self, seconds: float = 10.0) -> int:
+        """The exit code."""
+        return self._popen.wait(seconds)
+
+    def send(self, number: int) -> None:
+        if self.alive():
+            self._popen.send_signal(number)
+
+    def wait_listening(self, *ports: int, seconds: float = 15.0) -> None:
+        """Return once every port accepts; fail at once, with what it printed, if the process ends before."""
+
+        def ready() -> bool:
+            if not self.alive():
+                raise AssertionError(
+                    f"{' '.join(self.argv)} ended with {self._popen.returncode}:\n{self.output()}"
+                )
+            return all(listening(port) for port in ports)
+
+        wait_until(ready, seconds, f"{self.argv[0]} listening on {ports}")
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 5.0) -> int:
+        """End it with the signal, then with SIGKILL (its children too, which a killed supervisor would
+        leave).
+        """
+        self.send(number)
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            orphans = children(self.pid)
+            self._popen.kill()
+            code = self._popen.wait()
+            for pid in orphans:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return code
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def nginx(prefix: Path, conf: Path) -> Process:
+    """nginx in the foreground (the configuration says `daemon off;`), writing only below `prefix`."""
+    return Process(
+        [NGINX, "-p", f"{prefix}/", "-c", str(conf), "-e", f"{prefix}/error.log"], prefix / "output"
+    )
+
+
+def portico(prefix: Path, conf: Path) -> Process:
+    """Portico in the foreground, from the same Python as the tests."""
+    return Process(
+        [*PORTICO, "-p", f"{prefix}/", "-c", str(conf), "-e", f"{prefix}/error.log"], prefix / "output"
+    )

@@ -1,0 +1,1 @@
+"""The applications that system tests put behind the proxy, each for the server that people run it with."""

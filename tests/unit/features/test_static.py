@@ -1,0 +1,177 @@
+"""Files from disk, as nginx 1.22 answers for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit.features.conftest import MakeSite
+from tests.unit.features.local_site import refusal
+
+from portico.http.response import FILE
+
+MTIME = 1_000_000_000
+DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path) -> Path:
+    html = tmp_path / "html"
+    (html / "d").mkdir(parents=True)
+    (html / "sp ace").mkdir()
+    (html / "a.txt").write_bytes(b"0123456789")
+    (html / "empty").write_bytes(b"")
+    (html / "big.bin").write_bytes(b"x" * 20000)
+    for name in ("a.txt", "empty", "big.bin"):
+        os.utime(html / name, (MTIME, MTIME))
+    os.mkfifo(html / "fifo")
+    return html
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_head_of_a_file(make_site: MakeSite) -> None:
+    answer = make_site("").ask("/a.txt")
+    assert (answer.status, answer.body) == (200, b"0123456789")
+    assert answer.fields == [
+        ["Content-Type", "text/plain"],
+        ["Content-Length", "10"],
+        ["Last-Modified", DATE],
+        ["ETag", '"3b9aca00-a"'],
+        ["Accept-Ranges", "bytes"],
+    ]
+
+
+def test_no_etag(make_site: MakeSite) -> None:
+    assert make_site("etag off;").ask("/a.txt").get("etag") is None
+
+
+@pytest.mark.parametrize("cache", ["", "open_file_cache max=10;"])
+@pytest.mark.parametrize(("target", "size"), [("/a.txt", 10), ("/empty", 0), ("/big.bin", 20000)])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_sizes(make_site: MakeSite, cache: str, target: str, size: int, method: str) -> None:
+    site = make_site(cache)
+    site.ask(target)
+    before = open_files()
+    answer = site.ask(target, method=method)
+    assert (answer.status, answer.get("content-length")) == (200, str(size))
+    assert len(answer.body) == (size if method == "GET" else 0)
+    assert open_files() == before
+
+
+def test_a_large_file_is_handed_on_open(make_site: MakeSite) -> None:
+    assert make_site("").ask("/big.bin").response.body.kind == FILE
+
+
+@pytest.mark.parametrize("cache", ["", "open_file_cache max=10; open_file_cache_errors on;"])
+@pytest.mark.parametrize(
+    ("method", "target", "status", "location", "log"),
+    [
+        ("GET", "/d", 301, "http://example.com:8080/d/", ""),
+        ("GET", "/d?x=%20", 301, "http://example.com:8080/d/?x=%20", ""),
+        ("GET", "/sp%20ace", 301, "http://example.com:8080/sp%20ace/", ""),
+        ("POST", "/d", 301, "http://example.com:8080/d/", ""),
+        ("POST", "/a.txt", 405, None, ""),
+        ("POST", "/none", 404, None, "failed (2: No such file or directory)"),
+        ("PUT", "/a.txt", 405, None, ""),
+        ("PUT", "/d/", 405, None, ""),
+        ("GET", "/none", 404, None, '[error] {pid}: *1 open() "{html}/none" failed (2: No such file'),
+        ("GET", "/a.txt/b", 404, None, 'open() "{html}/a.txt/b" failed (20: Not a directory)'),
+        ("GET", "/" + "n" * 300, 404, None, "failed (36: File name too long)"),
+        ("GET", "/fifo", 404, None, '"{html}/fifo" is not a regular file'),
+        ("GET", "/d/", 403, None, 'directory index of "{html}/d/" is forbidden'),
+    ],
+)
+def test_what_is_not_a_file(
+    make_site: MakeSite,
+    files: Path,
+    cache: str,
+    method: str,
+    target: str,
+    status: int,
+    location: str | None,
+    log: str,
+) -> None:
+    site = make_site(cache + "location / { }")
+    site.ask(target, method=method)
+    before = open_files()
+    for _ in range(2):
+        answer = site.ask(target, method=method)
+        assert answer.status == status
+        if location is not None:
+            address = site.client.server_addr()[1]
+            assert answer.get("location") == location.replace(":8080", f":{address}" if address else "")
+    expected = log.format(html=files, pid=f"{os.getpid()}#{os.getpid()}")
+    assert expected in site.log()
+    assert open_files() == before
+
+
+def test_log_not_found_off(make_site: MakeSite) -> None:
+    site = make_site("log_not_found off;")
+    assert site.ask("/none").status == 404
+    assert site.ask("/none/").status == 404
+    assert site.log() == ""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(make_site: MakeSite, files: Path) -> None:
+    (files / "a.txt").chmod(0)
+    assert make_site("").ask("/a.txt").status == 403
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("root html/;", "/a.txt"),
+        ("location /x/ { alias @/html/; }", "/x/a.txt"),
+        ("location /x { alias @/html; }", "/x/a.txt"),
+        ("location = /y { alias @/html/a.txt; }", "/y"),
+        ("location ~ ^/u/(.+)$ { alias @/html/$1; }", "/u/a.txt"),
+        ("location /x/ { alias @/html/; location /x/a { } }", "/x/a.txt"),
+        ("location /x/ { alias @/html/; location ~ txt$ { } }", "/x/a.txt"),
+        ("root $arg_r;", "/a.txt?r=html"),
+        ("location /x/ { alias $arg_r; }", "/x/a.txt?r=html/"),
+    ],
+)
+def test_root_and_alias(make_site: MakeSite, tmp_path: Path, text: str, target: str) -> None:
+    answer = make_site(text.replace("@", str(tmp_path))).ask(target)
+    assert (answer.status, answer.body) == (200, b"0123456789")
+
+
+def test_directory_below_an_alias_keeps_the_uri(make_site: MakeSite) -> None:
+    answer = make_site("absolute_redirect off; location /x/ { alias html/; }").ask("/x/d")
+    assert (answer.status, answer.get("location")) == (301, "/x/d/")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("location / { root a; alias b; }", '"alias" directive is duplicate, "root" directive was specified'),
+        ("location / { alias b; root a; }", '"root" directive is duplicate, "alias" directive was specified'),
+        ("root /x/$document_root;", 'the $document_root variable cannot be used in the "root" directive'),
+        ("location / { alias ${realpath_root}; }", "the $realpath_root variable cannot be used in the"),
+        ("location @n { alias /x; }", 'the "alias" directive cannot be used inside the named location'),
+        ("alias /x;", '"alias" directive is not allowed here'),
+        ("root $nope;", 'unknown "nope" variable'),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(text, tmp_path).startswith(message)
+
+
+def test_types(make_site: MakeSite) -> None:
+    site = make_site("types { text/x-y TXT; } default_type a/b;")
+    assert site.ask("/a.txt").get("content-type") == "text/x-y"
+    assert site.ask("/empty").get("content-type") == "a/b"
+
+
+def test_a_changed_file_is_seen(make_site: MakeSite, files: Path) -> None:
+    site = make_site("")
+    assert site.ask("/a.txt").body == b"0123456789"
+    (files / "a.txt").write_bytes(b"new")
+    answer = site.ask("/a.txt")
+    assert answer.body == b"new"
+    assert answer.get("etag") != '"3b9aca00-a"'

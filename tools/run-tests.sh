@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every test twice: from the sources (interpreted) and against the installed package (compiled by mypyc).
+# Both runs are pytest's; the exit code is that of the first that failed. Arguments go to pytest.
+set -u
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+workers=${PYTEST_WORKERS:-$(nproc)}
+status=0
+
+run() {
+  local title=$1; shift
+  echo "== $title"
+  "$@" -m pytest -n "$workers" --dist loadgroup "${extra[@]}"
+  local code=$?
+  [ $code = 0 ] || [ $status != 0 ] || status=$code
+}
+
+extra=("$@")
+run "interpreted" env PYTHONPATH=src "$python"
+
+form=$(cd / && "$OLDPWD/$python" -m portico -V 2>&1 | sed -n 's/^data plane: //p')
+if [ "$form" = "compiled by mypyc" ]; then
+  run "compiled" "$python"
+else
+  echo "== compiled: not run, the installed package is interpreted (no C compiler)"
+fi
+exit $status
