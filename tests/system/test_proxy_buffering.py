@@ -73,6 +73,7 @@ def test_upstream_is_free_though_client_reads_nothing(proxy: Proxied, name: str)
     sent = _send_all(upstream, answer(content) if name == "freed" else head + chunked(content))
     sent.join(8)
     assert not sent.is_alive(), "the upstream still waits"
+    assert upstream.taken()
     with proxy.get(f"/{name}/again") as other:  # its connection serves the next request meanwhile
         assert upstream.request().start == b"GET /%b/again HTTP/1.1" % name.encode()
         upstream.send(answer(b"again"))
