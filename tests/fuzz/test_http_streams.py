@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.system.attack_ground import Ground, drain
 
 LOCATIONS = """
@@ -32,9 +31,12 @@ LIMITS = (
 STREAMS = [
     b"GET /one?a=b HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /two HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET /%66iles/../one HTTP/1.1\r\nHost: y\r\n\r\n",
-    b"POST /three HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;e=f\r\nhello\r\n0\r\nT: u\r\n\r\nGET /one HTTP/1.0\r\n\r\n",
-    b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nHEAD /one HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n123456789GET /one HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /three HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5;e=f\r\nhello\r\n0\r\nT: u\r\n\r\nGET /one HTTP/1.0\r\n\r\n",
+    b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n0\r\n\r\nHEAD /one HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    b"123456789GET /one HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET http://h/one?x#y HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, X\r\nUpgrade: h2c\r\n\r\n",
     b"GET /files/pics/a HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1,3-4\r\nIf-None-Match: *\r\n\r\n",
 ]

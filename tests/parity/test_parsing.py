@@ -227,6 +227,7 @@ def test_targets_and_hosts(servers: Servers, exchange: Exchange) -> None:
         differs=STRICTER,
     ),
     Exchange("bare lf everywhere", b"GET / HTTP/1.1\nHost: localhost\n\n", status=400, differs=STRICTER),
+    Exchange("bare lf and no field", b"GET / HTTP/1.0\n\n", status=400, differs=STRICTER),
     Exchange("bare cr in a value", get("/header", "X-One: a\rb"), status=400),
     Exchange(
         "bare lf after a chunk size",

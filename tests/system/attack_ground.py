@@ -109,8 +109,9 @@ class Ground:
         (folder / "secret/key").write_text("SECRET")
         (folder / "html/pics/a").write_text("picture")
         (folder / "html/index.html").write_text("home")
+        user = "user root;" if os.geteuid() == 0 else ""
         text = f"""
-            daemon off; worker_processes 1; {"user root;" if os.geteuid() == 0 else ""} error_log error.log info; pid portico.pid; {main}
+            daemon off; worker_processes 1; {user} error_log error.log info; pid portico.pid; {main}
             events {{ worker_connections {connections}; }}
             http {{
                 log_format attack '$remote_addr "$request" $status "$http_user_agent" "$http_x"';

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from tests.processes import wait_until
 from tests.system.attack_ground import OK, Ground, drain, reset
 
@@ -64,7 +63,8 @@ def test_blank_lines_do_not_hold_a_connection(ground: Ground) -> None:
         assert _drip(sock, b"\r\n", 5) < 4
 
 
-@pytest.mark.parametrize("data", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+@pytest.mark.parametrize("data", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n",
+                                  b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
                                   b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"])  # fmt: skip
 def test_a_client_that_stalls_is_let_go(ground: Ground, data: bytes) -> None:
     started = time.monotonic()

@@ -56,6 +56,13 @@ def test_no_call_with_effects_inside_a_slice(tree: ast.Module) -> None:
                 assert name in PURE, f"line {call.lineno}: {ast.unparse(node)}"
 
 
+def test_no_slice_from_a_variable_start_to_an_end_counted_from_behind(tree: ast.Module) -> None:
+    """`head[start:-2]` of bytes: compiled, an end before the start is a SystemError instead of b""."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Slice) and isinstance(node.upper, ast.UnaryOp):
+            assert node.lower is None or isinstance(node.lower, ast.Constant), f"line {node.lower.lineno}: {ast.unparse(node)}"
+
+
 def test_no_name_is_imported_both_for_types_and_at_run_time(tree: ast.Module) -> None:
     """`if TYPE_CHECKING: from x import y` and, in a function, `from x import y`: compiled, the first, empty one is used."""
     for_types: set[str] = set()

@@ -286,11 +286,11 @@ class Connection(Watcher):
         """The request of a head. A head that breaks the protocol gives a request that is refused in `_serve`."""
         line_end = head.find(b"\n")
         line = head[:line_end]
-        block = head[line_end + 1 : -2]
         if line[-1:] == b"\r" and head[-4:] == b"\r\n\r\n":
             line = line[:-1]
         else:
             return self._refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
+        block = head[line_end + 1 : len(head) - 2]  # at least empty, now that the line ends are known
         try:
             parsed = parse_request_line(line)
             if block != self.fields.raw or parsed.version != self.fields_version:

@@ -78,7 +78,7 @@ def _sent_keep_alive(request: Request) -> bytes | None:
     announced = request.location.core.keepalive_announced
     if not request.keep_alive or not announced:
         return None
-    return announced[len(b"Keep-Alive: ") : -2]
+    return announced.removeprefix(b"Keep-Alive: ").removesuffix(b"\r\n")
 
 
 def _sent_transfer_encoding(request: Request, response: Response) -> bytes | None:
