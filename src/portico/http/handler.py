@@ -73,6 +73,10 @@ class BodyTransform:
         """Transform one piece; may hold bytes back."""
         raise NotImplementedError
 
+    def flush(self) -> bytes:
+        """What must not wait for more to come: the source has nothing for now. b"" keeps everything held back."""
+        return b""
+
     def finish(self) -> bytes:
         """The rest."""
         raise NotImplementedError

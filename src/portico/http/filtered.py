@@ -1,0 +1,78 @@
+"""Bodies that change on their way: a sans-IO transform over any source.
+
+    source.take() ──► transform.feed() ──► what is sent
+        None (nothing there yet) ──► transform.flush()
+        b"" (the end)            ──► transform.finish()
+
+Filters wrap one another in the order of their header filters (`ORDER_…`, nginx's order of its body filters), the first one innermost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.http.response import STREAM, Body, Response
+
+if TYPE_CHECKING:
+    from portico.http.handler import BodyTransform
+    from portico.net.transport import Transport
+
+# Where filters of bodies stand among a location's header filters: after add_header (50), before ranges (90), as in nginx.
+ORDER_GUNZIP: Final = 60
+ORDER_ADDITION: Final = 62
+ORDER_SUB: Final = 64
+ORDER_CHARSET: Final = 66
+ORDER_COMPRESS: Final = 80
+
+
+@final
+class FilteredBody(Body):
+    """What `transform` makes of `source`. It owns the source."""
+
+    def __init__(self, source: Body, transform: BodyTransform) -> None:
+        self.kind = STREAM
+        self.length = -1
+        self.source = source
+        self.transform = transform
+        self.finished = False
+
+    def take(self) -> bytes | None:
+        while not self.finished:
+            data = self.source.take()
+            if data is None:
+                return self.transform.flush() or None
+            if not data:
+                self.finished = True
+                return self.transform.finish()
+            changed = self.transform.feed(data)
+            if changed:
+                return changed
+        return b""
+
+    async def wait(self) -> None:
+        await self.source.wait()
+
+    async def absorb(self, client: Transport, seconds: float) -> None:
+        await self.source.absorb(client, seconds)
+
+    def close(self) -> None:
+        self.finished = True
+        self.source.close()
+
+
+def transform_body(response: Response, transform: BodyTransform) -> None:
+    """Have `transform` change the body: its length is not known any more, and no part of it can be asked for."""
+    response.body = FilteredBody(response.body, transform)
+    response.content_length = -1
+    response.allow_ranges = False
+    response.replace(b"accept-ranges", b"", b"")
+    response.head = b""
+
+
+def weaken_etag(response: Response) -> None:
+    """Say that the bytes are not those that the entity tag was made for (ngx_http_weak_etag; RFC 9110 section 8.8.1)."""
+    etag = response.etag
+    if etag.startswith(b'"'):
+        response.etag = b"W/" + etag
+    elif not etag.startswith(b'W/"'):
+        response.etag = b""
