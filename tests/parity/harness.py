@@ -30,7 +30,7 @@ import pytest
 from tests.parity import compare
 from tests.parity.backend import Backends, Received, filled, reply
 from tests.parity.compare import Outcome
-from tests.parity.exchange import Exchange, Tls, converse
+from tests.parity.exchange import PATIENCE, Exchange, Tls, converse
 from tests.processes import Process, free_port, nginx, portico, wait_until
 
 MAIN = """\
@@ -180,7 +180,11 @@ class Server:
         context = self.client_tls(exchange.tls) if exchange.tls else None
         seen = converse(self._placed(exchange), self.ports[exchange.port], context)
         written = self._new_lines(log, start, len(exchange.answered())) if exchange.log else []
+        if exchange.unordered:
+            wait_until(lambda: len(self.backends.received) >= (exchange.reached or 0), PATIENCE, "requests to backends")
         received: list[Received] = list(self.backends.received)
+        if exchange.unordered:
+            received.sort(key=lambda item: (item.backend, item.message.start))
         masks = {port: name for name, port in self.ports.items()} | {seen.client_port: "CLIENT"}
         return compare.outcome(exchange, seen, received, written, masks, str(self.folder))
 

@@ -422,6 +422,9 @@ class Connection(Watcher):
             if response is not None:
                 response.body.close()
             self._log_request(request)
+        if request.background is not None:
+            for mirrored in request.background:
+                await mirrored.wait()
         body = request.body
         if body is not None:
             body.close()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # Where filters of bodies stand among a location's header filters: after add_header (50), before ranges (90), as in nginx.
 ORDER_GUNZIP: Final = 60
-ORDER_ADDITION: Final = 62
 ORDER_SUB: Final = 64
 ORDER_CHARSET: Final = 66
+ORDER_ADDITION: Final = 70  # what is added has been through the filters of its own location
 ORDER_COMPRESS: Final = 80
 
 

@@ -48,6 +48,10 @@ class HeaderFilter:
         """Whether it ever looks at an answer that came from an upstream."""
         return True
 
+    def concerns_subrequests(self) -> bool:
+        """Whether it looks at the answer to a subrequest, which is a part of another answer and has no head of its own."""
+        return False
+
 
 class Logger:
     """Writes something about a finished request."""

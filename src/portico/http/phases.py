@@ -62,7 +62,8 @@ def _finished(request: Request, response: Response) -> Response:
         _keep_fields(request, response)
     request.response = response  # for $sent_http_…, as far as it is made
     for header_filter in request.location.header_filters:
-        header_filter.apply(request, response)
+        if request.parent is None or header_filter.concerns_subrequests():
+            header_filter.apply(request, response)
     return response
 
 

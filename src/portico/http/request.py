@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
+    from portico.http.subrequest import BackgroundRequest
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
 
@@ -68,6 +69,9 @@ class Request:
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
         self.connection: Connection | None = None
+        self.parent: Request | None = None  # of a subrequest: the request that asked for it
+        self.depth = 0  # of subrequests within subrequests
+        self.background: list[BackgroundRequest] | None = None  # mirrors under way: the next request waits for them
         self.started: float = client.transport.reactor.now
         self.internal = False
         self.redirects = 0
@@ -98,6 +102,8 @@ class Request:
         text = f", client: {_shown(self.client.remote_addr)}, server: {self.server.name}"
         if self.line:
             text += f', request: "{_shown(self.line)}"'
+        if self.parent is not None:
+            text += f', subrequest: "{_shown(self.uri)}"'
         if self.attempts:
             last = self.attempts[-1]
             text += f', upstream: "{_shown(self.upstream_scheme)}://{_shown(last.peer)}{_shown(self.upstream_uri)}"'

@@ -226,8 +226,7 @@ LOG_NOT_FOUND: Final = Directive[bool](
 )
 LOG_SUBREQUEST: Final = Directive[bool](
     "log_subrequest", _ALL, values.flag, args="1", default=False, default_text="off",
-    doc="Whether subrequests are written to the access log. This version has no directive that makes subrequests, so it has "
-    "nothing to add yet.",
+    doc="Whether subrequests (`auth_request`, `mirror`, `add_before_body`, `add_after_body`) are written to the access log too.",
     example="log_subrequest on;",
 )
 RECURSIVE_ERROR_PAGES: Final = Directive[bool](
@@ -348,6 +347,7 @@ class CoreSettings:
         self.default_type: bytes = scope.get(DEFAULT_TYPE).encode()
         self.types: dict[bytes, bytes] = scope.get(TYPES)
         self.log_not_found: bool = scope.get(LOG_NOT_FOUND)
+        self.log_subrequest: bool = scope.get(LOG_SUBREQUEST)
         self.recursive_error_pages: bool = scope.get(RECURSIVE_ERROR_PAGES)
         self.limit_rate: Template | None = scope.get(LIMIT_RATE)
         self.limit_rate_after: Template | None = scope.get(LIMIT_RATE_AFTER)

@@ -1,0 +1,46 @@
+"""Lists of media types that a filter works on: `gzip_types`, `sub_filter_types`, `addition_types`, `charset_types`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from portico.config.reader import Statement
+
+if TYPE_CHECKING:
+    from portico.http.response import Response
+
+
+@final
+class MediaTypes:
+    """A set of types, lower case; `every` stands for `*`."""
+
+    def __init__(self, types: frozenset[bytes], every: bool = False) -> None:
+        self.types = types
+        self.every = every
+
+    def include(self, response: Response) -> bool:
+        """Whether the answer's type is one of them; parameters such as charset do not matter (ngx_http_test_content_type)."""
+        content_type = response.content_type
+        if not content_type:
+            return False
+        if self.every:
+            return True
+        semicolon = content_type.find(b";")
+        if semicolon >= 0:
+            content_type = content_type[:semicolon].rstrip()
+        return content_type.lower() in self.types
+
+
+def media_types(statement: Statement) -> MediaTypes:
+    """The types of a directive such as `gzip_types`; text/html is always one of them (ngx_http_types_slot)."""
+    found: set[bytes] = {b"text/html"}
+    every = False
+    for argument in statement.args:
+        if argument.text == "*":
+            every = True
+            continue
+        name = argument.text.lower().encode("utf-8", "surrogateescape")
+        if name in found:
+            statement.warn(f'duplicate MIME type "{argument.text}"', argument)
+        found.add(name)
+    return MediaTypes(frozenset(found), every)

@@ -1,0 +1,120 @@
+"""Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`.
+
+A subrequest goes through the same pipeline as any request, from the server's rewrite phase on; only access is not checked again
+(ngx_http_core_access_phase). It shares the client, the header fields, the virtual server and the variables of its parent
+(ngx_http_subrequest), and its answer goes to whoever asked, not to the client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.http.errors import ERR, BodyCutShort, CloseConnection, HTTPError
+from portico.http.phases import respond
+from portico.http.request import Request
+from portico.net.reactor import SUSPEND, NetworkSignal, Task
+
+if TYPE_CHECKING:
+    from portico.http.response import Body, Response
+
+MAX_DEPTH: Final = 50  # nginx: NGX_HTTP_MAX_SUBREQUESTS
+_DRAIN: Final = 65536  # bytes of an unwanted body worth reading to keep its connection
+
+
+def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
+    """A GET for `uri` without a body. Raises HTTPError 500 when subrequests ask for subrequests without end."""
+    if parent.depth >= MAX_DEPTH:
+        shown = uri.decode("utf-8", "backslashreplace")
+        raise HTTPError(500, f'subrequests cycle while processing "{shown}"', ERR)
+    request = Request(parent.client, parent.line, b"GET", parent.version, parent.fields, parent.server)
+    request.parent = parent
+    request.depth = parent.depth + 1
+    request.internal = True
+    request.connection = parent.connection
+    request.raw_uri = parent.raw_uri
+    request.uri = uri
+    request.args = args
+    request.plain_uri = False
+    request.asked_host = parent.asked_host
+    request.host = parent.host
+    request.keep_alive = parent.keep_alive
+    if parent.values is None:
+        parent.values = {}
+    request.values = parent.values
+    if parent.named is None:
+        parent.named = {}
+    request.named = parent.named
+    return request
+
+
+async def answer_of(request: Request) -> Response:
+    """The answer to a subrequest; the caller closes its body. Raises what the client's side raises, and CloseConnection."""
+    client = request.client
+    continued = client.continued
+    response = await respond(request)
+    client.continued = continued  # an error in here does not answer the client's Expect
+    request.status = response.status
+    return response
+
+
+def finish(request: Request, response: Response) -> None:
+    """The answer has been used: give back what it holds, and log the subrequest where `log_subrequest` says so."""
+    _drain(response.body)
+    response.body.close()
+    if request.location.core.log_subrequest:
+        for logger in request.location.loggers:
+            logger.log(request)
+
+
+def _drain(body: Body) -> None:
+    """Read what is there already of a body that nobody wants: when that is all, its connection can be used again."""
+    taken = 0
+    try:
+        while taken < _DRAIN:
+            data = body.take()
+            if not data:
+                return
+            taken += len(data)
+    except (HTTPError, BodyCutShort, OSError):
+        return
+
+
+@final
+class BackgroundRequest:
+    """A subrequest whose answer nobody waits for. The client's next request does, as in nginx: it may share the body."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.done = False
+        self.waiter: Task | None = None
+        self.task: Task | None = None
+
+    def start(self) -> None:
+        """Begin; returns at the first wait."""
+        self.task = self.request.client.transport.reactor.spawn(self._run())
+
+    async def _run(self) -> None:
+        request = self.request
+        try:
+            response = await answer_of(request)
+            finish(request, response)
+        except (HTTPError, CloseConnection, BodyCutShort, OSError, NetworkSignal):
+            pass  # what there was to say is in the error log
+        finally:
+            self.done = True
+            if self.waiter is not None:
+                request.client.transport.reactor.soon(self.waiter)
+
+    async def wait(self) -> None:
+        """Return when it is over."""
+        while not self.done:
+            self.waiter = self.request.client.transport.reactor.current
+            try:
+                await SUSPEND
+            finally:
+                self.waiter = None
+
+    def abandon(self, reason: NetworkSignal) -> None:
+        """Stop waiting for its upstream: the worker ends."""
+        if self.task is not None and not self.task.done:
+            self.task.throw(reason)
