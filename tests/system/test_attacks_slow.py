@@ -50,14 +50,12 @@ def _drip(sock: socket.socket, piece: bytes, seconds: float) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.xfail(strict=True, reason="every byte gives client_header_timeout anew (http/connection.py, _more)")
 def test_a_head_that_drips_ends_after_client_header_timeout(ground: Ground) -> None:
     with ground.connect() as sock:
         sock.sendall(b"GET / HTTP/1.1\r\n")
         assert _drip(sock, b"X: a\r\n", 4) < 3
 
 
-@pytest.mark.xfail(strict=True, reason="blank lines keep a connection for ever (http/connection.py, _read_head)")
 def test_blank_lines_do_not_hold_a_connection(ground: Ground) -> None:
     with ground.connect() as sock:
         assert _drip(sock, b"\r\n", 5) < 4
@@ -160,7 +158,6 @@ def test_a_lying_upstream_answers_no_other_request(ground: Ground, path: bytes, 
         assert ground.ask(request % (b"GET", b"/honest")).endswith(b"\r\n\r\n/honest")
 
 
-@pytest.mark.xfail(strict=True, reason="a 204 with a length keeps its connection (features/proxy/handler.py, _answer)")
 def test_a_204_that_announces_a_body_is_the_last_of_its_connection(ground: Ground) -> None:
     ground.backend.scripts[b"/announced"] = _reply(
         b"HTTP/1.1 204 No Content\r\nContent-Length: 45\r\n\r\n", POISON, pause=0.001
