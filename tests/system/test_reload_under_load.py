@@ -33,6 +33,11 @@ http {{
         listen 127.0.0.1:{port};
         location / {{ proxy_pass http://application; }}
         location = /generation {{ return 200 {generation}; }}
+        location = /large {{ proxy_pass http://127.0.0.1:{files}; }}
+    }}
+    server {{
+        listen 127.0.0.1:{files};
+        root {prefix};
     }}
 }}
 """
@@ -43,7 +48,8 @@ class Loaded:
 
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
-        self.port, self.application = free_port(), free_port()
+        self.port, self.application, self.files = free_port(), free_port(), free_port()
+        (prefix / "large").write_bytes(bytes(1_000_000))
         self.conf = prefix / "nginx.conf"
         self.started: list[int] = []
         self.generation = 0
@@ -59,6 +65,7 @@ class Loaded:
                 workers=WORKERS,
                 prefix=self.prefix,
                 application=self.application,
+                files=self.files,
                 port=self.port,
                 generation=self.generation,
             )
@@ -124,8 +131,8 @@ def server(tmp_path: Path) -> Iterator[Loaded]:
 class Load:
     """wrk, from `with` until the end of its block; then `requests`, and `losses` in its own words."""
 
-    def __init__(self, server: Loaded) -> None:
-        url = f"http://127.0.0.1:{server.port}/hello"
+    def __init__(self, server: Loaded, path: str = "/hello") -> None:
+        url = f"http://127.0.0.1:{server.port}{path}"
         argv = [WRK or "wrk", "-t1", "-c16", f"-d{LOAD_SECONDS}s", "--timeout", "10s", url]
         self.process = Process(argv, server.prefix / "wrk")
         self.requests = 0
@@ -152,6 +159,16 @@ def test_reloads_reopen_and_upgrade_lose_no_request(server: Loaded) -> None:
         server.reload()
     assert load.losses == []
     assert load.requests > 1000
+    assert "[alert]" not in server.log()
+    assert "[error]" not in server.log()
+
+
+def test_reloads_in_the_middle_of_long_answers_lose_none(server: Loaded) -> None:
+    with Load(server, "/large") as load:
+        for _ in range(10):
+            server.reload()
+    assert load.losses == []
+    assert load.requests > 100
     assert "[alert]" not in server.log()
     assert "[error]" not in server.log()
 

@@ -189,8 +189,6 @@ class Connection(Watcher):
                 if until > 0.0:
                     await self._more(buffer, until - self.runtime.reactor.now, header_timeout)
                     continue
-                if self.runtime.draining and client.requests:
-                    return b""
                 idle[self] = None
                 try:
                     if warm and seconds > _COOLING:

@@ -38,12 +38,6 @@ class Runtime:
             connection.abandon()
             return
 
-    def drain(self) -> None:
-        """Graceful end: close what is idle, let the rest finish."""
-        self.draining = True
-        for connection in list(self.idle):
-            connection.abandon()
-
     def stop(self) -> None:
         """Close everything now."""
         self.draining = True
