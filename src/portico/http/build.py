@@ -6,6 +6,7 @@ the names on each address.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from typing import final
@@ -23,6 +24,7 @@ from portico.http.plan import Listener, Location, VirtualServer
 from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
 from portico.http.variables import Variables
 from portico.net.listen import ListenSpec
+from portico.net.tls import no_certificate
 from portico.zones.zone import Zones
 
 
@@ -239,13 +241,16 @@ class _Builder:
                 self.diagnostics.warn(f'conflicting server name "{name.text}" on {listen.spec}, ignored', None)
 
     def _check_tls(self, listeners: dict[tuple[int, int, object], Listener]) -> None:
+        """Who listens with `ssl` needs a certificate: the default server, or, when that one rejects handshakes, all the others."""
         for listener in listeners.values():
-            if listener.ssl and listener.default.tls is None:
-                raise ConfigError(
-                    f'no "ssl_certificate" is defined for the "listen ... ssl" directive in '
-                    f"{listener.spec.where}",
-                    None,
-                )
+            if not listener.ssl:
+                continue
+            default = listener.default
+            rejects = default.tls is not None and not default.tls.has_certificate
+            asked = listener.servers if rejects else [default]
+            for server in asked:
+                if server.tls is None:
+                    self.diagnostics.error(no_certificate(server.where))
 
 
 def _primary_name(text: str) -> str:
@@ -254,8 +259,6 @@ def _primary_name(text: str) -> str:
 
 
 def _default_listen(scope: Scope) -> Listen:
-    import os
-
     port = 80 if os.geteuid() == 0 else 8000
     assert scope.statement is not None
     where = scope.statement.where

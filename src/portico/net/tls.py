@@ -54,11 +54,12 @@ def is_tls(first: int) -> bool:
 
 
 def no_certificate(where: Where | None) -> ConfigError:
-    """The error for a listener with `ssl` whose default server, declared at `where`, has no certificate."""
-    at = f" in {where}" if where is not None else ""
-    error = ConfigError(f'no "ssl_certificate" is defined for the "listen ... ssl" directive{at}')
-    error.hint = "give the server ssl_certificate and ssl_certificate_key, or ssl_reject_handshake on"
-    return error
+    """The error for a server, declared at `where`, that has to present a certificate and has none."""
+    return ConfigError(
+        'no "ssl_certificate" is defined for the "listen ... ssl" directive',
+        where,
+        "give the server ssl_certificate and ssl_certificate_key, or ssl_reject_handshake on",
+    )
 
 
 class SessionStore:
@@ -77,6 +78,7 @@ class ServerTLS:
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if context is None else context
         self.reject: bool = False  # ssl_reject_handshake
+        self.has_certificate: bool = True  # false: there only to reject
         self.verify: int = VERIFY_OFF
         self.verify_depth: int = 1
         self.verifies_itself: bool = (

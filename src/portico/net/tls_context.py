@@ -146,6 +146,7 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
     _set_verification(server, settings)
     context.set_alpn_protocols(ALPN)
     server.reject = settings.reject
+    server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size
     server.options = int(context.options)
     return server

@@ -140,7 +140,14 @@ def test_messages_and_places(conf: Conf, text: str, message: str, at: int) -> No
 
 def test_a_listener_without_certificate(conf: Conf) -> None:
     error = conf.fails("server { listen 127.0.0.1:8443 ssl; }")
-    assert 'no "ssl_certificate" is defined for the "listen ... ssl" directive in' in error.message
+    assert error.message == 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
+    assert error.where is not None and error.where.line == 2
+
+
+def test_where_the_default_server_rejects_all_others_need_one(conf: Conf) -> None:
+    rejecting = "server { listen 127.0.0.1:8443 ssl; ssl_reject_handshake on; }"
+    error = conf.fails(rejecting + "\nserver { listen 127.0.0.1:8443 ssl; server_name b; }")
+    assert error.where is not None and error.where.line == 3
 
 
 def test_rejecting_needs_no_certificate(conf: Conf) -> None:
