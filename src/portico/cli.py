@@ -18,7 +18,6 @@ DEFAULT_CONF: Final = "nginx.conf"
 NO_CONF: Final = (
     "name your configuration: portico -c /etc/nginx/nginx.conf; or go without one: portico to localhost:3000"
 )
-NO_EVENTS: Final = 'no "events" section in configuration'
 
 USAGE: Final = """\
 portico version: portico/{version}
@@ -227,13 +226,10 @@ def _load(source: Source, running: Plan | None, options: Options) -> Program:
     try:
         return load_program(source, running)
     except LoadFailed as failed:
-        diagnostics = failed.diagnostics
         conf = os.path.join(source.prefix, source.conf)
-        if conf not in diagnostics.files:  # it could not be read: what it lacks is not known
-            diagnostics.errors = [error for error in diagnostics.errors if error.message != NO_EVENTS]
-            for error in diagnostics.errors:
-                if error.where is None and not options.conf and not os.path.exists(conf):
-                    error.hint = NO_CONF
+        if not options.conf and not os.path.exists(conf):
+            for error in failed.diagnostics.errors:
+                error.hint = NO_CONF
         raise
 
 

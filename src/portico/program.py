@@ -93,6 +93,8 @@ def load_program(source: Source, running: Plan | None) -> Program:
     load = Load(source.prefix, source.conf)
     statements = read_text(source.globals_text, COMMAND_LINE, load) if source.globals_text else []
     statements = statements + read(load.conf_path, load)
+    if load.conf_path not in load.files:  # it could not be read: what it lacks is not known
+        raise LoadFailed(load.diagnostics)
     files = LogFiles()
     root = build(statements, catalogue.directives(), load)
     diagnostics = load.diagnostics

@@ -12,7 +12,6 @@ import pytest
 from tests.processes import NGINX, PORTICO
 
 from portico import cli
-from portico.supervisor import settings
 
 CONF = "events {}\nhttp { server { listen 127.0.0.1:18080; } }\n"
 
@@ -164,6 +163,11 @@ def test_a_reader_that_leaves_is_no_error(prefix: Path) -> None:
     assert (done.stdout, done.stderr) == (f"# configuration file {prefix}/long.conf:\n", "")
 
 
-def test_the_message_that_a_missing_file_makes_pointless() -> None:
-    """cli.py leaves it out by its text, so the text must be that of the supervisor's settings."""
-    assert cli.NO_EVENTS in Path(settings.__file__).with_suffix(".py").read_text()
+def test_a_mistake_is_told_once_though_the_log_is_stderr_too(prefix: Path) -> None:
+    (prefix / "wrong.conf").write_text("events {}\nnothing;\n")
+    for conf, message in (("wrong.conf", 'unknown directive "nothing"'), ("missing.conf", "open() ")):
+        done = subprocess.run(
+            [*PORTICO, "-p", f"{prefix}/", "-c", conf, "-e", "stderr", "-t"], capture_output=True, text=True, timeout=20
+        )
+        assert done.stderr.count(message) == 1, done.stderr
+        assert done.stderr.count("[emerg]") == 1, done.stderr

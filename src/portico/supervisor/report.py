@@ -22,16 +22,20 @@ class Report:
 
     def warnings(self, plan: Plan) -> None:
         """What the configuration is doubtful about; at start with the source lines, for whoever is there."""
-        for warning in plan.diagnostics.warnings:
-            self.log.write(WARN, str(warning))
         if self.starting:
             write_stderr(plan.diagnostics.render().encode("utf-8", "replace"))
+            if self.log.uses_stderr():
+                return
+        for warning in plan.diagnostics.warnings:
+            self.log.write(WARN, str(warning))
 
     def mistakes(self, failed: LoadFailed) -> None:
-        """All that is wrong with a configuration."""
+        """All that is wrong with a configuration; on stderr once, with the source lines, though the log may be stderr too."""
+        if self.starting:
+            write_stderr(failed.diagnostics.render().encode("utf-8", "replace"))
+            if self.log.uses_stderr():
+                return
         for warning in failed.diagnostics.warnings:
             self.log.write(WARN, str(warning))
         for error in failed.diagnostics.errors:
             self.log.write(EMERG, str(error))
-        if self.starting:
-            write_stderr(failed.diagnostics.render().encode("utf-8", "replace"))
