@@ -48,7 +48,7 @@ test: nginx $(VENV)/.installed $(VENV)/.tools lint
 	@tools/run-tests.sh
 
 unit: $(VENV)/.tools
-	@PYTHONPATH=src $(BIN)/python -m pytest tests/unit
+	@PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest tests/unit
 
 lint: $(VENV)/.tools
 	@$(BIN)/ruff check src tests tools bench setup.py

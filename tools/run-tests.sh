@@ -16,7 +16,7 @@ run() {
 }
 
 extra=("$@")
-run "interpreted" env PYTHONPATH=src "$python"
+run "interpreted" env PYTHONPATH="$PWD/src" "$python"
 
 form=$(cd / && "$OLDPWD/$python" -m portico -V 2>&1 | sed -n 's/^data plane: //p')
 if [ "$form" = "compiled by mypyc" ]; then

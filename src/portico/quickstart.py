@@ -146,16 +146,17 @@ class Quickstart:
             self.children.append(Child(f"application {name}", ["portico.demo", name, str(port)]))
 
     def _wait_for_answer(self) -> bool:
-        """Until both applications answered through the proxy; False: that will not happen, or not soon."""
+        """Until both applications and the proxy answered; False: that will not happen, or not soon.
+
+        The applications are asked first: one that the proxy finds absent is left alone for `fail_timeout`.
+        """
         context = ssl.create_default_context(cafile=str(self.directory / "certificate.pem"))
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._over() and time.monotonic() < deadline:
-            if _answers(opener, f"{SECURE}/") and all(
-                _answers(opener, f"http://127.0.0.1:{port}/") for _, port in APPLICATIONS
-            ):
+            if all(_answers(opener, f"http://127.0.0.1:{port}/") for _, port in APPLICATIONS) and _answers(opener, f"{SECURE}/"):
                 return True
             self.woken.wait(0.05)
         if not self._over():

@@ -45,7 +45,7 @@ http {{
     default_type text/plain;
     {http}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{listen};
         server_name front.example;
         {server}
     }}
@@ -254,6 +254,7 @@ class Proxied:
         http: str = "",
         server: str = "",
         workers: int = 1,
+        listen: str = "",
         files: Mapping[str, bytes] | None = None,
         tls: Mapping[str, ssl.SSLContext] | None = None,
         wrap: tuple[str, ...] = (),
@@ -273,6 +274,7 @@ class Proxied:
                 workers=workers,
                 folder=self.folder,
                 port=self.port,
+                listen=f" {listen}" if listen else "",
                 http=self._filled(http),
                 server=self._filled(server + "\n" + text),
             )

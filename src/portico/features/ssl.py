@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from typing import Final, final
+from urllib.parse import quote
 
 from portico.config import values
 from portico.config.diagnostics import ConfigError
@@ -472,8 +473,6 @@ def _tabbed_certificate(certificate: Certificate) -> bytes:
 
 
 def _escaped_certificate(certificate: Certificate) -> bytes:
-    from urllib.parse import quote
-
     return quote(certificate.pem(), safe="-._~").encode("ascii")
 
 

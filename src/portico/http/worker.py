@@ -8,6 +8,8 @@ says otherwise: that spreads connections as nginx does.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  asyncio imports these two when a name is looked up:
+import encodings.idna  # noqa: F401  too late, where the worker's user may not read Python's own files
 import errno
 import gc
 import os

@@ -176,8 +176,6 @@ def load_authorities(context: ssl.SSLContext, path: str, about: str) -> None:
 
 def prepare() -> None:
     """Import what `Certificate` needs. A worker without privileges may not be able to."""
-    import urllib.parse  # noqa: F401
-
     import cryptography.x509  # noqa: F401
 
 

@@ -10,6 +10,7 @@ A half-closed peer (EPOLLRDHUP) keeps it set, so that the end is always seen.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from typing import Final, final
@@ -240,8 +241,6 @@ class Pipe:
         self.write_end: int = write_end
         self.held: int = 0  # bytes in the pipe
         try:
-            import fcntl
-
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         except OSError:
             pass  # over the user's limit of pipe pages: the default of 64 KB does

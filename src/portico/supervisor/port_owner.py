@@ -69,9 +69,14 @@ def _process_with(links: set[str]) -> str:
 
 def _has_open(pid: int, links: set[str]) -> bool:
     try:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            if os.readlink(f"/proc/{pid}/fd/{name}") in links:
-                return True
-    except OSError:  # gone meanwhile, or not ours to look at
-        pass
-    return False
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:  # the process is gone meanwhile, or not ours to look at
+        return False
+    return any(_target(f"/proc/{pid}/fd/{name}") in links for name in names)
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # this descriptor was closed meanwhile, as the one that listed the others always is
+        return ""

@@ -39,6 +39,7 @@ class Tunnel(Body):
         self.last_activity: float = self.upstream.reactor.now
         self.sent = 0  # bytes to the client
         self.broken: Transport | None = None  # the side whose connection failed
+        self.stopped = False  # nothing more can come from the upstream, and that is the end of both directions
         self.up_blocked: Task | None = None  # waits until the upstream takes more
         self.down_blocked: Task | None = None  # waits until the client does
 
@@ -78,13 +79,13 @@ class Tunnel(Body):
             self.close()
 
     async def _up(self) -> None:
-        """Client to upstream. An upstream that takes no more may still have something to say."""
+        """Client to upstream. An upstream that takes no more may still have something to say, unless that too has failed."""
         first = self.client.buffer
         self.client.buffer = b""
         try:
             await self._carry(self.client.transport, self.upstream, first)
         except OSError:
-            if self.broken is not self.upstream:
+            if self.stopped or self.broken is not self.upstream:
                 raise
 
     async def _down(self, first: bytes, finished: asyncio.Future[None], up: Task) -> None:
@@ -105,6 +106,7 @@ class Tunnel(Body):
 
     def _stop(self, up: Task, failure: BaseException) -> None:
         if self.exchange is not None and not up.done:
+            self.stopped = True
             up.throw(failure)
 
     async def _carry(self, source: Transport, sink: Transport, data: bytes) -> None:
