@@ -19,7 +19,6 @@ from portico.features import (
     mirror,
     not_modified,
     ranges,
-    returns,
     ssl,
     static,
     sub_filter,
@@ -27,6 +26,7 @@ from portico.features import (
     upstream,
 )
 from portico.features.proxy import feature as proxy
+from portico.features.rewrite import feature as rewrite
 from portico.http.core import FEATURE as CORE
 from portico.http.feature import Feature
 from portico.supervisor.settings import MAIN_DIRECTIVES
@@ -35,7 +35,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     CORE,
     access_log.FEATURE,
     ssl.FEATURE,
-    returns.FEATURE,
+    rewrite.FEATURE,
     try_files.FEATURE,
     mirror.FEATURE,
     upstream.FEATURE,

@@ -47,7 +47,8 @@ class ConfigError(Exception):
 
     `message` is in nginx's words and without position.  `where` is the word at fault (None: no file is),
     `span` its length in the source, `line` the line that nginx names (it names the one where the directive
-    *ends*; 0: that of `where`), `hint` a sentence on what to do instead.
+    *ends*; 0: that of `where`), `hint` a sentence on what to do instead.  `level` is the error log's word for
+    how bad it is; nginx says `crit` of a file that opens and cannot be read.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ConfigError(Exception):
         self.hint = hint
         self.span = span
         self.line = line
+        self.level = "emerg"
 
     def __str__(self) -> str:
         """The message with its position, as nginx ends its own line."""
@@ -84,17 +86,18 @@ class Diagnostics:
         self, message: str, where: Where | None = None, hint: str = "", span: int = 1, line: int = 0
     ) -> None:
         """Remember a doubt; the configuration loads all the same."""
-        self.warnings.append(ConfigError(message, where, hint, span, line))
+        warning = ConfigError(message, where, hint, span, line)
+        warning.level = "warn"
+        self.warnings.append(warning)
 
     def render(self, program: str = "portico", colour: bool = False) -> str:
         """All warnings and errors in reading order, each ended by a newline; "" when there are none."""
-        found = [(e, "warn") for e in self.warnings] + [(e, "emerg") for e in self.errors]
-        found.sort(key=_reading_order)
-        return "".join(self._one(error, level, program, colour) for error, level in found)
+        found = sorted(self.warnings + self.errors, key=_reading_order)
+        return "".join(self._one(error, program, colour) for error in found)
 
-    def _one(self, error: ConfigError, level: str, program: str, colour: bool) -> str:
-        paint = _RED if level == "emerg" else _YELLOW
-        lines = [_coloured(f"{program}: [{level}] {_printable(str(error))}", _BOLD, colour)]
+    def _one(self, error: ConfigError, program: str, colour: bool) -> str:
+        paint = _YELLOW if error.level == "warn" else _RED
+        lines = [_coloured(f"{program}: [{error.level}] {_printable(str(error))}", _BOLD, colour)]
         gutter = 0
         if error.where is not None:
             source = self._source(error.where)
@@ -118,8 +121,8 @@ class Diagnostics:
         return lines[where.line - 1] if 0 < where.line <= len(lines) else None
 
 
-def _reading_order(found: tuple[ConfigError, str]) -> tuple[int, int]:
-    where = found[0].where
+def _reading_order(error: ConfigError) -> tuple[int, int]:
+    where = error.where
     return (1, 0) if where is None else (0, where.order)
 
 

@@ -39,6 +39,8 @@ _ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
 _QUOTED: Final = re.compile(r"\\([\s\S])")
 _ESCAPED: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
 _OPEN: Final = 0  # what next_words() ended with: "{"
 _END: Final = 1  # ";"
 _CLOSE: Final = 2  # "}"
@@ -129,7 +131,9 @@ def _text_of(path: str, load: Load, include: Statement | None) -> str:
         number = error.errno or 0 if isinstance(error, OSError) else errno.ENOENT
         call = "pread()" if number == errno.EISDIR else "open()"
         message = f'{call} "{path}" failed ({number}: {os.strerror(number)})'
-        raise ConfigError(message) if include is None else include.fail(message, include.args[0])
+        failed = ConfigError(message) if include is None else include.fail(message, include.args[0])
+        failed.level = "crit" if number == errno.EISDIR else "emerg"
+        raise failed
     text = data.decode("utf-8", "surrogateescape")
     load.files[path] = text
     return text
@@ -168,6 +172,8 @@ class _Reader:
                     raise error
                 return
             statement = Statement(self.words[0], self.words[1:], self.load, self.line)
+            if statement.name.startswith(_BYTE_ORDER_MARK):
+                self._marked(statement)
             if statement.name == "include":
                 self._include(statement, into, end)
             elif end == _OPEN:
@@ -186,6 +192,12 @@ class _Reader:
         self.depth += 1
         self._block(statement.block, statement)
         self.depth -= 1
+
+    def _marked(self, statement: Statement) -> None:
+        """To nginx the mark is a letter of the first word. It cannot be seen, so it is named; what follows is read."""
+        hint = "the file begins with a byte order mark, which editors do not show: save it as UTF-8 without one"
+        self.load.diagnostics.error(statement.fail(f'unknown directive "{statement.name}"', hint=hint))
+        statement.name = statement.name[len(_BYTE_ORDER_MARK) :]
 
     # -- include
 

@@ -319,6 +319,8 @@ class ClientCertificateCheck(Handler):
         self.is_async = False
 
     def handle(self, request: Request) -> Response | None:
+        if request.internal:
+            return None  # the client's own request was looked at; this one may be the page that says what was wrong
         error = check_client_certificate(request)
         if error is not None:
             raise error

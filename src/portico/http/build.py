@@ -67,8 +67,9 @@ def build_http(
         load.diagnostics.error(error)
         return None
     load.resolve_all(variables)  # what building itself compiled
-    for location, settle in plan.build.settles:
-        settle(any(header_filter.concerns_upstreams() for header_filter in location.header_filters))
+    for settled in plan.build.settles:
+        filters = [header_filter for location in settled.locations for header_filter in location.header_filters]
+        settled.settle(any(header_filter.concerns_upstreams() for header_filter in filters))
     return plan
 
 
@@ -140,16 +141,29 @@ class _Builder:
         return server, listens, names
 
     def _attach(self, server: VirtualServer, location: Location, scope: Scope) -> LocationBuild:
-        build = LocationBuild(self.http, server, location, scope)
+        build = LocationBuild(self.http, server, location, scope, self._attach_features)
+        self._attach_features(build)
+        self._finish(build)
+        for inner in build.inners:
+            inner.location.core = self._core(inner.scope)
+            inner.inherit_content(build)
+            self._finish(inner)
+        return build
+
+    def _attach_features(self, build: LocationBuild) -> None:
         for feature in self.features:
             feature.location(build)
+
+    def _finish(self, build: LocationBuild) -> None:
+        location = build.location
+        scope = build.scope
+        location.rewrites = build.rewrites()
         location.handlers = build.handlers()
         location.header_filters = build.header_filters()
         location.loggers = tuple(build.loggers)
         for statuses, page in scope.all(ERROR_PAGE):
             for status in statuses:
                 location.error_pages.setdefault(status, page)
-        return build
 
     def _locations(self, server: VirtualServer, scope: Scope) -> list[Entry[Location]]:
         entries: list[Entry[Location]] = []

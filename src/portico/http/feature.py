@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from portico.config.directive import Directive, Scope
+from portico.http.handler import CONTENT, REWRITE, Handler, HeaderFilter, Logger
+from portico.http.plan import Location
 from portico.http.variables import Variable, VariableFamily, Variables
 
 if TYPE_CHECKING:
     from portico.errorlog import LogFiles
-    from portico.http.handler import Handler, HeaderFilter, Logger
-    from portico.http.plan import Location, VirtualServer
+    from portico.http.plan import VirtualServer
     from portico.zones.zone import Zones
 
 
@@ -31,8 +32,17 @@ class HttpBuild:
         self.state: dict[str, object] = {}
         self.temp_paths: set[str] = set()  # directories to make before the workers start
         self.workers: list[WorkerHook] = []
-        self.settles: list[tuple[Location, Callable[[bool], None]]] = []
+        self.settles: list[Settled] = []
         self.loggers: list[Logger] = []  # every logger made, once, for reopen and flush
+
+
+@final
+class Settled:
+    """Somebody who wants to know whether filters change the heads of upstreams' answers in any of the locations that use it."""
+
+    def __init__(self, location: Location, settle: Callable[[bool], None]) -> None:
+        self.locations = [location]
+        self.settle = settle
 
 
 class WorkerHook:
@@ -49,8 +59,12 @@ class WorkerHook:
 class LocationBuild:
     """A location under construction. Handlers run in phase order, within a phase in the order added."""
 
-    def __init__(self, http: HttpBuild, server: VirtualServer, location: Location, scope: Scope) -> None:
+    def __init__(
+        self, http: HttpBuild, server: VirtualServer, location: Location, scope: Scope, attach: Callable[[LocationBuild], None]
+    ) -> None:
         self.http = http
+        self._attach = attach
+        self.inners: list[LocationBuild] = []  # blocks of `if` and `limit_except`
         self.server = server
         self.location = location
         self.scope = scope
@@ -59,9 +73,34 @@ class LocationBuild:
         self.loggers: list[Logger] = []
         self.has_content = False  # a content handler (proxy_pass, …) is there: static files are not looked at
 
+    def inner(self, scope: Scope) -> Location:
+        """A location for a block inside this one (`if`, `limit_except`): what it does not set it has from here."""
+        outer = self.location
+        assert scope.statement is not None
+        location = Location(outer.name, scope.statement.where, scope, outer.core)
+        location.prefix = outer.prefix
+        location.is_regex = outer.is_regex
+        location.is_named = outer.is_named
+        location.is_condition = True
+        build = LocationBuild(self.http, self.server, location, scope, self._attach)
+        self._attach(build)
+        self.inners.append(build)
+        return location
+
+    def inherit_content(self, outer: LocationBuild) -> None:
+        """Take over the content handler of the location around, unless there is one here (r->content_handler stays, in nginx)."""
+        if self.has_content or not outer.has_content:
+            return
+        self.has_content = True
+        self._handlers = [entry for entry in self._handlers if entry[0] != CONTENT]
+        self._handlers.extend(entry for entry in outer._handlers if entry[0] == CONTENT)
+        for settled in self.http.settles:
+            if outer.location in settled.locations:
+                settled.locations.append(self.location)
+
     def on_finish(self, settle: Callable[[bool], None]) -> None:
         """Have `settle` called when every value is resolved, with whether filters change the heads of upstreams' answers."""
-        self.http.settles.append((self.location, settle))
+        self.http.settles.append(Settled(self.location, settle))
 
     def add_handler(self, phase: int, handler: Handler) -> None:
         """Add a step in `phase` (constants in http/handler.py)."""
@@ -69,17 +108,21 @@ class LocationBuild:
 
     def set_content(self, handler: Handler) -> None:
         """Make `handler` the one that answers, in place of static files. The last one wins, as in nginx."""
-        self._handlers = [entry for entry in self._handlers if entry[0] != 5]
-        self._handlers.append((5, len(self._handlers), handler))
+        self._handlers = [entry for entry in self._handlers if entry[0] != CONTENT]
+        self._handlers.append((CONTENT, len(self._handlers), handler))
         self.has_content = True
 
     def add_header_filter(self, header_filter: HeaderFilter, order: int = 50) -> None:
         """Add a filter for response heads; lower `order` runs earlier. Ranges run at 90, after what changes bodies."""
         self._header_filters.append((order, len(self._header_filters), header_filter))
 
+    def rewrites(self) -> tuple[Handler, ...]:
+        """The handlers of the rewrite phase."""
+        return tuple(entry[2] for entry in self._handlers if entry[0] == REWRITE)
+
     def handlers(self) -> tuple[Handler, ...]:
-        """The finished tuple."""
-        return tuple(entry[2] for entry in sorted(self._handlers, key=_by_order))
+        """Those of the phases after it, in order."""
+        return tuple(entry[2] for entry in sorted(self._handlers, key=_by_order) if entry[0] > REWRITE)
 
     def header_filters(self) -> tuple[HeaderFilter, ...]:
         """The finished tuple."""

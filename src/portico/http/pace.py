@@ -30,6 +30,9 @@ class Pace:
         """The pace that `limit_rate` or X-Accel-Limit-Rate asks for; None: full speed."""
         core = request.location.core
         rate = response.limit_rate
+        given = None if request.values is None else request.values.get("limit_rate")  # by `set $limit_rate`
+        if rate < 0 and given:
+            rate = values.size_of(given.decode("latin-1")) or 0
         if rate < 0 and core.limit_rate is not None:
             rate = values.size_of(core.limit_rate.render(request).decode("latin-1")) or 0
         if rate <= 0:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 async def respond(request: Request) -> Response:
     """The answer to `request`. Raises CloseConnection, ClientGone, Timeout and OSError of the client's side."""
-    rewritten = False
+    rewritten = request.named_location
     while True:
         try:
             if request.refusal is not None and not request.in_error_page:
@@ -33,6 +33,10 @@ async def respond(request: Request) -> Response:
                     if response is not None:
                         return _finished(request, response)
             response = enter_location(request)
+            if response is None and request.location.rewrites:
+                response = _rewrite(request)
+                if response is None and request.uri_changed:
+                    continue
             if response is not None:
                 return _finished(request, response)
             for handler in request.location.handlers:
@@ -51,6 +55,25 @@ async def respond(request: Request) -> Response:
             failed = _follow(request, redirect)
             if failed is not None:
                 return _finished(request, failed)
+        rewritten = request.named_location  # nginx goes back to the server's rewriting, but for a named location
+
+
+def _rewrite(request: Request) -> Response | None:
+    """The location's rewrite phase. It may answer, put the block of an `if` in the location's place, or change the URI."""
+    request.uri_changed = False
+    request.left_location = False
+    for handler in request.location.rewrites:
+        response = handler.handle(request)
+        if response is not None:
+            return response
+    if request.uri_changed:
+        request.named_location = False
+        request.redirects += 1
+        if request.redirects > MAX_REDIRECTS:
+            shown = request.uri.decode("utf-8", "backslashreplace")
+            request.log_error(ERR, f'rewrite or internal redirection cycle while processing "{shown}"')
+            return _plain_failure(request, 500)
+    return None
 
 
 def _finished(request: Request, response: Response) -> Response:

@@ -32,7 +32,8 @@ class Location:
         self.where = where
         self.scope = scope
         self.core = core
-        self.handlers: tuple[Handler, ...] = ()
+        self.rewrites: tuple[Handler, ...] = ()  # the rewrite phase, after which `if` may have put another location in place
+        self.handlers: tuple[Handler, ...] = ()  # the phases after it
         self.header_filters: tuple[HeaderFilter, ...] = ()
         self.loggers: tuple[Logger, ...] = ()
         self.error_pages: dict[int, ErrorPage] = {}
@@ -40,6 +41,8 @@ class Location:
         self.prefix: bytes = b""  # the part of the URI that proxy_pass with a URI and alias replace; b"" for regex and named
         self.is_regex = False
         self.is_named = False
+        self.is_condition = False  # the block of an `if`: a location of its own inside another one
+        self.warns_of_unset = True  # uninitialized_variable_warn
         self.root: Template | None = None  # `root` or `alias`
         self.alias = False
         self.auto_redirect = False  # `location /x/` with a proxy: "/x" is answered 301

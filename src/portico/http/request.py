@@ -70,6 +70,9 @@ class Request:
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
         self.connection: Connection | None = None
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
+        self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
+        self.uri_changed = False  # by `rewrite`: another location is to be found
+        self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
         self.depth = 0  # of subrequests within subrequests
         self.background: list[BackgroundRequest] | None = None  # mirrors under way: the next request waits for them
         self.started: float = client.transport.reactor.now

@@ -36,6 +36,7 @@ class Variable:
         self.get = get
         self.stability = stability
         self.doc = doc
+        self.settable = False  # the configuration itself gives it its value: `set`, a named group
 
 
 @final
@@ -72,6 +73,16 @@ class Variables:
         """A named group of a regex somewhere in the configuration. An existing variable of that name stays."""
         if name not in self._known:
             self._known[name] = Variable(name, _named_capture(name))
+            self._known[name].settable = True
+
+    def define(self, name: str, get: Getter) -> bool:
+        """Make known a variable that the configuration gives its value; False: Portico has one of that name."""
+        known = self._known.get(name)
+        if known is not None and not known.settable:
+            return False
+        self._known[name] = Variable(name, get)
+        self._known[name].settable = True
+        return True
 
     def find(self, name: str) -> Variable | None:
         """The variable called `name` (without "$"), None when nothing defines it."""

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from portico.errorlog import EMERG, LEVEL_NAMES, WARN, ErrorLog, write_stderr
+from portico.errorlog import LEVEL_NAMES, WARN, ErrorLog, write_stderr
 from portico.supervisor.plan import LoadFailed, Plan
 
 
@@ -38,4 +38,4 @@ class Report:
         for warning in failed.diagnostics.warnings:
             self.log.write(WARN, str(warning))
         for error in failed.diagnostics.errors:
-            self.log.write(EMERG, str(error))
+            self.log.write(LEVEL_NAMES.index(error.level), str(error))

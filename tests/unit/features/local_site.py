@@ -15,7 +15,8 @@ from portico.config.directive import Directive
 from portico.config.load import Load
 from portico.config.reader import read_text
 from portico.errorlog import LogFiles
-from portico.features import add_header, expires, index, not_modified, ranges, returns, static, try_files
+from portico.features import add_header, expires, index, not_modified, ranges, static, try_files
+from portico.features.rewrite import feature as rewrite
 from portico.http import error_pages, listen, phases, settings
 from portico.http.build import build_http
 from portico.http.client import Client
@@ -32,7 +33,7 @@ from portico.zones.zone import Zones
 CORE = Feature("core", (), CORE_VARIABLES, CORE_FAMILIES)
 FEATURES: tuple[Feature, ...] = (
     CORE,
-    returns.FEATURE,
+    rewrite.FEATURE,
     try_files.FEATURE,
     expires.FEATURE,
     add_header.FEATURE,

@@ -95,7 +95,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
 
 def _check_uri(build: LocationBuild, url: Url) -> None:
     location = build.location
-    if url.uri and (location.is_regex or location.is_named):
+    if url.uri and (location.is_regex or location.is_named or location.is_condition):
         raise ValueError(
             '"proxy_pass" cannot have URI part in location given by regular expression, or inside named location, or inside '
             '"if" statement, or inside "limit_except" block'

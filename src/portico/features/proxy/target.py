@@ -98,6 +98,8 @@ def upstream_uri(request: Request, target: Target, prefix: bytes, whole: bool) -
     uri = target.uri
     if whole and uri:
         return printable_target(uri)
+    if request.left_location:  # nginx: r->valid_location is 0, there is no prefix to replace
+        uri = b""
     if not uri and request.plain_uri:
         return request.raw_uri
     path = request.uri

@@ -1,0 +1,176 @@
+"""The rewrite phase of one block as nginx runs it: `if`, `set`, `rewrite`, `return` and `break` in the order written.
+
+    step by step ──► a `return` or a redirect ends with an answer
+                 ──► `break`, and `rewrite` with a flag, end the script
+                 ──► an `if` that holds makes its block the request's location, and its steps run in line
+
+What the script leaves behind is in the request: `uri`, `args`, `location`, and `uri_changed` when another location is to be found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.config.regex import Regex
+from portico.features.rewrite.conditions import Condition
+from portico.features.rewrite.matching import match
+from portico.features.rewrite.replacement import Replacement, unescape_redirect
+from portico.features.rewrite.returns import Return, answer
+from portico.http.error_pages import own_page
+from portico.http.errors import ERR, NOTICE, HTTPError
+from portico.http.handler import Handler
+from portico.http.variables import Template
+
+if TYPE_CHECKING:
+    from portico.http.plan import Location
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+GO_ON: Final = 0
+END: Final = 1
+
+
+class Step:
+    """One directive of the script."""
+
+    def run(self, request: Request, log: bool) -> int:
+        """GO_ON or END; an answer is left in `request.answer`. `log`: rewrite_log."""
+        raise NotImplementedError
+
+
+@final
+class BreakStep(Step):
+    """`break`."""
+
+    def __init__(self) -> None:
+        pass
+
+    def run(self, request: Request, log: bool) -> int:
+        return END
+
+
+@final
+class ReturnStep(Step):
+    """`return`."""
+
+    def __init__(self, given: Return) -> None:
+        self.given = given
+
+    def run(self, request: Request, log: bool) -> int:
+        request.answer = answer(request, self.given)
+        return END
+
+
+@final
+class SetStep(Step):
+    """`set`: the value is found now, and kept with the request."""
+
+    def __init__(self, name: str, value: Template) -> None:
+        self.name = name
+        self.value = value
+
+    def run(self, request: Request, log: bool) -> int:
+        value = self.value.render(request)
+        if self.name == "args":
+            request.args = value
+            return GO_ON
+        if request.values is None:
+            request.values = {}
+        request.values[self.name] = value
+        return GO_ON
+
+
+@final
+class IfStep(Step):
+    """`if`: `inner` is its block as a location; None on server level, where a block has no settings of its own."""
+
+    def __init__(self, condition: Condition, inner: Location | None, steps: list[Step]) -> None:
+        self.condition = condition
+        self.inner = inner
+        self.steps = steps
+
+    def run(self, request: Request, log: bool) -> int:
+        if not self.condition.holds(request, log):
+            return GO_ON
+        if self.inner is not None:
+            request.location = self.inner
+        for step in self.steps:
+            if step.run(request, log) == END:
+                return END
+        return GO_ON
+
+
+@final
+class RewriteStep(Step):
+    """`rewrite`. `status` of a redirect, else 0; `keeps_args`: the request's arguments are added to those written."""
+
+    def __init__(self, regex: Regex, replacement: Replacement, status: int, keeps_args: bool, ends: bool, stays: bool) -> None:
+        self.regex = regex
+        self.replacement = replacement
+        self.status = status
+        self.keeps_args = keeps_args
+        self.ends = ends
+        self.stays = stays  # `break`: this location goes on with the new URI
+
+    def run(self, request: Request, log: bool) -> int:
+        if not match(request, self.regex, request.uri, log):
+            return GO_ON
+        if self.status:
+            request.answer = self._redirect(request, log)
+            return END
+        self._rewrite(request, log)
+        return END if self.ends else GO_ON
+
+    def _redirect(self, request: Request, log: bool) -> Response:
+        url = unescape_redirect(self.replacement.target(request))
+        if self.keeps_args and request.args:
+            url += (b"&" if self.replacement.has_args else b"?") + request.args
+        if log:
+            request.log_error(NOTICE, f'rewritten redirect: "{_shown(url)}"')
+        response = own_page(request, self.status)
+        response.location = url
+        return response
+
+    def _rewrite(self, request: Request, log: bool) -> None:
+        uri = self.replacement.target(request)
+        if self.replacement.has_args:
+            args = self.replacement.args(request)
+            if self.keeps_args and request.args:
+                args += b"&" + request.args
+            request.args = args
+        elif not self.keeps_args:
+            request.args = b""
+        if log:
+            request.log_error(NOTICE, f'rewritten data: "{_shown(uri)}", args: "{_shown(request.args)}"')
+        if not uri:
+            raise HTTPError(500, "the rewritten URI has a zero length", ERR)
+        request.uri = uri
+        request.internal = True
+        request.plain_uri = False
+        request.uri_changed = not self.stays
+        request.left_location = self.stays
+
+
+@final
+class Script(Handler):
+    """The steps of one server or location."""
+
+    def __init__(self, steps: list[Step], log: bool) -> None:
+        self.is_async = False
+        self.steps = steps
+        self.log = log
+
+    def handle(self, request: Request) -> Response | None:
+        for step in self.steps:
+            if step.run(request, self.log) == END:
+                break
+        response = request.answer
+        request.answer = None
+        return response
+
+    def describe(self) -> str:
+        return f"rewrite script of {len(self.steps)} steps"
+
+
+def _shown(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
