@@ -57,7 +57,7 @@ class Options:
         self.quiet = False
         self.signal = ""
         self.prefix = DEFAULT_PREFIX
-        self.conf = ""
+        self.conf: str | None = None
         self.error_log = ""
         self.globals_text = ""
 
@@ -123,7 +123,7 @@ def _value(options: Options, letter: str, value: str) -> None:
     elif letter == "p":
         options.prefix = value
     elif letter == "e":
-        options.error_log = value
+        options.error_log = value or "stderr"  # nginx's meaning of a name that is empty
     elif letter == "c":
         options.conf = value
     else:
@@ -197,8 +197,9 @@ def version_text() -> str:
 
 def run(options: Options) -> int:
     """Serve, test or signal, as the options say."""
-    prefix = os.path.join(os.getcwd(), options.prefix)
-    source = Source(prefix, options.conf or DEFAULT_CONF, options.error_log, options.globals_text)
+    prefix = _full_prefix(options.prefix)
+    conf = DEFAULT_CONF if options.conf is None else options.conf
+    source = Source(prefix, conf, options.error_log, options.globals_text)
 
     def load(running: Plan | None) -> Plan:
         return _load(source, running, options)
@@ -209,6 +210,13 @@ def run(options: Options) -> int:
     if options.signal:
         return _signal(source, options, early)
     return supervise(load, early)
+
+
+def _full_prefix(prefix: str) -> str:
+    """Absolute, for a process may leave its directory; without the "." that every message would show."""
+    while prefix.startswith("./"):
+        prefix = prefix[2:].lstrip("/")
+    return os.path.join(os.getcwd(), "" if prefix == "." else prefix)
 
 
 def _early_log(prefix: str, options: Options) -> errorlog.ErrorLog:
@@ -226,11 +234,20 @@ def _load(source: Source, running: Plan | None, options: Options) -> Program:
     try:
         return load_program(source, running)
     except LoadFailed as failed:
-        conf = os.path.join(source.prefix, source.conf)
-        if not options.conf and not os.path.exists(conf):
+        if not os.path.exists(os.path.join(source.prefix, source.conf)):
             for error in failed.diagnostics.errors:
-                error.hint = NO_CONF
+                error.hint = error.hint or _where_it_may_be(options.conf)
         raise
+
+
+def _where_it_may_be(conf: str | None) -> str:
+    """What to do about a configuration that is not there. One given by -c is most often in the current directory."""
+    if conf is None:
+        return NO_CONF
+    if conf.startswith("/") or not os.path.isfile(conf):
+        return ""
+    here = os.path.join(os.getcwd(), conf)
+    return f"-c is relative to the prefix: portico -c {here}; or, for all other paths too: portico -p . -c {conf}"
 
 
 def _test(source: Source, options: Options, early: errorlog.ErrorLog) -> int:
@@ -242,8 +259,8 @@ def _test(source: Source, options: Options, early: errorlog.ErrorLog) -> int:
         report.mistakes(failed)
         sys.stderr.write(f"portico: configuration file {conf} test failed\n")
         return 1
+    report.warnings(program)
     if not options.quiet:
-        report.warnings(program)
         sys.stderr.write(f"portico: the configuration file {conf} syntax is ok\n")
     if not start.test(program, report):
         sys.stderr.write(f"portico: configuration file {conf} test failed\n")
@@ -270,7 +287,7 @@ def _signal(source: Source, options: Options, early: errorlog.ErrorLog) -> int:
     except LoadFailed as failed:
         report.mistakes(failed)
         return 1
-    return control.send(options.signal, program.settings.pid, program.error_log)
+    return control.send(options.signal, program.settings.pid, early)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def load_program(source: Source, running: Plan | None) -> Program:
     try:
         settings = ProcessSettings(root)
     except ConfigError as error:
-        diagnostics.error(error)
+        if error.where is not None or not diagnostics.errors:  # what is missing may stand in what could not be read
+            diagnostics.error(error)
     if diagnostics.errors or settings is None:
         raise LoadFailed(diagnostics)
     log = errorlog.error_log(root, files, source.error_log)

@@ -14,6 +14,7 @@ from tests.processes import NGINX, PORTICO
 from portico import cli
 
 CONF = "events {}\nhttp { server { listen 127.0.0.1:18080; } }\n"
+TWICE = "events {}\nhttp { server { listen 127.0.0.1:18080; server_name a; } server { listen 127.0.0.1:18080; server_name a; } }\n"
 
 needs_nginx = pytest.mark.skipif(not shutil.which(NGINX), reason="nginx is not installed")
 
@@ -29,6 +30,16 @@ def prefix(tmp_path: Path) -> Path:
     (tmp_path / "logs" / "stale.pid").write_text("4194304\n")  # one more than Linux gives
     (tmp_path / "odd.conf").write_text(f"pid logs/odd.pid;\n{CONF}")
     (tmp_path / "logs" / "odd.pid").write_text("x\n")
+    (tmp_path / "huge.conf").write_text(f"pid logs/huge.pid;\n{CONF}")
+    (tmp_path / "logs" / "huge.pid").write_text("123456789012345678901234567890\n")
+    (tmp_path / "none.conf").write_text(f"pid logs/none.pid;\n{CONF}")
+    (tmp_path / "logs" / "none.pid").write_text("")
+    (tmp_path / "minus.conf").write_text(f"pid logs/minus.pid;\n{CONF}")
+    (tmp_path / "logs" / "minus.pid").write_text("-1\n")
+    (tmp_path / "directory.conf").write_text(f"pid logs;\n{CONF}")
+    (tmp_path / "doubt.conf").write_text(f"{pid}\n{TWICE}")
+    (tmp_path / "unended.conf").write_text(f"pid logs/some.pid\n{CONF}")
+    (tmp_path / "own_log.conf").write_text(f"{pid} error_log logs/own.log;\n{CONF}")
     return tmp_path
 
 
@@ -36,11 +47,11 @@ def run(program: tuple[str, ...], *words: str, cwd: Path | None = None) -> subpr
     return subprocess.run([*program, *words], capture_output=True, text=True, timeout=20, cwd=cwd)
 
 
-def shape(text: str) -> list[str]:
+def shape(text: str, notices: bool = False) -> list[str]:
     """Messages without what must differ: the program's name, time and pid, and Portico's own lines below nginx's."""
     text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (\[\w+\]) \d+#\d+: ", r"NAME: \1 ", text, flags=re.M)
     text = re.sub(r"^(nginx|portico): ", "NAME: ", text, flags=re.M)
-    return [line for line in text.split("\n") if line.startswith("NAME: ") and "[notice]" not in line]
+    return [line for line in text.split("\n") if line.startswith("NAME: ") and (notices or "[notice]" not in line)]
 
 
 # Everything that nginx does without a configuration of its own, and with one below the prefix.
@@ -53,19 +64,31 @@ SAME = [
     "PREFIX -c good.conf -t -g foo;", "PREFIX -c good.conf -t -e logs/other.log", "PREFIX -c good.conf -t -e stderr",
     "PREFIX -c stale.conf -s stop", "PREFIX -c stale.conf -sreload", "PREFIX -c odd.conf -s quit",
     "PREFIX -c good.conf -s quit", "PREFIX -c bad.conf -s stop", "PREFIX -c good.conf -t -", "PREFIX -c bad.conf",
+    "PREFIX -c huge.conf -s stop", "PREFIX -c none.conf -s stop", "PREFIX -c minus.conf -s stop", "PREFIX -c own_log.conf -s quit",
+    "PREFIX -c directory.conf -s reopen", "PREFIX -c good.conf -qs stop", "PREFIX -c good.conf -t -s stop",
+    "PREFIX -c missing.conf -s stop", "PREFIX -c logs -t", "PREFIX -c logs", "PREFIX -c logs -s stop", "PREFIX -c EMPTY -t",
+    "PREFIX -c doubt.conf -t", "PREFIX -c doubt.conf -tq", "PREFIX -c unended.conf -t", "PREFIX -c good.conf -t -g }",
+    "PREFIX -c good.conf -t -g pid\N{NBSP}x;", "PREFIX -c good.conf -t -g EMPTY", "PREFIX -c good.conf -t --", "--version",
+    "PREFIX -c own_log.conf -t -e nowhere/x.log",
 ]  # fmt: skip
 
 
 @needs_nginx
 @pytest.mark.parametrize("line", SAME)
 def test_as_nginx(line: str, prefix: Path) -> None:
-    """stdout is the same but for the name, and so are the exit code and the first lines on stderr."""
+    """stdout is the same but for the name, and so are the exit code, nginx's lines on stderr, and the early error log."""
     words = [word.replace("\N{NBSP}", " ") for word in line.replace("PREFIX", f"-p {prefix}/ -e early.log").split(" ")]
+    words = ["" if word == "EMPTY" else word for word in words]
     if words[-1].endswith(".log") or words[-1] == "stderr":
         words = [word for word in words if word != "early.log"]
         words.remove("-e")
     theirs = run((NGINX,), *words)
+    log = prefix / "early.log"
+    their_log = log.read_text() if log.exists() else ""
+    log.unlink(missing_ok=True)
     ours = run(PORTICO, *words)
+    our_log = log.read_text() if log.exists() else ""
+    assert shape(our_log, notices=True) == shape(their_log, notices=True)
     assert ours.returncode == theirs.returncode, ours.stderr
     if line in ("-v", "-h", "-?", "-V", "-vh"):
         assert ours.stdout == theirs.stdout == ""
@@ -128,10 +151,45 @@ def test_no_configuration_at_the_default_place(tmp_path: Path) -> None:
     assert "[alert]" not in done.stderr  # the default prefix is nobody's concern then
 
 
-def test_a_relative_prefix(prefix: Path) -> None:
-    done = run(PORTICO, "-t", "-p", ".", "-c", "good.conf", cwd=prefix)
+@pytest.mark.parametrize("written", [".", "./", "././", "../{name}"])
+def test_a_relative_prefix(prefix: Path, written: str) -> None:
+    done = run(PORTICO, "-t", "-p", written.format(name=prefix.name), "-c", "good.conf", cwd=prefix)
     assert done.returncode == 0
+    shown = prefix if "{" not in written else f"{prefix}/../{prefix.name}"
+    assert done.stderr.startswith(f"portico: the configuration file {shown}/good.conf syntax is ok\n")
     assert (prefix / "logs" / "error.log").exists()
+
+
+def test_a_configuration_of_the_current_directory(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """-c begins at the prefix, as with nginx: who means the current directory is told how to say so."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "mine.conf").write_text(CONF)
+    done = run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "mine.conf", cwd=elsewhere)
+    assert done.returncode == 1
+    assert done.stderr.split("\n")[:2] == [
+        f'portico: [emerg] open() "{prefix}/mine.conf" failed (2: No such file or directory)',
+        f"  -c is relative to the prefix: portico -c {elsewhere}/mine.conf; "
+        "or, for all other paths too: portico -p . -c mine.conf",
+    ]
+    assert "-c is relative" not in run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "nowhere.conf", cwd=elsewhere).stderr
+
+
+def test_the_error_log_of_an_empty_name_is_stderr(prefix: Path) -> None:
+    done = run(PORTICO, "-p", f"{prefix}/", "-c", "none.conf", "-s", "stop", "-e", "")
+    assert shape(done.stderr, notices=True) == [
+        "NAME: [notice] signal process started",
+        f'NAME: [error] invalid PID number "" in "{prefix}/logs/none.pid"',
+    ]
+    assert not (prefix / "logs" / "error.log").exists()
+
+
+def test_what_is_missing_may_stand_in_what_could_not_be_read(prefix: Path) -> None:
+    """No second complaint about the section that the first mistake swallowed; alone it is one."""
+    (prefix / "typo.conf").write_text("event {}\nhttp {}\n")
+    (prefix / "lacking.conf").write_text("http {}\n")
+    for conf, told in (("typo.conf", 'unknown directive "event"'), ("lacking.conf", 'no "events" section in configuration')):
+        said = run(PORTICO, "-t", "-p", f"{prefix}/", "-c", conf, "-e", "stderr").stderr
+        assert told in said and said.count("[emerg]") == 1, said
 
 
 def test_the_error_log_of_the_command_line(prefix: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 from typing import Final
 
 from portico.config.diagnostics import ConfigError
-from portico.errorlog import ALERT, ERROR, NOTICE, ErrorLog, failed_call
+from portico.errorlog import ALERT, LEVEL_NAMES, NOTICE, ErrorLog, failed_call
 from portico.supervisor import pidfile
 from portico.supervisor.report import Report
 
@@ -19,14 +19,14 @@ SIGNALS: Final[dict[str, int]] = {
 
 def send(name: str, pid_path: str, log: ErrorLog) -> int:
     """Send the signal of that name (a key of `SIGNALS`); returns the exit code, failures go to stderr and
-    `log`.
+    `log`: as with nginx the one that is open before the configuration is read. No other is opened.
     """
     report = Report(log, starting=True)
     report.write(NOTICE, "signal process started")
     try:
         pid = pidfile.read(pid_path)
     except ConfigError as error:
-        report.write(ERROR, str(error))
+        report.write(LEVEL_NAMES.index(error.level), str(error))
         return 1
     number = int(SIGNALS[name])
     try:

@@ -7,7 +7,8 @@ from portico.config.diagnostics import ConfigError
 from portico.errorlog import failed_call
 
 OLD_SUFFIX: Final = ".oldbin"  # what the file is called while a new binary is tried
-SIZE_LIMIT: Final = 24
+SIZE_LIMIT: Final = 22  # bytes that nginx reads: the longest number that it knows, and a line end
+LARGEST: Final = 2**31 - 1  # pid_t's
 
 
 def write(path: str, pid: int) -> None:
@@ -39,16 +40,27 @@ def check(path: str) -> None:
 
 
 def read(path: str) -> int:
-    """The pid; raises ConfigError with nginx's words when there is none."""
+    """The pid; raises ConfigError with nginx's words, and its level, when there is none."""
+    call, level = "open()", "error"
     try:
-        with open(path, "rb") as file:
-            text = file.read(SIZE_LIMIT).decode("utf-8", "replace").rstrip("\r\n")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            call, level = "pread()", "crit"
+            text = os.read(fd, SIZE_LIMIT).decode("utf-8", "replace").rstrip("\r\n")
+        finally:
+            os.close(fd)
     except OSError as error:
-        raise ConfigError(failed_call(f'open() "{path}"', error)) from None
+        raise _failed(failed_call(f'{call} "{path}"', error), level) from None
     # 0 is a process group to kill(2), our own.
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ConfigError(f'invalid PID number "{text}" in "{path}"')
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST):
+        raise _failed(f'invalid PID number "{text}" in "{path}"', "error")
     return int(text)
+
+
+def _failed(message: str, level: str) -> ConfigError:
+    failed = ConfigError(message)
+    failed.level = level
+    return failed
 
 
 def remove(path: str, pid: int) -> None:

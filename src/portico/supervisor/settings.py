@@ -442,7 +442,7 @@ class ProcessSettings:
 
     def __init__(self, scope: Scope) -> None:
         events = scope.blocks(EVENTS_BLOCK)
-        if not events and not scope.load.diagnostics.errors:  # else it may be what could not be read
+        if not events:
             raise ConfigError('no "events" section in configuration')
         self.user: User = scope.own(USER) or default_user()
         self.worker_processes: int = scope.get(WORKER_PROCESSES)

@@ -217,6 +217,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     missing, directory = load.diagnostics.errors
     assert str(missing) == f'open() "{tmp_path}/nginx.conf" failed (2: No such file or directory)'
     assert str(directory) == f'pread() "{tmp_path}" failed (21: Is a directory) in x.conf:2'
+    assert (missing.level, directory.level) == ("emerg", "crit")
+    assert "portico: [crit] pread()" in load.diagnostics.render()
 
 
 def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
@@ -274,3 +276,13 @@ def test_quoted_words_come_back(given_words: list[str]) -> None:
     quoted = " ".join('"' + w.replace("\\", "\\\\").replace('"', '\\"') + '"' for w in given_words)
     if given_words[0] != "include":
         assert words(quoted + ";") == given_words
+
+
+def test_a_byte_order_mark_is_named_and_the_rest_read(tmp_path: Path) -> None:
+    (tmp_path / "part").write_text("\ufeffuser a;\nuser b;\n")
+    load = Load(f"{tmp_path}/", "x.conf")
+    statements = read_text(f"include {tmp_path}/part;", "x.conf", load)
+    (error,) = load.diagnostics.errors
+    assert str(error) == f'unknown directive "\ufeffuser" in {tmp_path}/part:1'
+    assert "byte order mark" in error.hint
+    assert [statement.name for statement in statements] == ["user", "user"]
