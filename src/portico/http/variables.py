@@ -75,13 +75,17 @@ class Variables:
             self._known[name] = Variable(name, _named_capture(name))
             self._known[name].settable = True
 
-    def define(self, name: str, get: Getter) -> bool:
-        """Make known a variable that the configuration gives its value; False: Portico has one of that name."""
+    def define(self, name: str, get: Getter, replace: bool = True) -> bool:
+        """Make known a variable that the configuration gives its value; False: Portico has one of that name.
+
+        Such getters look at what `set` left in `request.values` first, so `set` (`replace` false) can share a name with any of them.
+        """
         known = self._known.get(name)
         if known is not None and not known.settable:
             return False
-        self._known[name] = Variable(name, get)
-        self._known[name].settable = True
+        if known is None or replace:
+            self._known[name] = Variable(name, get)
+            self._known[name].settable = True
         return True
 
     def find(self, name: str) -> Variable | None:
@@ -114,6 +118,9 @@ def _prefix_length(family: VariableFamily) -> int:
 
 def _named_capture(name: str) -> Getter:
     def get(request: Request) -> bytes | None:
+        values = request.values
+        if values is not None and name in values:  # `set` came later
+            return values[name]
         named = request.named
         return None if named is None else named.get(name)
 

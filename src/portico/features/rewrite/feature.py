@@ -154,7 +154,7 @@ class RewriteFeature(Feature):
 
 def _define(assignment: Assignment, variables: Variables) -> None:
     name = assignment.name
-    if name not in _SETTABLE and not variables.define(name, _getter(name)):
+    if name not in _SETTABLE and not variables.define(name, _getter(name), replace=False):
         error = assignment.statement.fail(f'the duplicate "{name}" variable', assignment.statement.args[0])
         assignment.statement.load.diagnostics.error(error)
 

@@ -1,0 +1,169 @@
+"""`geo`: a variable whose value depends on an address. (nginx: ngx_http_geo_module.c.)"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final, final
+
+from portico.config.directive import HTTP, Directive, Scope
+from portico.config.reader import Statement
+from portico.http.feature import Feature
+from portico.http.forwarded_for import client_address
+from portico.http.networks import Network, NetworkTable, network, packed, unmapped
+from portico.http.variables import Template, Variables, template
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+_EVERYTHING_4: Final = Network(bytes(4), 0)
+_EVERYTHING_6: Final = Network(bytes(16), 0)
+
+
+@final
+class Ranges:
+    """Values by range of IPv4 addresses; what is added later is painted over what is there."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []  # ascending; a value holds from its start to before the next one
+        self.values: list[bytes | None] = []
+
+    def put(self, first: int, last: int, value: bytes | None) -> None:
+        """Set the value for `first` to `last`, both included; None removes."""
+        after = self._at(last + 1)
+        low = bisect_right(self.starts, first - 1)
+        high = bisect_right(self.starts, last + 1)
+        self.starts[low:high] = [first, last + 1]
+        self.values[low:high] = [value, after]
+
+    def find(self, address: bytes) -> bytes | None:
+        """The value for an address of 4 bytes."""
+        return self._at(int.from_bytes(address, "big")) if len(address) == 4 else None
+
+    def _at(self, number: int) -> bytes | None:
+        index = bisect_right(self.starts, number) - 1
+        return None if index < 0 else self.values[index]
+
+
+@final
+class Geo:
+    """One `geo`."""
+
+    def __init__(self, statement: Statement, name: str) -> None:
+        self.statement = statement
+        self.name = name
+        self.source: Template | None = template(statement) if len(statement.args) == 2 else None
+        self.default: bytes = b""
+        self.networks: NetworkTable[bytes] = NetworkTable()
+        self.ranges: Ranges | None = None
+        self.proxies: list[Network] = []
+        self.recursive = False
+
+    def get(self, request: Request) -> bytes | None:
+        """The value of the network that the address is in."""
+        known = request.values
+        if known is not None and self.name in known:
+            return known[self.name]
+        address = self._address(request)
+        if address is None:
+            return self.default
+        found = self.networks.find(address) if self.ranges is None else self.ranges.find(address)
+        return self.default if found is None else found
+
+    def _address(self, request: Request) -> bytes | None:
+        if self.source is not None:
+            address = packed(self.source.render(request).decode("latin-1"))
+        else:
+            address = unmapped(request.client.packed_address()) or None
+        if address is None or not self.proxies:
+            return address
+        return client_address(address, request.fields.get_all(b"x-forwarded-for"), self.proxies, self.recursive)
+
+    def add(self, line: Statement) -> None:
+        """One line of the block. Raises ConfigError."""
+        if not line.args and line.name in ("ranges", "proxy_recursive"):
+            self.recursive = self.recursive or line.name == "proxy_recursive"
+            return
+        if len(line.args) != 1 or line.block is not None:
+            raise line.fail("invalid number of the geo parameters")
+        text = line.args[0].text
+        if line.name == "default":
+            self.default = text.encode("utf-8", "surrogateescape")
+        elif line.name == "proxy":
+            self.proxies.append(_network(line, text))
+        elif self.ranges is not None:
+            self._add_range(self.ranges, line, text)
+        else:
+            self._add_network(line, text)
+
+    def _add_range(self, ranges: Ranges, line: Statement, text: str) -> None:
+        removed = line.name == "delete"
+        first, last = _range(line, text if removed else line.name)
+        ranges.put(first, last, None if removed else text.encode("utf-8", "surrogateescape"))
+
+    def _add_network(self, line: Statement, text: str) -> None:
+        if line.name == "delete":
+            if not self.networks.remove(_network(line, text)):
+                line.warn(f'no network "{text}" to delete')
+            return
+        value = text.encode("utf-8", "surrogateescape")
+        old = self.networks.put(_network(line, line.name), value)
+        if old is not None:
+            shown = old.decode("utf-8", "replace")
+            line.warn(f'duplicate network "{line.name}", value: "{text}", old value: "{shown}"')
+
+
+def _network(line: Statement, text: str) -> Network:
+    found = network("0.0.0.0/0" if text == "default" else text)
+    if found is None:
+        raise line.fail(f'invalid network "{text}"')
+    if not found.exact:
+        line.warn(f"low address bits of {text} are meaningless")
+    return found
+
+
+def _range(line: Statement, text: str) -> tuple[int, int]:
+    """First and last address of `192.0.2.1-192.0.2.9`."""
+    low, _, high = text.partition("-")
+    first, last = packed(low), packed(high or low)
+    if first is None or last is None or len(first) != 4 or len(last) != 4 or first > last:
+        raise line.fail(f'invalid range "{text}"')
+    return int.from_bytes(first, "big"), int.from_bytes(last, "big")
+
+
+def _geo(statement: Statement) -> Geo:
+    name = statement.args[-1].text
+    if not name.startswith("$") or len(name) == 1:
+        raise statement.fail(f'invalid variable name "{name}"', statement.args[-1])
+    made = Geo(statement, name[1:].lower())
+    lines = statement.block or []
+    for index, line in enumerate(lines):
+        if line.name == "ranges" and not line.args:
+            if index:
+                raise line.fail('the "ranges" directive must be the first directive inside "geo" block')
+            made.ranges = Ranges()
+        made.add(line)
+    return made
+
+
+GEO: Final = Directive[Geo | None](
+    "geo", HTTP, _geo, args="1-2", many=True, default=None, raw_block=True,
+    syntax="[$ADDRESS] $VARIABLE { ... }",
+    doc="Defines a variable: its value is that of the smallest network that has the address (the client's, or that in `$ADDRESS`). "
+    "`default` is for everything else; `delete` removes a network; `include` reads lines from a file; `proxy` names trusted "
+    "networks, behind which the address is the last one in X-Forwarded-For, or with `proxy_recursive` the last untrusted one. With "
+    "`ranges` as the first line, lines are ranges of IPv4 addresses: `192.0.2.1-192.0.2.9 value;`.",
+    example="geo $country { default ZZ; 127.0.0.0/24 US; 10.1.0.0/16 UK; }",
+)
+
+
+class GeoFeature(Feature):
+    """Makes the variables known."""
+
+    def declare(self, scope: Scope, variables: Variables) -> None:
+        for made in scope.own_all(GEO):
+            if made is not None and not variables.define(made.name, made.get):
+                error = made.statement.fail(f'the duplicate "{made.name}" variable', made.statement.args[-1])
+                made.statement.load.diagnostics.error(error)
+
+
+FEATURE: Final = GeoFeature("http_geo", (GEO,))

@@ -1,0 +1,159 @@
+"""`map`: a variable whose value depends on another's. (nginx: ngx_http_map_module.c.)
+
+A value is looked up in nginx's order: the exact string (regardless of case), with `hostnames` the longest `*.name` and then the
+longest `name.*`, the regexes in the order written, the default. Strings live in a dict: ten thousand cost what ten do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.config import values
+from portico.config.directive import HTTP, Directive, Scope
+from portico.config.reader import Statement
+from portico.config.regex import Regex
+from portico.http.feature import Feature
+from portico.http.listen import parse_regex
+from portico.http.server_names import ServerNames
+from portico.http.variables import Template, Variables, template, template_of
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+
+@final
+class Map:
+    """One `map`."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self.source = template(statement)
+        self.name: str = variable_name(statement, 1)
+        self.volatile = False
+        self.hostnames = False
+        self.default: Template | None = None
+        self.strings: dict[bytes, Template] = {}
+        self.masks: ServerNames[Template | None] = ServerNames(None)  # with `hostnames`
+        self.regexes: list[tuple[Regex, Template]] = []
+
+    def get(self, request: Request) -> bytes | None:
+        """The variable's value; but for `volatile` found once for a request."""
+        known = request.values
+        if known is not None and self.name in known:
+            return known[self.name]
+        found = self._find(request, self.source.render(request))
+        value = b"" if found is None else found.render(request)
+        if not self.volatile:
+            if request.values is None:
+                request.values = {}
+            request.values[self.name] = value
+        return value
+
+    def _find(self, request: Request, text: bytes) -> Template | None:
+        subject = text.lower()
+        if self.hostnames:
+            found = self.masks.find(subject.removesuffix(b".")).value
+        else:
+            found = self.strings.get(subject)
+        if found is not None:
+            return found
+        for regex, value in self.regexes:
+            captures = regex.match(text)
+            if captures is not None:
+                request.captures = captures
+                named = regex.named_values(captures)
+                if named is not None:
+                    request.keep_names(named)
+                return value
+        return self.default
+
+    def add(self, line: Statement) -> None:
+        """One line of the block. Raises ConfigError."""
+        if not line.args and line.name in ("hostnames", "volatile"):
+            self.hostnames = self.hostnames or line.name == "hostnames"
+            self.volatile = self.volatile or line.name == "volatile"
+            return
+        if len(line.args) != 1 or line.block is not None:
+            raise line.fail("invalid number of the map parameters")
+        value = template_of(line.args[0].text, line)
+        if line.name == "default":
+            if self.default is not None:
+                raise line.fail("duplicate default map parameter")
+            self.default = value
+        elif line.name.startswith("~"):
+            caseless = line.name.startswith("~*")
+            self.regexes.append((parse_regex(line, -1, line.name[2 if caseless else 1 :], caseless), value))
+        else:
+            self._add_string(line, value)
+
+    def _add_string(self, line: Statement, value: Template) -> None:
+        text = line.name.removeprefix("\\")  # "\default" is the string "default"
+        if self.hostnames:
+            try:
+                added = self.masks.add(text, value)
+            except ValueError:
+                raise line.fail(f'invalid hostname or wildcard "{text}"') from None
+        else:
+            key = text.lower().encode("utf-8", "surrogateescape")
+            added = key not in self.strings
+            self.strings[key] = value
+        if not added:
+            raise line.fail(f'conflicting parameter "{text}"')
+
+
+def variable_name(statement: Statement, index: int) -> str:
+    """The name of the variable that a block defines, without "$". Raises ConfigError."""
+    text = statement.args[index].text
+    if not text.startswith("$") or len(text) == 1:
+        raise statement.fail(f'invalid variable name "{text}"', statement.args[index])
+    return text[1:].lower()
+
+
+def _map(statement: Statement) -> Map:
+    made = Map(statement)
+    lines = statement.block or []
+    for line in sorted(lines, key=_hostnames_first):
+        made.add(line)
+    return made
+
+
+def _hostnames_first(line: Statement) -> bool:
+    """Where in the block `hostnames` stands does not matter."""
+    return line.name != "hostnames" or bool(line.args)
+
+
+MAP: Final = Directive[Map | None](
+    "map", HTTP, _map, args="2", many=True, default=None, raw_block=True,
+    syntax="TEXT $VARIABLE { ... }",
+    doc="Defines a variable: its value is that of the line whose first word fits TEXT, regardless of case; `~` and `~*` begin a "
+    "regex, whose groups the value may use. `default` is for everything else; `hostnames` allows masks (`*.example.com`, `www.*`, "
+    "`.example.com`); `volatile` finds the value anew at each use; `include` reads lines from a file. A backslash "
+    "keeps a word from being special.",
+    example="map $http_user_agent $mobile { default 0; ~*android 1; }",
+)
+MAP_HASH_MAX_SIZE: Final = Directive[int](
+    "map_hash_max_size", HTTP, values.number, args="1", default=2048, default_text="2048",
+    doc="Sizes nginx's tables. Portico's tables grow by themselves: checked, then of no effect.", example="map_hash_max_size 4096;",
+)
+MAP_HASH_BUCKET_SIZE: Final = Directive[int](
+    "map_hash_bucket_size", HTTP, values.number, args="1", default=64, default_text="64",
+    doc="See `map_hash_max_size`.", example="map_hash_bucket_size 128;",
+)
+
+
+class MapFeature(Feature):
+    """Makes the variables known; nothing is attached to locations."""
+
+    def declare(self, scope: Scope, variables: Variables) -> None:
+        for made in scope.own_all(MAP):
+            if made is None:
+                continue
+            if not variables.define(made.name, made.get):
+                error = made.statement.fail(f'the duplicate "{made.name}" variable', made.statement.args[1])
+                made.statement.load.diagnostics.error(error)
+            for regex, _ in made.regexes:
+                for name in regex.names:
+                    variables.add_capture(name)
+
+
+FEATURE: Final = MapFeature("http_map", (MAP, MAP_HASH_MAX_SIZE, MAP_HASH_BUCKET_SIZE))
