@@ -88,7 +88,8 @@ def test_any_forwarded_bytes_give_an_address(fields: list[bytes], recursive: boo
     ("entry", "wanted"),
     [
         (b"1.2.3.4", "1.2.3.4"), (b"1.2.3.4:80", "1.2.3.4"), (b"[::1]:80", "::1"), (b"[::1]", "::1"), (b"::1", "::1"),
-        (b"1.2.3.4:", None), (b"1.2.3.4:x", None), (b"1.2.3.4:99999", None), (b"[1.2.3.4]", None), (b"[::1", None), (b"host", None), (b"", None),
+        (b"1.2.3.4:", None), (b"1.2.3.4:x", None), (b"1.2.3.4:99999", None), (b"[1.2.3.4]", None), (b"[::1", None),
+        (b"host", None), (b"", None),
     ],
 )  # fmt: skip
 def test_entries(entry: bytes, wanted: str | None) -> None:
