@@ -11,6 +11,7 @@ from typing import Final
 from portico.config.directive import Directive
 from portico.errorlog import ERROR_LOG
 from portico.features import (
+    access,
     access_log,
     add_header,
     addition,
@@ -21,6 +22,8 @@ from portico.features import (
     mirror,
     not_modified,
     ranges,
+    referer,
+    secure_link,
     split_clients,
     ssl,
     static,
@@ -28,6 +31,7 @@ from portico.features import (
     try_files,
     upstream,
 )
+from portico.features.auth_basic import feature as auth_basic
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
 from portico.http.core import FEATURE as CORE
@@ -42,6 +46,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     geo.FEATURE,
     split_clients.FEATURE,
     rewrite.FEATURE,
+    referer.FEATURE,
+    secure_link.FEATURE,
+    access.FEATURE,
+    auth_basic.FEATURE,
     try_files.FEATURE,
     mirror.FEATURE,
     upstream.FEATURE,

@@ -6,6 +6,7 @@ from typing import Final
 
 from portico.config.directive import Directive
 from portico.http import settings as s
+from portico.http.access import AUTH_DELAY, SATISFY
 from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature
@@ -21,7 +22,7 @@ _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     s.PORT_IN_REDIRECT, s.DEFAULT_TYPE, s.TYPES, s.LOG_NOT_FOUND, s.LOG_SUBREQUEST, s.RECURSIVE_ERROR_PAGES, s.LIMIT_RATE,
     s.LIMIT_RATE_AFTER, s.ETAG, s.IF_MODIFIED_SINCE, s.MAX_RANGES, s.CHUNKED_TRANSFER_ENCODING, s.VARIABLES_HASH_MAX_SIZE,
     s.VARIABLES_HASH_BUCKET_SIZE, s.SERVER_NAMES_HASH_MAX_SIZE, s.SERVER_NAMES_HASH_BUCKET_SIZE, s.TYPES_HASH_MAX_SIZE,
-    s.TYPES_HASH_BUCKET_SIZE,
+    s.TYPES_HASH_BUCKET_SIZE, SATISFY, AUTH_DELAY,
 )  # fmt: skip
 
 FEATURE: Final = Feature("http_core", _DIRECTIVES, CORE_VARIABLES, CORE_FAMILIES)

@@ -132,6 +132,8 @@ def error_response(request: Request, error: HTTPError) -> Response:
         request.log_error(error.level, error.reason)
     if error.close or status in _CLOSING:
         request.keep_alive = False
+    if error.fields:  # nginx keeps them through an error_page too
+        request.kept_fields = [*(request.kept_fields or ()), *error.fields]
     request.client.continued = True  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location
     chosen = location.error_pages.get(status)

@@ -35,6 +35,7 @@ class HTTPError(RequestOutcome):
         self.status = status
         self.reason = reason
         self.level = level
+        self.fields: tuple[tuple[bytes, bytes], ...] = ()  # header fields of the answer: WWW-Authenticate
         self.close = False  # the connection cannot go on: request framing is in doubt
 
 

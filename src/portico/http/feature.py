@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from portico.config.directive import Directive, Scope
-from portico.http.handler import CONTENT, REWRITE, Handler, HeaderFilter, Logger
+from portico.http.access import AUTH_DELAY, SATISFY, AccessPhase, AccessStep
+from portico.http.handler import ACCESS, CONTENT, REWRITE, Handler, HeaderFilter, Logger
 from portico.http.plan import Location
 from portico.http.variables import Variable, VariableFamily, Variables
 
@@ -70,6 +71,7 @@ class LocationBuild:
         self.scope = scope
         self._handlers: list[tuple[int, int, Handler]] = []
         self._header_filters: list[tuple[int, int, HeaderFilter]] = []
+        self._access: AccessPhase | None = None
         self.loggers: list[Logger] = []
         self.has_content = False  # a content handler (proxy_pass, …) is there: static files are not looked at
 
@@ -105,6 +107,13 @@ class LocationBuild:
     def add_handler(self, phase: int, handler: Handler) -> None:
         """Add a step in `phase` (constants in http/handler.py)."""
         self._handlers.append((phase, len(self._handlers), handler))
+
+    def add_access(self, step: AccessStep) -> None:
+        """Add a check of access; the location's `satisfy` adds them up."""
+        if self._access is None:
+            self._access = AccessPhase(self.scope.get(SATISFY), self.scope.get(AUTH_DELAY))
+            self.add_handler(ACCESS, self._access)
+        self._access.add(step)
 
     def set_content(self, handler: Handler) -> None:
         """Make `handler` the one that answers, in place of static files. The last one wins, as in nginx."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from portico.codec.fields import joined_lines
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import ERR, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
@@ -96,6 +97,8 @@ def _keep_fields(request: Request, response: Response) -> None:
         response.content_type = request.kept_type
     if request.kept_fields:
         response.fields = request.kept_fields + response.fields
+        if response.head:  # an upstream's lines, finished already
+            response.head = joined_lines([key + b": " + value for key, value in request.kept_fields]) + response.head
 
 
 def _error_answer(request: Request, error: HTTPError) -> Response | None:

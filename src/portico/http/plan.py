@@ -42,6 +42,7 @@ class Location:
         self.is_regex = False
         self.is_named = False
         self.is_condition = False  # the block of an `if`: a location of its own inside another one
+        self.settings: dict[str, object] = {}  # what the variables of a feature need to know of it, by the feature's name
         self.warns_of_unset = True  # uninitialized_variable_warn
         self.root: Template | None = None  # `root` or `alias`
         self.alias = False

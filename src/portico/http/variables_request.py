@@ -101,7 +101,13 @@ def _remote_user(request: Request) -> bytes | None:
 
 
 def basic_user(authorization: bytes) -> bytes | None:
-    """The name in a Basic Authorization field (RFC 7617), None when there is none.
+    """The name in a Basic Authorization field (RFC 7617), None when there is none."""
+    credentials = basic_credentials(authorization)
+    return None if credentials is None else credentials[0]
+
+
+def basic_credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
+    """Name and password in a Basic Authorization field (RFC 7617), None when there are none.
 
     Read as ngx_http_auth_basic_user does: padding may be missing, a name may not.
     """
@@ -110,8 +116,8 @@ def basic_user(authorization: bytes) -> bytes | None:
     encoded = authorization[6:].lstrip(b" ").partition(b"=")[0]
     if encoded.translate(None, _BASE64) or len(encoded) % 4 == 1:
         return None
-    user, colon, _ = binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4)).partition(b":")
-    return user if colon and user else None
+    user, colon, password = binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4)).partition(b":")
+    return (user, password) if colon and user else None
 
 
 # -- header fields
