@@ -15,7 +15,7 @@ from typing import Final, final
 
 from portico import catalogue
 from portico.config import values
-from portico.config.build import distance
+from portico.config.build import distance, written
 from portico.config.directive import Directive, context_names
 from portico.http.feature import Feature
 
@@ -67,7 +67,7 @@ def groups() -> list[Group]:
 def syntax(directive: Directive[object]) -> list[str]:
     """One line for each form, as it is written in a configuration: `gzip on | off;`."""
     lines = (directive.syntax or _arguments(directive)).split("\n")
-    return [_statement(directive, line.strip()) for line in lines]
+    return [written(directive, line) for line in lines]
 
 
 def _arguments(directive: Directive[object]) -> str:
@@ -77,13 +77,6 @@ def _arguments(directive: Directive[object]) -> str:
         if directive.parse is parse:
             return text
     return "" if directive.args == "0" else "VALUE ..." if "+" in directive.args else "VALUE"
-
-
-def _statement(directive: Directive[object], text: str) -> str:
-    """Complete a form that leaves out the name or what ends a statement."""
-    if not (text == directive.name or text.startswith((directive.name + " ", directive.name + ";"))):
-        text = f"{directive.name} {text}".rstrip()
-    return text if text.endswith((";", "}")) else text + ";"
 
 
 def default(directive: Directive[object]) -> str:

@@ -5,12 +5,23 @@ words. Each statement that fails is reported and left out; building goes on.
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import MAIN, Directive, Scope, context_names
 from portico.config.load import Load
 from portico.config.reader import Statement
+
+_OF_NGINX: Final = (
+    "add_trailer", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset", "dav", "deny",
+    "directio", "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip_static", "gzip", "http2",
+    "http3", "image_filter", "limit_conn", "limit_req", "mail", "map", "memcached", "modern_browser", "mp4",
+    "override_charset", "perl", "proxy_bind", "proxy_cache", "proxy_store", "quic", "random_index", "real_ip",
+    "resolver", "scgi", "secure_link", "set_real_ip", "slice", "split_clients", "ssi", "ssl_conf_command",
+    "ssl_early_data", "ssl_ocsp", "ssl_stapling", "stream", "stub_status", "thread_pool", "userid", "uwsgi",
+    "valid_referers", "xslt",
+)  # fmt: skip
+"""nginx's directives, or how the names of a family of them begin. Each counts until the first of a family is declared."""
 
 
 def build(
@@ -78,6 +89,8 @@ class _Builder:
     def _meant(self, context: int, statement: Statement) -> str:
         """The nearest known name; at equal distance one that may stand here, then the first by alphabet."""
         name = statement.name
+        if self._is_missing(name):
+            return "nginx has it and Portico does not yet; docs/guide/moving-from-nginx.md says what to do until then"
         best = ""
         best_rank = (1 + max(1, min(3, len(name) // 3)), False)
         for known in sorted(self.by_name):
@@ -89,6 +102,17 @@ class _Builder:
                 best, best_rank = known, rank
         return f'did you mean "{best}"?' if best else ""
 
+    def _is_missing(self, name: str) -> bool:
+        """Whether it is nginx's, from a module that is not there: then no known name was meant."""
+        for family in _OF_NGINX:
+            if _is_of(name, family):
+                return not any(_is_of(known, family) for known in self.by_name)
+        return False
+
+
+def _is_of(name: str, family: str) -> bool:
+    return name == family or name.startswith(family + "_")
+
 
 def _check_shape(directive: Directive[object], statement: Statement) -> None:
     name = statement.name
@@ -97,8 +121,19 @@ def _check_shape(directive: Directive[object], statement: Statement) -> None:
     if directive.has_block() and statement.block is None:
         raise statement.fail(f'directive "{name}" has no opening "{{"')
     if not directive.takes(len(statement.args)):
-        hint = _unended(statement) or (f"syntax: {directive.syntax}" if directive.syntax else "")
+        forms = directive.syntax.split("\n") if directive.syntax else []
+        hint = _unended(statement) or "".join(
+            f"{', or: ' if number else 'syntax: '}{written(directive, form)}" for number, form in enumerate(forms)
+        )
         raise statement.fail(f'invalid number of arguments in "{name}" directive', hint=hint)
+
+
+def written(directive: Directive[object], form: str) -> str:
+    """A line of a directive's syntax as it stands in a configuration: it may leave out the name and what ends a statement."""
+    text = form.strip()
+    if not (text == directive.name or text.startswith((directive.name + " ", directive.name + ";"))):
+        text = f"{directive.name} {text}".rstrip()
+    return text if text.endswith((";", "}")) else text + ";"
 
 
 def _unended(statement: Statement) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 import portico.config.load
 from portico.config import values
-from portico.config.build import build, distance
+from portico.config.build import build, distance, written
 from portico.config.directive import (
     EVENTS,
     HTTP,
@@ -175,11 +175,20 @@ def test_hints() -> None:
     assert hint("porxy_pass x;") == 'did you mean "proxy_pass"?'
     assert hint("gizp x;") == 'did you mean "gzip"?'
     assert hint("something_else x;") == ""
+    missing = "nginx has it and Portico does not yet; docs/guide/moving-from-nginx.md says what to do until then"
+    assert hint("stream { }") == hint("fastcgi_pass x;") == missing  # not "upstream", not "proxy_pass"
+    assert hint("gzip_type x;") != missing  # gzip is declared here
     assert hint("upstream x {}") == "it may stand in: http"
     assert hint("gzip on\nproxy_pass x;") == 'is a ";" missing at the end of line 1?'
     assert hint("gzip on\nlocation / {}") == 'is a ";" missing at the end of line 1?'
     assert hint("limit;") == "syntax: limit ...;"
     assert hint("gzip on; gzip off;") == "it was given in x.conf:1 already"
+
+
+@pytest.mark.parametrize("form", ["on | off", "limit on | off", "limit on | off;", "  on | off "])
+def test_a_syntax_is_completed(form: str) -> None:
+    directive = declare("limit", HTTP, values.flag, "1", False)
+    assert written(directive, form) == "limit on | off;"
 
 
 def test_a_block_without_end_is_not_parsed_half() -> None:
