@@ -10,7 +10,7 @@ from portico.config.reader import Statement
 from portico.http.feature import Feature
 from portico.http.forwarded_for import client_address
 from portico.http.networks import Network, NetworkTable, network, packed, unmapped
-from portico.http.variables import Template, Variables, template
+from portico.http.variables import Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -131,10 +131,7 @@ def _range(line: Statement, text: str) -> tuple[int, int]:
 
 
 def _geo(statement: Statement) -> Geo:
-    name = statement.args[-1].text
-    if not name.startswith("$") or len(name) == 1:
-        raise statement.fail(f'invalid variable name "{name}"', statement.args[-1])
-    made = Geo(statement, name[1:].lower())
+    made = Geo(statement, variable_name(statement, -1))
     lines = statement.block or []
     for index, line in enumerate(lines):
         if line.name == "ranges" and not line.args:

@@ -15,7 +15,7 @@ from portico.config.regex import Regex
 from portico.http.feature import Feature
 from portico.http.listen import parse_regex
 from portico.http.server_names import ServerNames
-from portico.http.variables import Template, Variables, template, template_of
+from portico.http.variables import Template, Variables, template, template_of, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -99,14 +99,6 @@ class Map:
             self.strings[key] = value
         if not added:
             raise line.fail(f'conflicting parameter "{text}"')
-
-
-def variable_name(statement: Statement, index: int) -> str:
-    """The name of the variable that a block defines, without "$". Raises ConfigError."""
-    text = statement.args[index].text
-    if not text.startswith("$") or len(text) == 1:
-        raise statement.fail(f'invalid variable name "{text}"', statement.args[index])
-    return text[1:].lower()
 
 
 def _map(statement: Statement) -> Map:

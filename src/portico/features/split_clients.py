@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.directive import HTTP, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature
-from portico.http.variables import Variables, template
+from portico.http.variables import Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -66,10 +66,7 @@ class Split:
 
 
 def _split(statement: Statement) -> Split:
-    name = statement.args[1].text
-    if not name.startswith("$") or len(name) == 1:
-        raise statement.fail(f'invalid variable name "{name}"', statement.args[1])
-    made = Split(statement, name[1:].lower())
+    made = Split(statement, variable_name(statement, 1))
     total = 0
     for line in statement.block or []:
         if len(line.args) != 1 or line.block is not None:

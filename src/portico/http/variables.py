@@ -239,6 +239,14 @@ def split_text(text: str, where: Where) -> list[tuple[str, bool]]:
     return parts
 
 
+def variable_name(statement: Statement, index: int) -> str:
+    """The variable that an argument names, to be defined: without its "$", lower-case. Raises ConfigError."""
+    text = statement.args[index].text
+    if not text.startswith("$") or len(text) == 1:
+        raise statement.fail(f'invalid variable name "{text}"', statement.args[index])
+    return text[1:].lower()
+
+
 def template_of(text: str, statement: Statement) -> Template:
     """A template for `text`, resolved at the end of loading."""
     made = Template(text, statement.where)

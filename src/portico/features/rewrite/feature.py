@@ -19,7 +19,7 @@ from portico.http.errors import WARN
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import REWRITE, Handler
 from portico.http.listen import parse_regex
-from portico.http.variables import Getter, Template, Variables, template
+from portico.http.variables import Getter, Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
@@ -70,10 +70,7 @@ class Assignment:
 
 
 def _set(statement: Statement) -> Assignment:
-    name = statement.args[0].text
-    if not name.startswith("$") or len(name) == 1:
-        raise statement.fail(f'invalid variable name "{name}"', statement.args[0])
-    return Assignment(name[1:].lower(), template(statement, 1), statement)
+    return Assignment(variable_name(statement, 0), template(statement, 1), statement)
 
 
 REWRITE_URI: Final = Directive[Rewrite | None](
