@@ -23,6 +23,7 @@ _ALL: Final = HTTP | SERVER | LOCATION
 _URL_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _HEX_LENGTH: Final = 32
+_UNTIL: Final = "secure_link until"  # among the request's values; no variable can have this name
 _LONGEST_HASH: Final = 24
 _LONGEST_TIME: Final = 18  # digits of a 63-bit number of seconds
 
@@ -70,7 +71,7 @@ class SecureLink:
             expires = time_in(until)
             if expires <= 0:
                 return None
-            _keep(request, "secure_link_expires", until)
+            _keep(request, _UNTIL, until)
         wanted = decoded(given)
         if wanted is None:
             return None
@@ -127,7 +128,11 @@ def _secure_link(request: Request) -> bytes | None:
 
 def _secure_link_expires(request: Request) -> bytes | None:
     known = request.values
-    return None if known is None else known.get("secure_link_expires")
+    if known is not None and "secure_link_expires" in known:
+        return known["secure_link_expires"]
+    value = None if known is None else known.get(_UNTIL)
+    _keep(request, "secure_link_expires", value)  # nginx: asked for before $secure_link, it stays unknown
+    return value
 
 
 class SecureLinkFeature(Feature):

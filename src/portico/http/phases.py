@@ -63,10 +63,13 @@ def _rewrite(request: Request) -> Response | None:
     """The location's rewrite phase. It may answer, put the block of an `if` in the location's place, or change the URI."""
     request.uri_changed = False
     request.left_location = False
-    for handler in request.location.rewrites:
+    location = request.location
+    for handler in location.rewrites:
         response = handler.handle(request)
         if response is not None:
             return response
+        if request.location is not location:  # the block of `limit_except`, which comes first, or of an `if`
+            break
     if request.uri_changed:
         request.named_location = False
         request.redirects += 1
