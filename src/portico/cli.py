@@ -222,11 +222,13 @@ def _full_prefix(prefix: str) -> str:
 def _early_log(prefix: str, options: Options) -> errorlog.ErrorLog:
     """The log until the configuration names one.
 
-    It is nobody's mistake that the default prefix is not there: who gives -c with nginx's own file needs none.
+    nginx warns when it cannot be opened, whatever the configuration says later, and so do we. Only of the default prefix
+    nobody need have heard: who gives -c with nginx's own file does without it.
     """
-    if prefix == DEFAULT_PREFIX and not options.error_log and not os.path.isdir(prefix):
+    path = os.path.join(prefix, options.error_log or errorlog.DEFAULT_PATH)
+    if prefix == DEFAULT_PREFIX and not options.error_log and not os.path.isdir(os.path.dirname(path)):
         return errorlog.ErrorLog([], errorlog.LogFiles())
-    return errorlog.early(os.path.join(prefix, options.error_log or errorlog.DEFAULT_PATH))
+    return errorlog.early(path)
 
 
 def _load(source: Source, running: Plan | None, options: Options) -> Program:

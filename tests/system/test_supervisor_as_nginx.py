@@ -262,3 +262,45 @@ def test_an_upgrade(both: Both) -> None:
         wait_until(lambda new=new: not alive(new), what="the end of the new master")
         assert server.files() == ["error.log"]
     assert servers[1].log() == servers[0].log()
+
+
+def shown(pid: int) -> str:
+    """What ps(1) shows, without the words of the command."""
+    text = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+    return re.sub(r"^(nginx|portico): ", "NAME: ", text).partition(" process ")[0]
+
+
+def test_what_ps_shows(both: Both) -> None:
+    """Also of workers that have another user, and of one that stays for a request that is not finished."""
+    for server in both("daemon off;"):
+        server.start()
+        worker = server.await_worker()
+        assert shown(server.pid) == "NAME: master"
+        assert shown(worker) == "NAME: worker process"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n")
+
+            ours = (client.getsockname()[1], server.port)
+            wait_until(lambda pid=worker, ours=ours: ours in connections(pid), what="the connection to be taken")
+            os.kill(server.pid, signal.SIGHUP)
+            leaving = Path(f"/proc/{worker}/cmdline")
+            wait_until(lambda path=leaving: b"worker process is shutting down" in path.read_bytes(), what="its title")
+            client.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda pid=worker: is_gone(pid), what="its end")
+
+
+def connections(pid: int) -> list[tuple[int, int]]:
+    """The connections that the process holds, as ports: the client's, its own."""
+    held = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            held.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            pass
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [(_port(row[2]), _port(row[1])) for row in rows if f"socket:[{row[9]}]" in held]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)

@@ -17,6 +17,7 @@ from typing import final
 from portico.config.diagnostics import Diagnostics
 from portico.errorlog import INFO, NOTICE, ErrorLog, LogFiles
 from portico.net.listen import ListenSpec
+from portico.supervisor import title
 from portico.supervisor.settings import ProcessSettings
 
 Listener = tuple[ListenSpec, socket.socket]
@@ -75,6 +76,8 @@ class WorkerContext:
         if not self.quitting:
             self.quitting = True
             self.log.write(NOTICE, "gracefully shutting down")
+            if self.lifeline >= 0:
+                title.show(title.LEAVING)
             self.on_quit()
 
     def _terminate(self) -> None:

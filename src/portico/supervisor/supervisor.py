@@ -22,7 +22,7 @@ from typing import Final, final
 from portico import __version__
 from portico.config.diagnostics import ConfigError
 from portico.errorlog import ALERT, CRIT, EMERG, NOTICE, WARN, ErrorLog, failed_call
-from portico.supervisor import pidfile, signals, start
+from portico.supervisor import pidfile, signals, start, title
 from portico.supervisor.daemon import Daemon, detach
 from portico.supervisor.plan import Load
 from portico.supervisor.report import Report
@@ -117,6 +117,7 @@ class Supervisor:
 
     def run(self) -> int:
         """The loop. Returns the exit code."""
+        title.show(title.MASTER)
         self.workers.start(self.running.plan, self.running.sockets)
         while self.state == RUNNING or self.workers.alive:
             received = signals.wait(self._patience())

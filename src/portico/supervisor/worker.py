@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final
 
 from portico.errorlog import ALERT, EMERG, NOTICE, ErrorLog, failed_call
+from portico.supervisor import title
 from portico.supervisor.plan import Plan, WorkerContext
 from portico.supervisor.report import Report
 from portico.supervisor.settings import ProcessSettings
@@ -28,6 +29,7 @@ PR_SET_DUMPABLE: Final = 4
 def run(plan: Plan, context: WorkerContext) -> int:
     """Be a worker. Returns the exit code; signals of `OF_WORKERS` are blocked and wait for `attach`."""
     log = plan.error_log
+    title.show(title.WORKER)
     try:
         _ignore_signals()
         _become(plan.settings, context.number, log)
