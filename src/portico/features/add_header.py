@@ -1,14 +1,16 @@
-"""`add_header`: fields for answers. (nginx: ngx_http_headers_filter_module.c.)"""
+"""`add_header`, `add_trailer`: fields for answers, before and after their body. (nginx: ngx_http_headers_filter_module.c.)"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.dates import parse_date
-from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive
+from portico.config import values
+from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, LocationBuild
-from portico.http.handler import HeaderFilter
+from portico.http.filtered import FilteredBody
+from portico.http.handler import BodyTransform, HeaderFilter
 from portico.http.variables import Template, template
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ _TO_SPACE: Final = bytes.maketrans(b"\0\r\n", b"   ")
 _APPEND: Final = 0
 _LAST_MODIFIED: Final = 1  # these two replace what the answer has, and an empty value removes it
 _ETAG: Final = 2
+_ALL: Final = HTTP | SERVER | LOCATION | IF_LOCATION
+_TRAILERS: Final = 95  # behind ranges: whatever is sent, trailers come after it
+_BODYLESS: Final = frozenset((204, 304))
+INHERIT_OFF: Final = 0
+INHERIT_ON: Final = 1
+INHERIT_MERGE: Final = 2
+_INHERIT: Final[dict[str, int]] = {"off": INHERIT_OFF, "on": INHERIT_ON, "merge": INHERIT_MERGE}
 _KINDS: Final[dict[str, int]] = {"last-modified": _LAST_MODIFIED, "etag": _ETAG}
 
 
@@ -63,12 +72,35 @@ def _add_header(statement: Statement) -> AddedField:
 
 
 ADD_HEADER: Final = Directive[AddedField | None](
-    "add_header", HTTP | SERVER | LOCATION | IF_LOCATION, _add_header, args="2-3", many=True, default=None,
+    "add_header", _ALL, _add_header, args="2-3", many=True, default=None,
     syntax="NAME VALUE [always]",
     doc="Adds a field to answers with status 200, 201, 204, 206, 301, 302, 303, 304, 307 or 308; with "
     "`always` to every answer. An empty value adds nothing. `Last-Modified` and `ETag` are replaced "
-    "instead, or removed by an empty value. A level that has an `add_header` of its own inherits none.",
+    "instead, or removed by an empty value. A level that has an `add_header` of its own inherits none, unless "
+    "`add_header_inherit` says so.",
     example='add_header Cache-Control "public, immutable";',
+)
+
+
+ADD_HEADER_INHERIT: Final = Directive[int](
+    "add_header_inherit", _ALL, values.choice(_INHERIT), args="1", default=INHERIT_ON, default_text="on", syntax="on | off | merge",
+    doc="What a level has of the `add_header` lines around it: `on`, all of them if it has none of its own; `off`, none; `merge`, "
+    "all of them behind its own. Inherited itself.",
+    example="add_header_inherit merge;",
+)
+ADD_TRAILER: Final = Directive[AddedField | None](
+    "add_trailer", _ALL, _add_header, args="2-3", many=True, default=None,
+    syntax="NAME VALUE [always]",
+    doc="Adds a field behind the body of answers with status 200, 201, 204, 206, 301, 302, 303, 304, 307 or 308; with `always` of "
+    "every answer. Its value is that of the moment when the body is over. The body is sent in chunks then; to HTTP/1.0 "
+    "clients no trailer is sent. A level that has an `add_trailer` of its own inherits none, unless `add_trailer_inherit` "
+    "says so.",
+    example="add_trailer X-Time $request_time;",
+)
+ADD_TRAILER_INHERIT: Final = Directive[int](
+    "add_trailer_inherit", _ALL, values.choice(_INHERIT), args="1", default=INHERIT_ON, default_text="on", syntax="on | off | merge",
+    doc="What a level has of the `add_trailer` lines around it, as `add_header_inherit` says it for `add_header`.",
+    example="add_trailer_inherit merge;",
 )
 
 
@@ -86,13 +118,68 @@ class AddHeaderFilter(HeaderFilter):
                 field.apply(request, response)
 
 
+@final
+class TrailerTransform(BodyTransform):
+    """Passes a body on, and writes the trailers when it is over."""
+
+    def __init__(self, fields: list[AddedField], request: Request, response: Response) -> None:
+        self.fields = fields
+        self.request = request
+        self.response = response
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        lines = [self.response.trailers]
+        for field in self.fields:
+            value = field.value.render(self.request).translate(_TO_SPACE)
+            if value:
+                lines.append(field.name + b": " + value + b"\r\n")
+        self.response.trailers = b"".join(lines)
+        return b""
+
+
+@final
+class AddTrailerFilter(HeaderFilter):
+    """The trailers of one location."""
+
+    def __init__(self, fields: list[AddedField]) -> None:
+        self.added = fields
+
+    def apply(self, request: Request, response: Response) -> None:
+        status = response.status
+        safe = status in SAFE
+        fields = [field for field in self.added if safe or field.always]
+        if not fields or status < 200 or status in _BODYLESS or request.method == b"HEAD":
+            return
+        if request.version < 11 or not request.location.core.chunked:
+            return
+        response.body = FilteredBody(response.body, TrailerTransform(fields, request, response))
+        response.content_length = -1
+        response.replace(b"content-length", b"", b"")
+        response.head = b""
+
+
+def _inherited(scope: Scope, fields: Directive[AddedField | None], inherit: Directive[int]) -> list[AddedField]:
+    """The lines in force in a block (ngx_http_headers_merge_conf): its own, then those around it as `inherit` says."""
+    own = [field for field in scope.own_all(fields) if field is not None]
+    how = scope.get(inherit)
+    if scope.parent is None or how == INHERIT_OFF or (own and how != INHERIT_MERGE):
+        return own
+    return own + _inherited(scope.parent, fields, inherit)
+
+
 class AddHeaderFeature(Feature):
-    """Adds the filter where there are fields to add."""
+    """Adds the filters where there are fields to add."""
 
     def location(self, build: LocationBuild) -> None:
-        fields = [field for field in build.scope.all(ADD_HEADER) if field is not None]
+        fields = _inherited(build.scope, ADD_HEADER, ADD_HEADER_INHERIT)
         if fields:
             build.add_header_filter(AddHeaderFilter(fields))
+        trailers = _inherited(build.scope, ADD_TRAILER, ADD_TRAILER_INHERIT)
+        if trailers:
+            build.add_header_filter(AddTrailerFilter(trailers), _TRAILERS)
 
 
-FEATURE: Final = AddHeaderFeature("http_headers", (ADD_HEADER,))
+FEATURE: Final = AddHeaderFeature("http_headers", (ADD_HEADER, ADD_HEADER_INHERIT, ADD_TRAILER, ADD_TRAILER_INHERIT))

@@ -377,6 +377,7 @@ class Connection(Watcher):
             if fields.content_length >= 0 or fields.chunked:
                 request.body = RequestBody(request)
         response: Response | None = None
+        self.runtime.serving += 1
         try:
             try:
                 response = await respond(request)
@@ -420,6 +421,7 @@ class Connection(Watcher):
             if response is not None:
                 response.body.close()
             self._log_request(request)
+            self.runtime.serving -= 1
         if request.background is not None:
             for mirrored in request.background:
                 await mirrored.wait()

@@ -28,6 +28,7 @@ class Runtime:
         self.pipes = PipePool()
         self.accepted = 0
         self.requests = 0
+        self.serving = 0  # requests whose head is read and that are not over
 
     def make_room(self) -> None:
         """Out of connections: close the connection that has been idle longest, as nginx does."""

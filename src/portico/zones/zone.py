@@ -25,6 +25,7 @@ class Zone:
         self.size = size
         self.use = use
         self.reuse = reuse
+        self.subject = ""  # what its keys are made of, where that may not change while it goes on
         self.table: SharedTable | None = None
         self.previous: Zone | None = None
 
