@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
+from typing import final
 
 from portico.http.networks import Network, packed
 
 
-def client_address(peer: bytes, fields: Sequence[bytes], proxies: list[Network], recursive: bool) -> bytes:
-    """The client's address, packed, as `peer` and the fields (X-Forwarded-For and the like, in the order received) tell.
+@final
+class Peer:
+    """An address in network order (b"" for a Unix socket) and the port, in digits, b"" when none was told."""
 
-    An address that is not a trusted proxy's is not asked what is behind it. Without `recursive` one step is taken.
+    def __init__(self, address: bytes, port: bytes) -> None:
+        self.address = address
+        self.port = port
+
+    def text(self) -> bytes:
+        """The address as people write it."""
+        if not self.address:
+            return b"unix:"
+        return socket.inet_ntop(socket.AF_INET if len(self.address) == 4 else socket.AF_INET6, self.address).encode()
+
+
+def peer_behind(peer: Peer, fields: Sequence[bytes], trusts: Callable[[bytes], bool], recursive: bool) -> Peer:
+    """The client as `peer` and the fields (X-Forwarded-For and the like, in the order received) tell; `peer` itself when they do not.
+
+    Who is not trusted is not asked who is behind it. Without `recursive` one step is taken.
     """
-    entries = _entries(fields)
-    address = peer
-    while entries and any(proxy.contains(address) for proxy in proxies):
-        behind = address_of(entries.pop())
+    entries = [entry for field in fields for entry in field.replace(b",", b" ").split()]
+    while entries and trusts(peer.address):
+        behind = peer_of(entries.pop())
         if behind is None:
             break
-        address = behind
+        peer = behind
         if not recursive:
             break
-    return address
+    return peer
 
 
-def _entries(fields: Sequence[bytes]) -> list[bytes]:
-    return [entry for field in fields for entry in field.replace(b",", b" ").split()]
+def client_address(peer: bytes, fields: Sequence[bytes], proxies: list[Network], recursive: bool) -> bytes:
+    """As `peer_behind`, of addresses alone."""
+
+    def trusts(address: bytes) -> bool:
+        return any(proxy.contains(address) for proxy in proxies)
+
+    return peer_behind(Peer(peer, b""), fields, trusts, recursive).address
 
 
-def address_of(entry: bytes) -> bytes | None:
+def peer_of(entry: bytes) -> Peer | None:
     """One entry: an address, perhaps with a port; None for anything else (ngx_parse_addr_port)."""
     text = entry.decode("latin-1")
+    port = ""
     if text.startswith("["):
-        host, bracket, port = text[1:].partition("]")
-        return packed(host) if bracket and ":" in host and _is_port(port) else None
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return packed(host) if _is_port(":" + port) else None
-    return packed(text)
-
-
-def _is_port(text: str) -> bool:
-    return not text or (text.startswith(":") and text[1:].isdecimal() and 0 < int(text[1:]) < 65536 and len(text) < 7)
+        text, bracket, rest = text[1:].partition("]")
+        if not bracket or ":" not in text or (rest and not rest.startswith(":")):
+            return None
+        port = rest[1:] if rest else "0"
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+    else:
+        port = "0"
+    address = packed(text)
+    if address is None or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
+        return None
+    return Peer(address, b"%d" % int(port) if int(port) else b"")

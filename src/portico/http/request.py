@@ -69,6 +69,7 @@ class Request:
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
         self.connection: Connection | None = None
+        self.peer: tuple[bytes, bytes] | None = None  # who connected, while realip has put another address in the client
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
         self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
         self.uri_changed = False  # by `rewrite`: another location is to be found

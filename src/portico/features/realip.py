@@ -1,0 +1,149 @@
+"""`set_real_ip_from`: the client's address as a trusted proxy in front tells it. (nginx: ngx_http_realip_module.c.)
+
+The address is replaced for one request, before anything looks at it, and put back when the request has been logged.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final, final
+
+from portico.config import values
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
+from portico.config.reader import Statement
+from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.forwarded_for import Peer, peer_behind
+from portico.http.handler import PREACCESS, Handler
+from portico.http.networks import Network, network, unmapped
+from portico.http.variables import PER_REQUEST, Variable
+
+if TYPE_CHECKING:
+    from portico.http.plan import VirtualServer
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+_ALL: Final = HTTP | SERVER | LOCATION
+
+
+def _from(statement: Statement) -> list[Network]:
+    """The networks that an argument names; an empty list stands for `unix:`."""
+    text = statement.args[0].text
+    if text == "unix:":
+        return []
+    found = network(text)
+    if found is not None:
+        if not found.exact:
+            statement.warn(f"low address bits of {text} are meaningless", statement.args[0])
+        return [found]
+    if "/" in text:
+        raise statement.fail(f'invalid network "{text}"', statement.args[0])
+    try:
+        entries = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error})', statement.args[0]) from None
+    return [made for made in (network(str(entry[4][0])) for entry in entries) if made is not None]
+
+
+def _header(statement: Statement) -> bytes:
+    text = statement.args[0].text
+    if text == "proxy_protocol":
+        raise statement.fail(
+            'this version has no "listen ... proxy_protocol", which "real_ip_header proxy_protocol" needs',
+            statement.args[0],
+        )
+    return text.lower().encode("utf-8", "surrogateescape")
+
+
+SET_REAL_IP_FROM: Final = Directive[list[Network]](
+    "set_real_ip_from", _ALL, _from, args="1", many=True, default=list[Network](),
+    syntax="ADDRESS | NETWORK | NAME | unix:",
+    doc="Trusts what clients at this address say about who is behind them; `unix:` trusts all that come through Unix sockets.",
+    example="set_real_ip_from 10.0.0.0/8;",
+)
+REAL_IP_HEADER: Final = Directive[bytes](
+    "real_ip_header", _ALL, _header, args="1", default=b"x-real-ip", default_text="X-Real-IP",
+    syntax="FIELD",
+    doc="The field that tells the client's address: one, or a list of which the last entry counts (see `real_ip_recursive`). An entry "
+    "may have a port.",
+    example="real_ip_header X-Forwarded-For;",
+)
+REAL_IP_RECURSIVE: Final = Directive[bool](
+    "real_ip_recursive", _ALL, values.flag, args="1", default=False, default_text="off",
+    doc="With `on` the client is the last address in the field that is not trusted itself, else the last address.",
+    example="real_ip_recursive on;",
+)
+
+
+@final
+class RealIPHandler(Handler):
+    """Replaces the client's address, once for a request."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.is_async = False
+        given = scope.all(SET_REAL_IP_FROM)
+        self.networks = [found for networks in given for found in networks]
+        self.unix = any(not networks for networks in given)
+        self.header: bytes = scope.get(REAL_IP_HEADER)
+        self.recursive: bool = scope.get(REAL_IP_RECURSIVE)
+
+    def handle(self, request: Request) -> Response | None:
+        if request.peer is not None or request.parent is not None:
+            return None
+        fields = request.fields.get_all(self.header)
+        if not fields:
+            return None
+        client = request.client
+        peer = Peer(unmapped(client.packed_address()), b"")
+        found = peer_behind(peer, fields, self._trusts, self.recursive)
+        if found is not peer:
+            request.peer = (client.remote_addr, client.remote_port)
+            request.shares_fields = False  # what is remembered of the header block holds for the connection's own address
+            client.remote_addr = found.text()
+            client.remote_port = found.port
+        return None
+
+    def _trusts(self, address: bytes) -> bool:
+        if not address:
+            return self.unix
+        return any(trusted.contains(address) for trusted in self.networks)
+
+    def describe(self) -> str:
+        return f"real_ip_header {self.header.decode('ascii', 'replace')}"
+
+
+class RealIPFeature(Feature):
+    """On server level the address is known before rewriting, in a location with settings of its own before access is checked."""
+
+    def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
+        return [RealIPHandler(scope)] if scope.all(SET_REAL_IP_FROM) else []
+
+    def location(self, build: LocationBuild) -> None:
+        scope = build.scope
+        own = any(scope.own_all(directive) for directive in (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE))
+        if own and scope.context != SERVER and scope.all(SET_REAL_IP_FROM):
+            build.add_handler(PREACCESS, RealIPHandler(scope))
+
+
+def _original(request: Request) -> tuple[bytes, bytes]:
+    while request.parent is not None:
+        request = request.parent
+    return request.peer or (request.client.remote_addr, request.client.remote_port)
+
+
+def _original_addr(request: Request) -> bytes | None:
+    return _original(request)[0]
+
+
+def _original_port(request: Request) -> bytes | None:
+    return _original(request)[1]
+
+
+FEATURE: Final = RealIPFeature(
+    "http_realip",
+    (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE),
+    (
+        Variable("realip_remote_addr", _original_addr, PER_REQUEST, "The address of whoever connected."),
+        Variable("realip_remote_port", _original_port, PER_REQUEST, "The port of whoever connected."),
+    ),
+    configure="--with-http_realip_module",
+)

@@ -1,0 +1,83 @@
+"""`set_real_ip_from` and its kin: who the client is, where that is looked at."""
+
+from __future__ import annotations
+
+from tests.parity.exchange import Exchange, get
+from tests.parity.harness import Group, Servers, exchanges
+
+SHOWN = 'return 200 "$remote_addr $realip_remote_addr";'
+REALIP = Group(
+    r"""
+    log_format peers '$remote_addr $request_uri $status';
+    server {
+        listen 127.0.0.1:@PORT@;
+        location /off { SHOWN }
+        location /inner { set_real_ip_from 127.0.0.0/8; proxy_set_header X-Is $remote_addr; proxy_set_header Connection "";
+                          proxy_pass http://@BACKEND@; }
+    }
+    server {
+        listen 127.0.0.1:@PORT_2@;
+        set_real_ip_from 127.0.0.1;
+        set_real_ip_from 10.0.0.0/8;
+        set_real_ip_from 2001:db8::/32;
+        if ($remote_addr = 192.0.2.99) { return 403; }
+        location / { SHOWN }
+        location /logged { access_log peers.log peers; SHOWN }
+        location /port { return 200 "[$remote_port]"; }
+        location /forwarded { real_ip_header X-Forwarded-For; return 200 "$remote_addr"; }
+        location /proxied { proxy_set_header Connection ""; proxy_set_header X-Is $remote_addr; proxy_pass http://@BACKEND@; }
+    }
+    server {
+        listen 127.0.0.1:@PORT_3@;
+        set_real_ip_from 127.0.0.1;
+        set_real_ip_from 10.0.0.0/8;
+        set_real_ip_from 2001:db8::/32;
+        real_ip_header X-Forwarded-For;
+        real_ip_recursive on;
+        location / { SHOWN }
+        location /binary { return 200 "$binary_remote_addr"; }
+        location /geo { return 200 "$remote_addr"; }
+    }
+    """.replace("SHOWN", SHOWN),
+)
+
+
+def _of(port: str, field: str, *values: str) -> list[Exchange]:
+    return [Exchange(f"{port} {value!r}", get("/", f"{field}: {value}"), port=port) for value in values]
+
+
+@exchanges(
+    REALIP,
+    Exchange("off", get("/off", "X-Real-IP: 192.0.2.1"), body=b"127.0.0.1 127.0.0.1"),
+    *_of(
+        "PORT_2", "X-Real-IP", "192.0.2.1", "192.0.2.1:8080", "::1", "[2001:db8::1]:80", "nonsense", "", "192.0.2.1, 10.1.1.1",
+        "unix:", "192.0.2.1 ", "1.2.3.4.5", "256.1.1.1", "localhost",
+    ),
+    Exchange(
+        "IPv4 in IPv6", get("/", "X-Real-IP: ::ffff:192.0.2.1"), port="PORT_2", body=b"192.0.2.1 127.0.0.1",
+        differs="an IPv4 address is one however it is written, so that rules for it apply",
+    ),
+    Exchange("in a location", get("/inner", "X-Real-IP: 192.0.2.1"), forwarded=("X-Is: 192.0.2.1",)),
+    Exchange("no field", get("/"), port="PORT_2", body=b"127.0.0.1 127.0.0.1"),
+    Exchange("another field does not count", get("/", "X-Forwarded-For: 192.0.2.1"), port="PORT_2"),
+    Exchange("known before rewriting", get("/", "X-Real-IP: 192.0.2.99"), port="PORT_2", status=403),
+    Exchange("a port", get("/port", "X-Real-IP: 192.0.2.1:8080"), port="PORT_2", body=b"[8080]"),
+    Exchange("no port", get("/port", "X-Real-IP: 192.0.2.1"), port="PORT_2", body=b"[]"),
+    Exchange("logged", get("/logged", "X-Real-IP: 192.0.2.1"), port="PORT_2", log="peers.log"),
+    Exchange(
+        "for one request", get("/", "X-Real-IP: 192.0.2.1") + get("/") + get("/", "X-Real-IP: 192.0.2.2"), methods=("GET",) * 3,
+        port="PORT_2", body=b"192.0.2.2 127.0.0.1",
+    ),
+    Exchange(
+        "in what is passed on", get("/proxied", "X-Real-IP: 192.0.2.1") + get("/proxied", "X-Real-IP: 192.0.2.1") + get("/proxied"),
+        methods=("GET",) * 3, port="PORT_2", forwarded=("X-Is: 127.0.0.1",),
+    ),
+    *_of(
+        "PORT_3", "X-Forwarded-For", "192.0.2.1", "192.0.2.1, 10.1.1.1", "192.0.2.1, 10.1.1.1, 2001:db8::5", "10.1.1.1",
+        "10.1.1.1, 10.2.2.2", "nonsense, 10.1.1.1", "192.0.2.1, nonsense", "192.0.2.1,,10.1.1.1,", "8.8.8.8, 192.0.2.1", "",
+    ),
+    Exchange("two fields", get("/", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 10.1.1.1"), port="PORT_3", status=200),
+    Exchange("binary", get("/binary", "X-Forwarded-For: 1.2.3.4"), port="PORT_3", body=b"\x01\x02\x03\x04"),
+)
+def test_realip(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
