@@ -323,11 +323,21 @@ def _serve(wish: Wish) -> int:
 
         def load(running: Plan | None) -> Plan:
             before = running.program if isinstance(running, _Announced) else None
-            return _Announced(load_program(source, before), announce)
+            program = load_program(source, before)
+            _forget_places(program)
+            return _Announced(program, announce)
 
         return supervise(load, errorlog.early(directory + "/start.log"))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget_places(program: Program) -> None:
+    """What is told names no line of a file that nobody wrote and nobody finds again."""
+    for warning in program.diagnostics.warnings:
+        warning.where = None
+    for listen in program.listens:
+        listen.where = None
 
 
 def _make_certificate(wish: Wish, directory: str) -> None:

@@ -369,6 +369,15 @@ def test_a_port_in_use(application: Application) -> None:
     assert done.returncode == 1
     assert f"127.0.0.1:{application.port}" in done.stderr and "Address already in use" in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+    assert "nginx.conf" not in done.stderr  # nobody wrote one
+
+
+def test_a_target_that_has_no_address_yet(open_path: Path) -> None:
+    with OneLiner(open_path, "no-such-host.invalid:3000") as proxy:
+        assert proxy.ask()[0] == 502
+        said = proxy.process.output()
+    assert said.startswith('portico: [warn] host not found in upstream "no-such-host.invalid:3000"')
+    assert "nginx.conf" not in said
 
 
 def test_help() -> None:
