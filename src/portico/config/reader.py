@@ -152,6 +152,8 @@ class _Reader:
         self.line = 1
         self.line_start = 0
         self.words: list[Argument] = []
+        self.askew: list[tuple[Statement, int, int]] = []
+        """Blocks whose "}" is in another column than their name, with its line and column; for the hint on a missing one."""
 
     def read(self, into: list[Statement]) -> None:
         """Read the whole text.  What is found is appended at once, so that it remains after a ConfigError."""
@@ -164,11 +166,12 @@ class _Reader:
                 if opened is None:
                     raise self._fail('unexpected "}"', self.pos - 1)
                 opened.complete = True
+                self._closed(opened)
                 return
             if end == _EOF:
                 if opened is not None:
                     error = self._fail('unexpected end of file, expecting "}"', self.pos)
-                    error.hint = f'"{opened.name}" was opened in line {opened.where.line}'
+                    error.hint = f'"{opened.name}" was opened in line {opened.where.line}{self._unclosed()}'
                     raise error
                 return
             statement = Statement(self.words[0], self.words[1:], self.load, self.line)
@@ -180,6 +183,21 @@ class _Reader:
                 self._open(statement, into)
             else:
                 into.append(statement)
+
+    def _closed(self, opened: Statement) -> None:
+        column = self.pos - self.line_start
+        if opened.where.line != self.line and opened.where.column != column:
+            self.askew.append((opened, self.line, column))
+
+    def _unclosed(self) -> str:
+        """Which block lacks its "}", going by the indentation: the first that seems to end in another column than it began."""
+        lines = self.text.split("\n")
+        for opened, line, column in self.askew:
+            begins, ends = lines[opened.where.line - 1][: opened.where.column - 1], lines[line - 1][: column - 1]
+            if not begins.strip() and not ends.strip():
+                name, at = opened.name, opened.where.line
+                return f'; going by the indentation it is "{name}", opened in line {at}, that is not closed'
+        return ""
 
     def _open(self, statement: Statement, into: list[Statement]) -> None:
         if self.path == COMMAND_LINE:

@@ -286,3 +286,31 @@ def test_a_byte_order_mark_is_named_and_the_rest_read(tmp_path: Path) -> None:
     assert str(error) == f'unknown directive "\ufeffuser" in {tmp_path}/part:1'
     assert "byte order mark" in error.hint
     assert [statement.name for statement in statements] == ["user", "user"]
+
+
+UNCLOSED = """\
+http {
+    types { a b; }
+    server { listen 1;
+    }
+    server {
+        location / {
+            root /x;
+    }
+}
+"""
+
+
+def test_which_block_is_not_closed(tmp_path: Path) -> None:
+    """The end of the file says nothing about that; the indentation most often does."""
+    load = Load("/etc/nginx", "nginx.conf")
+    read_text(UNCLOSED, "x.conf", load)
+    (error,) = load.diagnostics.errors
+    assert str(error) == 'unexpected end of file, expecting "}" in x.conf:10'
+    assert error.hint == (
+        '"http" was opened in line 1; going by the indentation it is "location", opened in line 6, that is not closed'
+    )
+    for flat in ("http {\nserver {\nlisten 1;\n}\n", "http { server {\n  listen 1; }\n"):
+        load = Load("/etc/nginx", "nginx.conf")
+        read_text(flat, "x.conf", load)
+        assert load.diagnostics.errors[0].hint == '"http" was opened in line 1'
