@@ -104,7 +104,7 @@ LIMIT_CONN: Final = Directive[Limit | None](
     syntax="ZONE NUMBER",
     doc="How many requests with the same key are served at a time; more are refused. A connection counts while a request of it is "
     "being served. Several limits may stand side by side: all must be kept. What a killed worker counted is forgotten.",
-    example="limit_conn conns 10;",
+    example="limit_conn_zone $binary_remote_addr zone=conns:1m; server { limit_conn conns 10; }",
 )
 LIMIT_CONN_STATUS: Final = Directive[int](
     "limit_conn_status", _ALL, status, args="1", default=503, default_text="503", syntax="CODE",
@@ -216,7 +216,7 @@ class LimitConnHandler(Handler):
     def _refuse(self, request: Request, noted: dict[str, bytes | None], zone: Zone, slot: int) -> None:
         level, reason = CRIT, f'no memory in limit_conn_zone "{zone.name}"'
         if slot == REACHED:
-            dry = ", dry run" if self.dry_run else ""
+            dry = ", dry run," if self.dry_run else ""
             level, reason = self.level, f'limiting connections{dry} by zone "{zone.name}"'
         if not self.dry_run:
             noted[STATUS] = REJECTED

@@ -136,7 +136,7 @@ LIMIT_REQ: Final = Directive[Limit | None](
     doc="Limits requests to the rate of the zone. Up to `burst` (0) requests too many are accepted, but wait until their turn "
     "comes; with `nodelay` they do not wait, with `delay=NUMBER` only those beyond that number do. More than that are "
     "refused. Several limits may stand side by side: the strictest decides.",
-    example="limit_req zone=perclient burst=20 delay=8;",
+    example="limit_req_zone $binary_remote_addr zone=perclient:1m rate=10r/s; server { limit_req zone=perclient burst=20 delay=8; }",
 )
 LIMIT_REQ_STATUS: Final = Directive[int](
     "limit_req_status", _ALL, status, args="1", default=503, default_text="503", syntax="CODE",

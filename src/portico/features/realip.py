@@ -63,8 +63,8 @@ SET_REAL_IP_FROM: Final = Directive[list[Network]](
 REAL_IP_HEADER: Final = Directive[bytes](
     "real_ip_header", _ALL, _header, args="1", default=b"x-real-ip", default_text="X-Real-IP",
     syntax="FIELD",
-    doc="The field that tells the client's address: one, or a list of which the last entry counts (see `real_ip_recursive`). An entry "
-    "may have a port.",
+    doc="The field that tells the client's address: one, or a list of which the last entry counts (see `real_ip_recursive`). An "
+    "entry may have a port.",
     example="real_ip_header X-Forwarded-For;",
 )
 REAL_IP_RECURSIVE: Final = Directive[bool](

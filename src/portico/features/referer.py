@@ -40,11 +40,13 @@ VALID_REFERERS: Final = Directive[Statement | None](
 )
 REFERER_HASH_MAX_SIZE: Final = Directive[int](
     "referer_hash_max_size", SERVER | LOCATION, values.number, args="1", default=2048, default_text="2048",
-    doc="Accepted; Portico's tables size themselves.", example="referer_hash_max_size 4096;",
+    doc="Sizes nginx's table. Portico's tables grow by themselves: checked, then of no effect.",
+    example="referer_hash_max_size 4096;",
 )
 REFERER_HASH_BUCKET_SIZE: Final = Directive[int](
     "referer_hash_bucket_size", SERVER | LOCATION, values.number, args="1", default=64, default_text="64",
-    doc="Accepted; Portico's tables size themselves.", example="referer_hash_bucket_size 128;",
+    doc="Sizes nginx's table. Portico's tables grow by themselves: checked, then of no effect.",
+    example="referer_hash_bucket_size 128;",
 )
 
 

@@ -36,7 +36,7 @@ SATISFY: Final = Directive[int](
     "satisfy", HTTP | SERVER | LOCATION, values.choice({"all": ALL, "any": ANY}), args="1", default=ALL, default_text="all",
     syntax="all | any",
     doc="Whether a request must pass every check of access (`allow` and `deny`, `auth_basic`, `auth_jwt` and so on), or one of them.",
-    example="location /office/ { satisfy any; allow 192.0.2.0/24; deny all; auth_basic staff; auth_basic_user_file users; }",
+    example="location /office/ { satisfy any; deny all; auth_basic staff; auth_basic_user_file $document_root/../users; }",
 )
 AUTH_DELAY: Final = Directive[float](
     "auth_delay", HTTP | SERVER | LOCATION, values.msec, args="1", default=0.0, default_text="0s",
