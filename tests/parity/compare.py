@@ -133,6 +133,8 @@ def _answer(message: Message, method: bytes, masks: _Masks) -> Seen:
     for name, value in message.headers:
         text = _header(name.lower(), value, message, body, method, masks)
         headers.append((name.decode("latin-1"), text))
+    for name, value in message.trailers:
+        headers.append((f"(trailer) {name.decode('latin-1')}", masks.text(value)))
     return Seen("answer", masks.text(message.start), message.status, headers, body, message.truncated)
 
 

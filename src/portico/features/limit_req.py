@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Setting
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.config.reader import Argument, Statement
 from portico.http.errors import ERR, INFO, HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild
@@ -403,6 +403,19 @@ class LimitReqFields(HeaderFilter):
 # -- attaching
 
 
+@final
+class Limits:
+    """What one configuration limits, and whether any of it is told to clients."""
+
+    def __init__(self, tells: bool) -> None:
+        self.tells = tells
+        self.zones: dict[str, Zone] = {}
+
+
+def _tells_somewhere(scope: Scope) -> bool:
+    return bool(scope.own(LIMIT_REQ_HEADERS)) or any(_tells_somewhere(child) for child in scope.children)
+
+
 def _status_variable(request: Request) -> bytes | None:
     noted = request.values
     return None if noted is None else noted.get(STATUS)
@@ -412,37 +425,35 @@ class LimitReqFeature(Feature):
     """nginx's http_limit_req module."""
 
     def http(self, build: HttpBuild) -> None:
-        zones: dict[str, Zone] = {}
-        build.state[_KEY] = zones
+        limits = Limits(_tells_somewhere(build.scope))
+        build.state[_KEY] = limits
         for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
             try:
-                self._open(build, setting, zones)
+                self._open(build, setting, limits.zones)
             except ConfigError as error:
                 build.scope.load.diagnostics.error(error)
 
     def location(self, build: LocationBuild) -> None:
-        zones = build.http.state[_KEY]
-        assert isinstance(zones, dict)
+        declared = build.http.state[_KEY]
+        assert isinstance(declared, Limits)
         limits: list[RequestLimit] = []
         for setting in build.scope.settings(LIMIT_REQ):
             limit = setting.value
             assert limit is not None
-            zone = zones.get(limit.zone)
-            if not isinstance(zone, Zone):
+            zone = declared.zones.get(limit.zone)
+            if zone is None:
                 raise unknown_zone(build.http.zones, limit.zone, "limit_req", setting.where)
             if any(other.name == limit.zone for other in limits):
                 raise ConfigError('"limit_req" directive is duplicate', setting.where)
             limits.append(RequestLimit(limit, zone))
         scope = build.scope
-        tells = scope.get(LIMIT_REQ_HEADERS)
         if limits:
-            build.add_handler(
-                PREACCESS,
-                LimitReqHandler(
-                    limits, scope.get(LIMIT_REQ_STATUS), scope.get(LIMIT_REQ_LOG_LEVEL), scope.get(LIMIT_REQ_DRY_RUN), tells
-                ),
-            )
-        if tells:
+            handler = LimitReqHandler(
+                limits, scope.get(LIMIT_REQ_STATUS), scope.get(LIMIT_REQ_LOG_LEVEL), scope.get(LIMIT_REQ_DRY_RUN),
+                scope.get(LIMIT_REQ_HEADERS),
+            )  # fmt: skip
+            build.add_handler(PREACCESS, handler)
+        if declared.tells:  # a redirect may end in a location without limits
             build.add_header_filter(LimitReqFields(), 49)
 
     def _open(self, build: HttpBuild, setting: Setting[Zone | None], zones: dict[str, Zone]) -> None:

@@ -13,13 +13,10 @@ from portico.http.errors import CRIT, ERR, HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.files import Files
 from portico.http.handler import CONTENT, Handler
-from portico.http.variables import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-
-_CHOSEN: Final = "random_index"  # the variable, in Request.values
 
 RANDOM_INDEX: Final = Directive[bool](
     "random_index", LOCATION, values.flag, args="1", default=False, default_text="off", syntax="on | off",
@@ -44,11 +41,7 @@ class RandomIndexHandler(Handler):
         names = _names(self.files.path(request)[:-1])
         if not names:
             return None
-        name = random.choice(names)
-        if request.values is None:
-            request.values = {}
-        request.values[_CHOSEN] = name
-        raise InternalRedirect(uri + name)
+        raise InternalRedirect(uri + random.choice(names))
 
     def describe(self) -> str:
         return "random_index"
@@ -76,11 +69,6 @@ def _refusal(directory: bytes, number: int) -> HTTPError:
     return HTTPError(status, f'opendir() "{os.fsdecode(directory)}" failed ({number}: {os.strerror(number)})', level)
 
 
-def _chosen(request: Request) -> bytes | None:
-    noted = request.values
-    return None if noted is None else noted.get(_CHOSEN)
-
-
 class RandomIndexFeature(Feature):
     """nginx's http_random_index module."""
 
@@ -89,9 +77,4 @@ class RandomIndexFeature(Feature):
             build.add_handler(CONTENT, RandomIndexHandler(Files(build.scope)))
 
 
-FEATURE: Final = RandomIndexFeature(
-    "http_random_index",
-    (RANDOM_INDEX,),
-    (Variable(_CHOSEN, _chosen, PER_REQUEST, "The name of the file that `random_index` chose."),),
-    configure="--with-http_random_index_module",
-)
+FEATURE: Final = RandomIndexFeature("http_random_index", (RANDOM_INDEX,), configure="--with-http_random_index_module")

@@ -62,3 +62,46 @@ def test_a_line_end_cannot_begin_another_field(make_site: MakeSite) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     assert refusal("add_header A b never;", tmp_path) == 'invalid parameter "never"'
+
+
+INNER = "location /own {{ {0} add_header B 2; return 200; }} location /none {{ {0} return 200; }}"
+
+
+@pytest.mark.parametrize(
+    ("inherit", "own", "none"),
+    [("", ["B"], ["A"]), ("add_header_inherit on;", ["B"], ["A"]), ("add_header_inherit off;", ["B"], []),
+     ("add_header_inherit merge;", ["B", "A"], ["A"])],
+)  # fmt: skip
+def test_what_is_inherited(make_site: MakeSite, inherit: str, own: list[str], none: list[str]) -> None:
+    site = make_site("add_header A 1;" + INNER.format(inherit))
+    for target, expected in (("/own", own), ("/none", none)):
+        assert [name for name, _ in site.ask(target).fields if name in ("A", "B", "C")] == expected
+
+
+def test_merging_is_inherited_and_goes_on_outwards(make_site: MakeSite) -> None:
+    inner = "location /a/b { add_header C 3; return 200; } location /a/c { add_header_inherit off; return 200; }"
+    site = make_site(f"add_header_inherit merge; add_header A 1; location /a {{ add_header B 2; {inner} }}")
+    assert [name for name, _ in site.ask("/a/b").fields if name in ("A", "B", "C")] == ["C", "B", "A"]
+    assert [name for name, _ in site.ask("/a/c").fields if name in ("A", "B", "C")] == []
+
+
+def test_trailers_are_inherited_alike(make_site: MakeSite) -> None:
+    merging = "location /b { add_trailer B $uri; add_trailer_inherit merge; return 200 x; }"
+    site = make_site(f"add_trailer A 1; {merging} location /c {{ add_trailer C 1; return 200 x; }}")
+    answer = site.ask("/b")
+    assert answer.body == b"x" and answer.response.trailers == b"B: /b\r\nA: 1\r\n" and answer.get("content-length") is None
+    assert site.ask("/c").response.trailers == b"C: 1\r\n"
+
+
+def test_a_line_end_cannot_begin_another_trailer(make_site: MakeSite) -> None:
+    answer = make_site("add_trailer X $uri; return 200 x;").ask("/a%0d%0aB:%20c")
+    assert answer.response.trailers == b"X: /a  B: c\r\n"
+
+
+@pytest.mark.parametrize("text", ["add_header_inherit some;", "add_trailer_inherit 1;"])
+def test_bad_inherit(tmp_path: Path, text: str) -> None:
+    assert refusal(text, tmp_path).startswith('invalid value "')
+
+
+def test_bad_trailer(tmp_path: Path) -> None:
+    assert refusal("add_trailer A b sometimes;", tmp_path) == 'invalid parameter "sometimes"'

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 
 import pytest
+
 from portico.zones.counts import COLUMNS, FULL, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint

@@ -7,6 +7,7 @@ import random
 import signal
 
 import pytest
+
 from portico.zones.states import COLUMNS, States, fingerprint
 from portico.zones.table import SharedTable
 

@@ -1,0 +1,43 @@
+"""`userid`: what the cookie is made of."""
+
+from __future__ import annotations
+
+import base64
+import struct
+
+import pytest
+
+from portico.features.userid import Sequence, cookie_time
+
+
+def test_counts_do_not_repeat() -> None:
+    sequence = Sequence()
+    sequence.start(None)
+    assert [sequence.next_v1() for _ in range(3)] == [1, 0x101, 0x201]
+    assert [sequence.next_v2() for _ in range(3)] == [0x03030302, 0x03030402, 0x03030502]
+    sequence.second_version = 0xFFFFFF02
+    assert [sequence.next_v2() for _ in range(2)] == [0xFFFFFF02, 0x03030302], "never 0: that says there is no cookie"
+
+
+def test_workers_differ() -> None:
+    sequence = Sequence()
+    sequence.start(None)
+    assert 0 < sequence.start_value < 1 << 32
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (0, b"Thu, 01-Jan-70 00:00:00 GMT"),
+        (2145916555, b"Thu, 31-Dec-37 23:55:55 GMT"),
+        (2147483648, b"Tue, 19-Jan-2038 03:14:08 GMT"),
+    ],
+)
+def test_dates(second: int, expected: bytes) -> None:
+    assert cookie_time(second) == expected
+
+
+def test_the_numbers_of_a_cookie() -> None:
+    """What nginx 1.22 gave at 127.0.0.1, and how its log showed it."""
+    number = base64.b64decode("fwAAAWsFhPw0L1NTAwMDAgA=" + "=")[:16]
+    assert "".join(f"{part:08X}" for part in struct.unpack("<4I", number)) == "0100007FFC84056B53532F3402030303"
