@@ -7,6 +7,7 @@ import sys
 from typing import Final, final
 
 from portico import __version__, catalogue, errorlog
+from portico.config.diagnostics import COMMAND_LINE
 from portico.program import Program, Source, load_program
 from portico.supervisor import control, start
 from portico.supervisor.plan import LoadFailed, Plan
@@ -275,8 +276,10 @@ def _test(source: Source, options: Options, early: errorlog.ErrorLog) -> int:
 
 
 def _dump(program: Program) -> None:
-    """-T: every file as it was read."""
+    """-T: every file as it was read; what -g gave is none."""
     for path, text in program.load.files.items():
+        if path == COMMAND_LINE:
+            continue
         shown = f"# configuration file {path}:\n{text}\n"
         sys.stdout.buffer.write(shown.encode("utf-8", "surrogateescape"))  # byte for byte
     sys.stdout.buffer.flush()

@@ -161,6 +161,7 @@ def test_a_single_process(server: Supervised) -> None:
     (server.prefix / "conf").write_text("nonsense;")
     server.signal(signal.SIGHUP)
     server.await_log('unknown directive "nonsense"')
+    assert "signal 1 (SIGHUP) received, reconfiguring" in server.log()
     server.configure("two")
     server.signal(signal.SIGHUP)
     wait_until(lambda: server.serves("two"))

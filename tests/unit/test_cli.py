@@ -69,7 +69,7 @@ SAME = [
     "PREFIX -c missing.conf -s stop", "PREFIX -c logs -t", "PREFIX -c logs", "PREFIX -c logs -s stop", "PREFIX -c EMPTY -t",
     "PREFIX -c doubt.conf -t", "PREFIX -c doubt.conf -tq", "PREFIX -c unended.conf -t", "PREFIX -c good.conf -t -g }",
     "PREFIX -c good.conf -t -g pid\N{NBSP}x;", "PREFIX -c good.conf -t -g EMPTY", "PREFIX -c good.conf -t --", "--version",
-    "PREFIX -c own_log.conf -t -e nowhere/x.log",
+    "PREFIX -c own_log.conf -t -e nowhere/x.log", "PREFIX -c good.conf -T -g worker_processes\N{NBSP}2;",
 ]  # fmt: skip
 
 

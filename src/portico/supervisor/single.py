@@ -65,6 +65,7 @@ class Single:
             self.daemon = None
 
     def _reload(self) -> None:
+        self.report.write(NOTICE, "signal 1 (SIGHUP) received, reconfiguring")
         self.report.write(NOTICE, "reconfiguring")
         if self.next is not None:
             return  # one follows already
