@@ -42,6 +42,7 @@ from portico.features import (
     userid,
 )
 from portico.features.auth_basic import feature as auth_basic
+from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
 from portico.http.core import FEATURE as CORE
@@ -64,6 +65,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     limit_conn.FEATURE,
     access.FEATURE,
     auth_basic.FEATURE,
+    auth_jwt.FEATURE,
     auth_request.FEATURE,
     try_files.FEATURE,
     mirror.FEATURE,

@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
+
+from portico.config.reader import Statement
+from portico.errorlog import failed_call
+from portico.http.variables import Template, template
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
 
 T = TypeVar("T")
 
@@ -53,3 +60,30 @@ class WatchedFiles(Generic[T]):
 
 def _mark(status: os.stat_result) -> Mark:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+@final
+class FilePath:
+    """A path that may hold variables; a relative one counts from the configuration file's directory."""
+
+    def __init__(self, path: Template, prefix: bytes) -> None:
+        self.path = path
+        self.prefix = prefix
+
+    def of(self, request: Request) -> bytes:
+        """The path for this request."""
+        path = self.path.render(request).partition(b"\0")[0]  # a C string, in nginx
+        return path if path.startswith(b"/") else self.prefix + path
+
+
+def file_path(statement: Statement, hint: str) -> FilePath:
+    """The statement's argument. Raises ConfigError when the path is constant and cannot be read."""
+    path = template(statement)
+    if path.constant is not None:
+        full = statement.load.full_path(path.text, conf=True)
+        try:
+            with open(full, "rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise statement.fail(failed_call(f'open() "{full}"', error), statement.args[0], hint) from None
+    return FilePath(path, os.fsencode(statement.load.conf_prefix))

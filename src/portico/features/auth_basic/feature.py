@@ -16,7 +16,7 @@ from portico.http.errors import CRIT, ERR, INFO, HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.variables import Template, template
 from portico.http.variables_request import basic_credentials
-from portico.http.watched_file import WatchedFiles
+from portico.http.watched_file import FilePath, WatchedFiles, file_path
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -25,31 +25,8 @@ _ALL: Final = HTTP | SERVER | LOCATION | LIMIT_EXCEPT
 _OFF: Final = b"off"
 
 
-@final
-class UserFile:
-    """Where the users are; a relative path counts from the configuration file's directory."""
-
-    def __init__(self, path: Template, prefix: bytes) -> None:
-        self.path = path
-        self.prefix = prefix
-
-    def of(self, request: Request) -> bytes:
-        """The path for this request."""
-        path = self.path.render(request).partition(b"\0")[0]
-        return path if path.startswith(b"/") else self.prefix + path
-
-
-def _user_file(statement: Statement) -> UserFile:
-    path = template(statement)
-    if path.constant is not None:
-        try:
-            with open(statement.load.full_path(path.text, conf=True), "rb") as file:
-                file.read(1)
-        except OSError as error:
-            shown = failed_call(f'open() "{statement.load.full_path(path.text, conf=True)}"', error)
-            hint = "make the file (htpasswd writes such ones), or correct its name"
-            raise statement.fail(shown, statement.args[0], hint) from None
-    return UserFile(path, os.fsencode(statement.load.conf_prefix))
+def _user_file(statement: Statement) -> FilePath:
+    return file_path(statement, "make the file (htpasswd writes such ones), or correct its name")
 
 
 AUTH_BASIC: Final = Directive[Template | None](
@@ -59,7 +36,7 @@ AUTH_BASIC: Final = Directive[Template | None](
     "an outer level says. The realm may hold variables, and a value of `off` counts as such.",
     example="location /private/ { auth_basic staff; auth_basic_user_file $document_root/../users; }",
 )
-AUTH_BASIC_USER_FILE: Final = Directive[UserFile | None](
+AUTH_BASIC_USER_FILE: Final = Directive[FilePath | None](
     "auth_basic_user_file", _ALL, _user_file, args="1", default=None,
     syntax="FILE",
     doc="Names and passwords, a `name:password` to a line, `#` for comments, as htpasswd writes them: apr1, bcrypt, `{SHA}`, "
@@ -86,7 +63,7 @@ class BasicState(WorkerHook):
 class BasicAuth(AccessStep):
     """The check of one location."""
 
-    def __init__(self, realm: Template, file: UserFile, state: BasicState) -> None:
+    def __init__(self, realm: Template, file: FilePath, state: BasicState) -> None:
         self.realm = realm
         self.file = file
         self.state = state

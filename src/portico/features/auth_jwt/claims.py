@@ -1,0 +1,41 @@
+"""Values of a JSON object as bytes, for variables."""
+
+from __future__ import annotations
+
+import json
+
+
+def json_object(data: bytes) -> dict[str, object]:
+    """The JSON object in `data`. Raises ValueError for anything else, and for the numbers that JSON does not have."""
+    try:
+        found = json.loads(data, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is not JSON")
+
+
+def member(found: dict[str, object], path: list[str]) -> bytes | None:
+    """The value at the end of `path`, a name for each level; None when there is none."""
+    value: object = found
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return shown(value)
+
+
+def shown(value: object) -> bytes | None:
+    """A text as it is, an array's elements with commas between, an object as JSON; None for null."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    if isinstance(value, list):
+        return b",".join([shown(element) or b"" for element in value])
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
