@@ -51,10 +51,14 @@ def _time(claims: dict[str, object], name: str, default: float) -> float:
 
 
 def decoded(text: bytes) -> bytes:
-    """base64url without padding (RFC 7515 section 2). Raises InvalidToken."""
+    """base64url without padding (RFC 7515 section 2), in its one canonical form. Raises InvalidToken."""
     if text.translate(None, _ALPHABET) or len(text) % 4 == 1:
         raise InvalidToken("the token is not base64url")
-    return binascii.a2b_base64(text.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(text) % 4))
+    plain = text.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(text) % 4)
+    data = binascii.a2b_base64(plain)
+    if binascii.b2a_base64(data, newline=False) != plain:  # else one signature could be written in several ways
+        raise InvalidToken("the token is not base64url")
+    return data
 
 
 def verified(token: bytes, sets: list[KeySet]) -> Token:
@@ -71,6 +75,7 @@ def verified(token: bytes, sets: list[KeySet]) -> Token:
     kid = header.get("kid", "")
     if not isinstance(kid, str):
         raise InvalidToken('"kid" is not a string')
+    decoded(parts[2])
     _find_key(token, kid, algorithm, sets)
     payload = decoded(parts[1])
     return Token(header, _object(payload, "payload"), payload)
