@@ -247,6 +247,7 @@ COOKIE = "fwAAAWsFhPw0L1NTAwMDAgA="
     Exchange("too short", get("/on", "Cookie: uid=short"), mask=NEW, log="uids.log", logged="client sent too short userid cookie"),
     Exchange("not base64", get("/on", "Cookie: uid=!wAAAWsFhPw0L1NTAwMDAgA="), mask=NEW, log="uids.log",
              logged="client sent invalid userid cookie"),
+    Exchange("ends early", get("/on", "Cookie: uid=fwAA=WsFhPw0L1NTAwMDAgA="), mask=NEW, log="uids.log"),
     Exchange("the end is zero", get("/on", "Cookie: uid=AAAAAAAAAAAAAAAAAAAAAA=="), mask=NEW),
     Exchange("as a variable", get("/set"), mask=NEW, body=b"*"),
     Exchange("version 1", get("/v1"), mask=(r"uid=BQAAA[0-9A-Za-z+/]{17}",), has={"Set-Cookie": "*==; path=/"}),

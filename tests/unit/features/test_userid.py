@@ -6,8 +6,10 @@ import base64
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from portico.features.userid import Sequence, cookie_time
+from portico.features.userid import Sequence, cookie_time, decode
 
 
 def test_counts_do_not_repeat() -> None:
@@ -41,3 +43,22 @@ def test_the_numbers_of_a_cookie() -> None:
     """What nginx 1.22 gave at 127.0.0.1, and how its log showed it."""
     number = base64.b64decode("fwAAAWsFhPw0L1NTAwMDAgA=" + "=")[:16]
     assert "".join(f"{part:08X}" for part in struct.unpack("<4I", number)) == "0100007FFC84056B53532F3402030303"
+
+
+def test_a_cookie_is_decoded_as_far_as_it_is_base64() -> None:
+    assert decode(b"AQIDBAUGBwgJCgsMDQ4PEA==") == bytes(range(1, 17))
+    assert decode(b"AQIDBAUGBwgJCgsMDQ4PEZ=") == bytes(range(1, 16)) + b"\x11", "of the last character two bits count"
+    assert decode(b"AQID=AUGBwgJCgsMDQ4PEA") == b"\1\2\3" + bytes(13)
+
+
+@given(st.binary(min_size=22, max_size=40))
+def test_any_bytes_give_sixteen_or_are_refused(cookie: bytes) -> None:
+    try:
+        assert len(decode(cookie)) == 16
+    except ValueError as refused:
+        assert str(refused) == "not base64"
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_what_was_encoded_is_decoded(number: bytes) -> None:
+    assert decode(base64.b64encode(number)) == number
