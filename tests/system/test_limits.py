@@ -233,10 +233,16 @@ def test_a_worker_killed_in_the_middle_of_counting_stops_nobody() -> None:
 # -- zones and reloads
 
 
+def both_workers(proxy: Proxied) -> list[int]:
+    """The workers' pids, once there are two: the port accepts when the first one serves."""
+    wait_until(lambda: len(proxy.workers()) == 2, what="two workers")
+    return proxy.workers()
+
+
 def reload(proxy: Proxied, change: tuple[str, str] = ("", "")) -> None:
     conf = proxy.folder / "nginx.conf"
     conf.write_text(conf.read_text().replace(*change) if change[0] else conf.read_text())
-    before = set(proxy.workers())
+    before = set(both_workers(proxy))
     proxy.process.send(signal.SIGHUP)
     wait_until(lambda: len(proxy.workers()) == 2 and not before & set(proxy.workers()), what="new workers")
 
@@ -254,7 +260,7 @@ def test_a_zone_cannot_change_its_key() -> None:
     with running(start()) as proxy:
         conf = proxy.folder / "nginx.conf"
         conf.write_text(conf.read_text().replace("$arg_k zone=slow", "$arg_other zone=slow"))
-        before = proxy.workers()
+        before = both_workers(proxy)
         proxy.process.send(signal.SIGHUP)
         proxy.await_log('limit_req_zone "slow" uses the "$arg_other" key while previously it used the "$arg_k" key')
         assert proxy.workers() == before and status(proxy, "/worker/") == 200
