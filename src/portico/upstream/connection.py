@@ -13,7 +13,7 @@ import ssl
 from typing import Final, final
 
 from portico.net.reactor import IN, OUT, RDHUP, Reactor, Timeout
-from portico.net.transport import Transport, Watcher
+from portico.net.transport import READ_SIZE, Transport, Watcher
 from portico.upstream.peer import Peer
 from portico.upstream.tls import UpstreamTLS
 
@@ -41,6 +41,7 @@ class PeerConnection(Watcher):
         self.tls_name = tls_name
         self.buffer: bytes = b""
         self.requests = 0
+        self.spent = False  # the request was not read to its end: no other can follow it
         self.started: float = transport.reactor.now
         self.pool: Pool | None = None  # set while idle
         # the last response head and what it came to (see exchange.py)
@@ -113,9 +114,11 @@ class Pool:
         now = transport.reactor.now
         if (
             self.most == 0
+            or connection.spent
             or transport.closed
             or transport.peer_closed
             or connection.buffer
+            or (transport.ready and _has_more(transport))
             or connection.requests >= self.requests
             or now - connection.started >= self.time
         ):
@@ -149,6 +152,16 @@ class Pool:
         """Close every idle connection."""
         for connection in list(self._idle):
             self.drop(connection)
+
+
+def _has_more(transport: Transport) -> bool:
+    """Whether more was sent than the answer: no event tells of what came with its last bytes, and the next request would take
+    it for its own answer. nginx's keepalive module looks in the same case. (A TLS ticket is no content: recv passes over it.)
+    """
+    try:
+        return transport.recv(READ_SIZE) is not None
+    except OSError:
+        return True
 
 
 async def connect(

@@ -56,6 +56,7 @@ class Exchange:
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
         self.streamed = False  # a part of a body that is not kept was sent: no second attempt
+        self.interim = 0  # bytes of interim answers (100, 103) that this attempt got
 
     async def run(self, head: bytes, body: RequestBody | None, key: bytes) -> ResponseHead:
         """Send the request until a peer answers; its final head. Raises HTTPError (502, 504), and what the client does."""
@@ -134,6 +135,7 @@ class Exchange:
         else:
             connection = await self._connect(peer, attempt)
         connection.requests += 1
+        self.interim = 0
         transport = connection.transport
         try:
             try:
@@ -146,7 +148,7 @@ class Exchange:
                 else:
                     await self._send_body(connection, attempt, head, body)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have answered before it closed: reading tells
+                connection.spent = True  # it may have answered before it closed: reading tells
             # the first byte of the answer
             data_in: bytes | None = connection.buffer or None  # it began before all was sent
             connection.buffer = b""
@@ -249,6 +251,7 @@ class Exchange:
                     connection.last_owner = None
                 if parsed.status >= 200 or parsed.status == 101:
                     break
+                self._count_interim(end)
                 data = connection.buffer  # 100 Continue, 103 Early Hints: not the answer yet
                 end = find_head_end(data, 0)
         except Timeout:
@@ -356,11 +359,20 @@ class Exchange:
                 end = find_head_end(connection.buffer, 0)
                 if end < 0:
                     return len(connection.buffer) >= self.settings.buffer_size
+                self._count_interim(end)
                 connection.buffer = connection.buffer[end:]
             if not connection.buffer or (len(connection.buffer) < 10 and _INTERIM.startswith(connection.buffer)):
                 return False
-        connection.requests = 1 << 40  # it did not read the request to its end: never used again
+        connection.spent = True  # it did not read the request to its end
         return True
+
+    def _count_interim(self, size: int) -> None:
+        """One more interim head. Together they are bounded as one head is: else an upstream could send them for ever."""
+        self.interim += size
+        if self.interim > self.settings.buffer_size:
+            raise AttemptFailed(
+                INVALID_HEADER, 502, "upstream sent too big early hints while reading response header from upstream", True
+            )
 
     # -- what a failure means ------------------------------------------------------------------------------------------
 

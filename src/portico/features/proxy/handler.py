@@ -172,8 +172,9 @@ class ProxyHandler(Handler):
         length = answer.content_length
         if method == b"HEAD" or request.method == b"HEAD" or status == 204 or status == 304:
             bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
-            # RFC 9110 section 8.6: a 204 has no length. One that announces a body may send it, as the next answer's beginning.
-            lies = status == 204 and (length > 0 or answer.chunked)
+            # RFC 9110 section 8.6: a 204 has no length, a 304 hardly ever one (no usual server sends it). One that announces a
+            # body may send it, as the beginning of the next answer. To HEAD every server announces what GET would bring.
+            lies = method != b"HEAD" and (length > 0 or answer.chunked)
             exchange.end(attempt, bodyless and not lies and not answer.close, False)
             response = rules.response(request, answer, EMPTY)
             return response
