@@ -73,7 +73,9 @@ class Loaded:
 
     def start(self) -> None:
         self.process.wait_listening(self.port, self.application)
-        self.started.append(self.pid())
+        pid = self.pid()
+        self.started.append(pid)
+        wait_until(lambda: len(children(pid)) == WORKERS, what="the workers")  # the pid file is there before they are
 
     def pid(self) -> int:
         path = self.prefix / "portico.pid"
