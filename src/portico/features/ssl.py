@@ -200,16 +200,17 @@ SESSION_TIMEOUT: Final = Directive[int](
 )  # fmt: skip
 SESSION_TICKETS: Final = Directive[bool](
     "ssl_session_tickets", _SERVERS, values.flag, args="1", default=True, default_text="on",
-    doc="Let clients resume sessions by tickets. The keys are made at load and shared by the workers; a "
-    "reload makes new ones "
-    "unless `ssl_session_ticket_key` gives them.",
+    doc="Let clients resume sessions by tickets. Unless `ssl_session_ticket_key` gives them, the keys are made at "
+    "load and shared by the workers; a reload keeps them until they are a day old. They are made anew when the "
+    "process starts (also by an upgrade in place), where `ssl_certificate` names other files, and where the "
+    "contents of what client certificates are verified by have changed.",
     example="ssl_session_tickets off;",
 )  # fmt: skip
 SESSION_TICKET_KEY: Final = Directive[str](
     "ssl_session_ticket_key", _SERVERS, _ticket_key, args="1", default="", many=True,
     syntax="FILE",
     doc="A file of 80 random bytes (48 are stretched) that tickets are sealed with, so that they hold across "
-    "reloads and machines. When it stands several times the first is used; clients with a ticket of another "
+    "restarts and machines. When it stands several times the first is used; clients with a ticket of another "
     "key make a full handshake.",
     example="ssl_session_ticket_key /etc/ssl/ticket.key;",
 )  # fmt: skip

@@ -28,7 +28,7 @@ from portico.http.phases import respond
 from portico.http.request import Request
 from portico.http.uri import normalise
 from portico.net.reactor import ClientGone, NetworkSignal, Shutdown, Task, Timeout
-from portico.net.tls import is_tls, wrap
+from portico.net.tls import is_tls, secure
 from portico.net.transport import READ_SIZE, Transport, Watcher
 
 if TYPE_CHECKING:
@@ -97,12 +97,11 @@ class Connection(Watcher):
             return False
         default = self.listener.default.tls
         assert default is not None
-        secured = wrap(self.runtime.reactor, plain.detach(), default, self.listener.find_tls)
+        secured = secure(plain, default, self.listener.find_tls)
         self.transport = secured
         self.client.transport = secured
         self.client.secure = True
         secured.watcher = self
-        secured.register()
         try:
             await secured.handshake(seconds)
         except OSError as failure:
@@ -485,7 +484,6 @@ class Connection(Watcher):
         if not unread and transport.ready and not transport.peer_closed:
             unread = True
         if not unread and core.lingering_close == 1:
-            transport.shutdown_write()
             return
         transport.shutdown_write()
         reactor = self.runtime.reactor

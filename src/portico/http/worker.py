@@ -22,6 +22,7 @@ from portico.errorlog import ALERT, CRIT, ErrorLog
 from portico.http.client import Client
 from portico.http.connection import Connection
 from portico.http.runtime import Runtime
+from portico.net.accepted import accepted
 from portico.net.reactor import IN, Pollable, Reactor, new_loop
 from portico.net.transport import Transport
 
@@ -49,6 +50,7 @@ class Acceptor(Pollable):
         super().__init__()
         self.fd = sock.fileno()
         self.multi = multi
+        self.family = int(sock.family)
         self.inet = sock.family != socket.AF_UNIX
         self.nodelay = listener.default.core.tcp_nodelay
         self.registered = False
@@ -79,8 +81,7 @@ class Acceptor(Pollable):
         except OSError as error:
             self._out_of_descriptors(error)
             return False
-        sock = socket.socket(self.sock.family, socket.SOCK_STREAM, 0, fileno=fd)
-        sock.setblocking(False)
+        sock = accepted(self.family, fd)
         listener = self.listener
         peer: tuple[str, int] | None = None
         if self.inet:

@@ -20,6 +20,7 @@ import ctypes
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, Protocol, final
 
 VERIFY_NONE: Final = 0
@@ -36,6 +37,7 @@ NO_CA_ERRORS: Final = frozenset((18, 19, 20, 21, 27))
 
 _CTRL_SET_TLSEXT_HOSTNAME: Final = 55
 _CTRL_SET_TICKET_KEYS: Final = 59
+_CTRL_MODE: Final = 33
 _CTRL_SET_READ_AHEAD: Final = 41
 _CTRL_SET_CACHE_SIZE: Final = 42
 _CTRL_SET_CACHE_MODE: Final = 44
@@ -43,6 +45,10 @@ _CTRL_GET_GROUPS: Final = 90
 _CTRL_SET_GROUPS_LIST: Final = 92
 _CTRL_GET_RAW_CIPHERS: Final = 110
 _CTRL_GET_NEGOTIATED_GROUP: Final = 134
+_NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN
+_ALPN_CHOSEN: Final = 0  # SSL_TLSEXT_ERR_OK
+_ALPN_ALERT: Final = 2  # SSL_TLSEXT_ERR_ALERT_FATAL
+_OVERLAP: Final = 1  # OPENSSL_NPN_NEGOTIATED
 _UNKNOWN_GROUP: Final = 0x1000000  # TLSEXT_nid_unknown
 _CRL_CHECK_ALL: Final = 0x4 | 0x8  # X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
 
@@ -184,6 +190,15 @@ class OpenSSL:
         self._cipher_name = lib.SSL_CIPHER_get_name
         self._cipher_name.argtypes = [pointer]
         self._cipher_name.restype = ctypes.c_char_p
+        self._select_protocol = lib.SSL_select_next_proto
+        self._select_protocol.argtypes = [
+            pointer, pointer, ctypes.c_char_p, ctypes.c_uint, pointer, ctypes.c_uint,
+        ]  # fmt: skip
+        self._select_protocol.restype = ctypes.c_int
+        self._set_alpn_callback = lib.SSL_CTX_set_alpn_select_cb
+        self._set_alpn_callback.argtypes = [pointer, pointer, pointer]
+        self._set_alpn_callback.restype = None
+        self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
         # nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to answer.
         self._accept = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_accept_any)
 
@@ -225,6 +240,22 @@ class OpenSSL:
         rest.
         """
         self._context_control(_context_pointer(context), _CTRL_SET_READ_AHEAD, 1, None)
+
+    def send_chain_as_given(self, context: ssl.SSLContext) -> None:
+        """Send the certificates of the file and no others. OpenSSL would look for issuers, in each handshake,
+        among those trusted for clients. (nginx: SSL_MODE_NO_AUTO_CHAIN.)
+        """
+        self._context_control(_context_pointer(context), _CTRL_MODE, _NO_AUTO_CHAIN, None)
+
+    def choose_protocol(self, context: ssl.SSLContext, protocols: list[str]) -> None:
+        """ALPN: the first of `protocols` that the client offers; a client that offers others only gets the
+        alert no_application_protocol (RFC 7301 section 3.2). `ssl` would go on without ALPN.
+        """
+        names = b"".join([bytes((len(name),)) + name.encode("ascii") for name in protocols])
+        choice = self._alpn.get(names)
+        if choice is None:
+            choice = self._alpn[names] = ProtocolChoice(names, self._select_protocol)
+        self._set_alpn_callback(_context_pointer(context), choice.function, None)
 
     def verify_any(self, context: ssl.SSLContext) -> None:
         """Ask for a client certificate, let every handshake pass, keep the result for `verify_result`."""
@@ -270,16 +301,16 @@ class OpenSSL:
         self._control(_connection_pointer(tls), _CTRL_SET_TLSEXT_HOSTNAME, 0, None)
 
     def pointer(self, tls: SSLObject) -> int:
-        """The `SSL *` of a connection, for `has_pending`; it lives as long as `tls`."""
+        """The `SSL *` of a connection, for `has_pending` and `shutdown`; it lives as long as `tls`."""
         return _connection_pointer(tls)
 
     def has_pending(self, pointer: int) -> bool:
         """Whether OpenSSL holds bytes it has read, decrypted or not."""
         return bool(self._has_pending(pointer))
 
-    def shutdown(self, tls: SSLObject) -> bool:
+    def shutdown(self, pointer: int) -> bool:
         """Send close_notify and do not wait for the peer's; False when it does not fit now."""
-        sent = int(self._shutdown(_connection_pointer(tls))) >= 0
+        sent = int(self._shutdown(pointer)) >= 0
         self._clear_error()
         return sent
 
@@ -368,6 +399,26 @@ class OpenSSL:
             return False
         pointer = _connection_pointer(tls)
         return _is_readable(pointer) and self._context_of(pointer) == _context_pointer(context)
+
+
+@final
+class ProtocolChoice:
+    """The ALPN callback for one list of protocols. It lives as long as the process, for contexts point to it."""
+
+    def __init__(self, names: bytes, select: Callable[..., int]) -> None:
+        self._names = ctypes.create_string_buffer(names, len(names))  # what is chosen points into it
+        self._length = len(names)
+        self._select = select
+        pointer = ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, pointer, ctypes.c_uint, pointer)
+        self.function = kind(self._choose)
+
+    def _choose(
+        self, _tls: int, chosen: int, length: int, offered: int, size: int, _argument: int | None
+    ) -> int:
+        """nginx: ngx_http_ssl_alpn_select."""
+        found = self._select(chosen, length, self._names, self._length, offered, size)
+        return _ALPN_CHOSEN if found == _OVERLAP else _ALPN_ALERT
 
 
 def _accept_any(_preverified: int, _store: int) -> int:

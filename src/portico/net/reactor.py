@@ -178,6 +178,14 @@ class Reactor:
         if self.owned.pop(pollable.fd, None) is not None:
             self.epoll.unregister(pollable.fd)
 
+    def forget(self, pollable: Pollable) -> None:
+        """Forget a descriptor that is closed next, which ends its registration too (nginx: NGX_CLOSE_EVENT)."""
+        self.owned.pop(pollable.fd, None)
+
+    def replace(self, pollable: Pollable) -> None:
+        """`pollable` takes the place of the one that is registered for its descriptor, with the same events."""
+        self.owned[pollable.fd] = pollable
+
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Task:

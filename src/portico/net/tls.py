@@ -11,8 +11,8 @@
   case.
 
 Contexts are made in the supervisor: its children inherit the keys that session tickets are sealed with, so a
-ticket of one worker is good at the others. Sessions kept by their number (`ssl_session_cache`) stay in the
-worker that made them.
+ticket of one worker is good at the others, and after a reload (`net/ticket_keys.py`). Sessions kept by their
+number (`ssl_session_cache`) stay in the worker that made them.
 """
 
 from __future__ import annotations
@@ -86,20 +86,12 @@ class ServerTLS:
         )
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
-        self._handshaking: TLSTransport | None = None
+        self.handshaking: TLSTransport | None = None  # during a step of its handshake: for the callback below
         self.context.sni_callback = self._on_server_name
-
-    def shake(self, transport: TLSTransport) -> None:
-        """One step of the handshake. Raises what OpenSSL says."""
-        self._handshaking = transport  # the callback below is called inside, if at all
-        try:
-            transport.tls.do_handshake()
-        finally:
-            self._handshaking = None
 
     def _on_server_name(self, _socket: object, name: str | None, _context: object) -> int | None:
         """The ClientHello has been read. Returns None to go on, else the alert to end with."""
-        transport = self._handshaking
+        transport = self.handshaking
         if transport is None:
             return None
         chosen: ServerTLS = self
@@ -167,16 +159,23 @@ class TLSTransport(Transport):
             self._library = library
             self._pointer = library.pointer(self.tls)
         server = self.server
-        if server is not None and server.verify != VERIFY_OFF and self.tls.session_reused:
-            self._check_resumption()
+        if server is None:
+            return
+        if server.verify != VERIFY_OFF:
+            if self.tls.session_reused:
+                self._check_resumption()
+        elif library is not None and not self.peer_closed and not library.has_pending(self._pointer):
+            # The client's last flight is far smaller than what OpenSSL reads at a time (it has no certificates
+            # in it), and nothing is left of what was read: the socket was drained, as in `recv`.
+            self.ready = False
 
     def _shake(self) -> int:
         """A step of the handshake: 0 when it is done, else the event to wait for."""
+        server = self.server  # the callback may change it
+        if server is not None:
+            server.handshaking = self
         try:
-            if self.server is not None:
-                self.server.shake(self)
-            else:
-                self.tls.do_handshake()
+            self.tls.do_handshake()
         except ssl.SSLWantReadError:
             return IN
         except ssl.SSLWantWriteError:
@@ -184,6 +183,9 @@ class TLSTransport(Transport):
         except OSError:
             self._broken = True
             raise
+        finally:
+            if server is not None:
+                server.handshaking = None
         return 0
 
     def choose(self, name: str) -> ServerTLS | None:
@@ -376,9 +378,9 @@ class TLSTransport(Transport):
         """Send close_notify (RFC 8446 section 6.1); False when it does not fit now."""
         if self._ended or self._broken or not self.established:
             return True
-        library = openssl.library()
+        library = self._library
         if library is not None:
-            self._ended = library.shutdown(self.tls)
+            self._ended = library.shutdown(self._pointer)
             return self._ended
         try:
             self.tls.shutdown()
@@ -400,6 +402,13 @@ def wrap(
     transport.server = server
     transport.find = find
     transport.buffer_size = server.buffer_size
+    return transport
+
+
+def secure(plain: Transport, server: ServerTLS, find: FindServer | None = None) -> TLSTransport:
+    """As `wrap`, in the place of a transport that is registered and has read nothing; `await handshake()` is next."""
+    transport = wrap(plain.reactor, plain.sock, server, find)
+    plain.give_way(transport)
     return transport
 
 

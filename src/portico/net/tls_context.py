@@ -7,10 +7,11 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import time
 import warnings
 from typing import Final, final
 
-from portico.net import openssl
+from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
 
@@ -144,12 +145,21 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
     _set_sessions(context, settings)
     server = ServerTLS(context)
     _set_verification(server, settings)
-    context.set_alpn_protocols(ALPN)
+    _set_protocols_above(context)
     server.reject = settings.reject
     server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size
     server.options = int(context.options)
     return server
+
+
+def _set_protocols_above(context: ssl.SSLContext) -> None:
+    """ALPN."""
+    library = openssl.library()
+    if library is None:
+        context.set_alpn_protocols(ALPN)
+    else:
+        library.choose_protocol(context, ALPN)
 
 
 def _set_options(context: ssl.SSLContext, settings: ServerSettings) -> None:
@@ -198,6 +208,7 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
             )
         return
     library.set_read_ahead(context)
+    library.send_chain_as_given(context)
     if not settings.tickets and settings.cache in (CACHE_OFF, CACHE_NONE):
         context.num_tickets = 0  # TLS 1.3 would send tickets for sessions that nobody keeps
     if settings.cache == CACHE_OFF:
@@ -207,20 +218,31 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
     else:
         library.set_session_cache(context, openssl.CACHE_SERVER, settings.cache_entries)
     library.set_session_timeout(context, settings.session_timeout)
-    # nginx: ngx_ssl_session_id_context. What decides who may resume: the certificates and whom the server
-    # trusts.
-    identity = (
-        settings.certificates,
-        settings.client_certificate,
-        settings.trusted_certificate,
-        settings.verify,
-        settings.crl,
-    )
-    library.set_session_id_context(
-        context, hashlib.sha256(repr(identity).encode("utf-8", "replace")).digest()
-    )
+    name = _identity(settings)
+    library.set_session_id_context(context, name)
     if settings.ticket_keys:
         library.set_ticket_keys(context, _ticket_key(settings.ticket_keys[0]))
+    elif settings.tickets:
+        library.set_ticket_keys(context, ticket_keys.KEPT.of(name, time.monotonic()))
+
+
+def _identity(settings: ServerSettings) -> bytes:
+    """Who may resume whose sessions (nginx: ngx_ssl_session_id_context): servers with the same certificates that
+    trust the same clients. By the files' contents for the latter: a client whose issuer was taken out, or that was
+    revoked, must be verified anew after a reload. A renewed certificate of the server's own changes nothing.
+    """
+    parts = [repr((settings.certificates, settings.verify)).encode("utf-8", "replace")]
+    if settings.verify != VERIFY_OFF:
+        for path in (settings.client_certificate, settings.trusted_certificate, settings.crl):
+            parts.append(_digest(path))
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _digest(path: str) -> bytes:
+    if not path or file_failed(path):
+        return b"-"  # none; or `_set_verification` will tell why not
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).digest()
 
 
 def _ticket_key(path: str) -> bytes:

@@ -206,7 +206,7 @@ class Transport(Pollable):
         self.writer = None
         self.watcher = None
         self.reactor.timers.forget(self)
-        self.reactor.remove(self)
+        self.reactor.forget(self)
         self.sock.close()
 
     def detach(self) -> socket.socket:
@@ -216,6 +216,15 @@ class Transport(Pollable):
         self.reactor.timers.forget(self)
         self.reactor.remove(self)
         return self.sock
+
+    def give_way(self, successor: Transport) -> None:
+        """`successor` goes on with the socket, registered as this one was: no event is lost or told again."""
+        self.closed = True
+        self.watcher = None
+        self.reactor.timers.forget(self)
+        successor.wants_out = self.wants_out
+        successor.peer_closed = self.peer_closed
+        self.reactor.replace(successor)
 
     def reset(self) -> None:
         """Close with RST instead of FIN (`reset_timedout_connection`)."""

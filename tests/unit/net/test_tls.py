@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from portico.net import openssl
 from portico.net.certificates import ContextError
 from portico.net.reactor import Reactor, Timeout
+from portico.net.ticket_keys import LIFE, TicketKeys
 from portico.net.tls import (
     VERIFY_ON,
     VERIFY_OPTIONAL_NO_CA,
@@ -23,9 +24,11 @@ from portico.net.tls import (
     TLSTransport,
     is_tls,
     no_certificate,
+    secure,
     wrap,
 )
 from portico.net.tls_context import CACHE_KEPT, CACHE_OFF, TLSV1_2, TLSV1_3, ServerSettings, server_tls
+from portico.net.transport import Transport
 from portico.upstream.tls import UpstreamSettings, UpstreamTLS, host_of
 
 
@@ -291,6 +294,19 @@ def test_alpn_is_http11(site: Pki) -> None:
 
 
 @pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+def test_alpn_without_a_common_protocol_is_refused(site: Pki, protocols: int) -> None:
+    client = upstream_for()
+    client.context.set_alpn_protocols(["spdy/9", "h3"])
+    settings = settings_for(site)
+    settings.protocols = protocols
+    pair = Pair(server_tls(settings), client)
+    pair.shake()
+    assert "no application protocol" in str(pair.errors["1"]).lower().replace("_", " ")
+    assert "0" in pair.errors
+    pair.close()
+
+
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
 def test_sessions_are_resumed(site: Pki, protocols: int) -> None:
     settings = settings_for(site)
     settings.protocols = protocols
@@ -336,6 +352,47 @@ def test_ticket_keys_from_a_file_hold_across_reloads(site: Pki, tmp_path: Path, 
         reused.append(pair.server.tls.session_reused)
         pair.close()
     assert reused == [False, True]
+
+
+def resumes(first: ServerTLS, second: ServerTLS) -> bool:
+    """Whether the second server resumes a session that the first has made."""
+    client = upstream_for()
+    for server in (first, second):
+        pair = Pair(server, client)
+        pair.shake()
+        pair.server.send(b"x")
+        assert pair.client.recv(10) == b"x"
+        reused: bool = pair.server.tls.session_reused
+        pair.close()
+    return reused
+
+
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+def test_tickets_hold_when_the_configuration_is_read_again(site: Pki, other: Pki, protocols: int) -> None:
+    settings = settings_for(site)
+    settings.protocols = protocols
+    assert resumes(server_tls(settings), server_tls(settings))
+    assert not resumes(server_tls(settings), server_tls(settings_for(other)))
+
+
+def test_a_change_of_whom_is_trusted_ends_tickets(site: Pki, other: Pki, tmp_path: Path) -> None:
+    authorities = tmp_path / "clients.pem"
+    authorities.write_bytes(other.certificate.read_bytes() + site.certificate.read_bytes())
+    settings = settings_for(site)
+    settings.verify = VERIFY_ON
+    settings.client_certificate = str(authorities)
+    first = server_tls(settings)
+    assert resumes(first, server_tls(settings))
+    authorities.write_bytes(other.certificate.read_bytes())
+    assert not resumes(first, server_tls(settings))
+
+
+def test_ticket_keys_are_kept_for_a_day() -> None:
+    keys = TicketKeys()
+    first = keys.of(b"one", 1000.0)
+    assert len(first) == 80 and first != keys.of(b"two", 1000.0)
+    assert keys.of(b"one", 1000.0 + LIFE - 1.0) == first
+    assert keys.of(b"one", 1000.0 + LIFE) != first
 
 
 def mutual(site: Pki, verify: int, authority: Pki | None) -> ServerTLS:
@@ -414,6 +471,49 @@ def test_a_session_of_another_name_is_no_proof(site: Pki, other: Pki) -> None:
     assert pair.server.server_name == b"b.test"
     assert "another server name" in str(pair.errors["0"])
     pair.close()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_tls_takes_the_place_of_a_registered_transport(site: Pki, together: bool) -> None:
+    """No event is lost on the way: neither of what had arrived before, nor of what arrives after the handshake."""
+    reactor = Reactor()
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    context = ssl.create_default_context(cafile=str(site.certificate))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="a.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    right.sendall(outgoing.read())
+    plain = Transport(reactor, left)
+    plain.register()
+    reactor.dispatch(1.0)  # the event of the ClientHello goes to the plain one
+    assert plain.peek() == b"\x16"
+    transport = secure(plain, server_tls(settings_for(site)))
+    got = bytearray()
+
+    async def serve() -> None:
+        await transport.handshake(5.0)
+        data = transport.recv(100) if transport.ready else None
+        while data is None:
+            await transport.readable(5.0)
+            data = transport.recv(100)
+        got.extend(data)
+
+    task = reactor.spawn(serve())
+    incoming.write(right.recv(65536))
+    client.do_handshake()
+    if not together:
+        right.sendall(outgoing.read())
+        reactor.dispatch(1.0)
+        assert transport.established and not transport.ready
+    client.write(b"hello")
+    right.sendall(outgoing.read())
+    while not task.done:
+        reactor.dispatch(1.0)
+    assert got == b"hello"
+    transport.close()
+    right.close()
 
 
 def test_plain_bytes_end_the_handshake(site: Pki) -> None:
