@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
+    from portico.cache.caching import Caching
     from portico.codec.fields import RequestFields
     from portico.codec.http1_response import ResponseHead
     from portico.http.body import RequestBody
@@ -94,6 +95,7 @@ class Request:
         self.named_location = False  # `location` was chosen by name, not by URI
         self.request_id: bytes = b""
         self.upstream_fields: ResponseHead | None = None  # of the last upstream that answered
+        self.caching: Caching | None = None  # of the location that has a cache
 
     def log_error(self, level: int, message: str) -> None:
         """Write a line to the location's error log, with nginx's context behind it."""

@@ -28,6 +28,7 @@ class Runtime:
         self.pipes = PipePool()
         self.accepted = 0
         self.requests = 0
+        self.background = 0  # answers that are read on although no client waits for them: the cache wants them
         self.serving = 0  # requests whose head is read and that are not over
 
     def make_room(self) -> None:

@@ -166,7 +166,7 @@ class Worker:
 
     def _wait_for_end(self) -> None:
         self._close_quiet()
-        if not self.runtime.connections:
+        if not self.runtime.connections and not self.runtime.background:
             self.loop.stop()
         else:
             self.loop.call_later(_LOOK_SECONDS, self._wait_for_end)

@@ -9,6 +9,7 @@ When the body is done the connection goes back to its pool; when it is given up,
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from typing import TYPE_CHECKING, Final, final
@@ -17,15 +18,36 @@ from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.http.errors import CRIT, ERR, BodyCutShort
 from portico.http.response import STREAM, Body
-from portico.net.reactor import SUSPEND, Timeout
+from portico.net.reactor import SUSPEND, NetworkSignal, Timeout
 from portico.net.transport import BODY_READ_SIZE, Pipe, PipePool, Transport
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
     from portico.upstream.exchange import Exchange
 
+_NOBODY: Final = 1 << 16  # bytes that are read on without a wait for a client that has left, then others have their turn
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
+
+
+class Sink:
+    """Somebody else who gets the body, for a cache. It ends with `finish` or `abort`, and none of this raises."""
+
+    def write(self, data: bytes) -> None:
+        """The next part of the content."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """That was all of it."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """The rest will not come."""
+        raise NotImplementedError
+
+    def is_wanted(self) -> bool:
+        """Whether it is worth reading the rest when the client has left."""
+        raise NotImplementedError
 
 
 @final
@@ -54,6 +76,7 @@ class UpstreamBody(Body):
         self.file = -1  # then what is in the file
         self.file_read = 0
         self.file_written = 0
+        self.sink: Sink | None = None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -90,6 +113,8 @@ class UpstreamBody(Body):
             content = self._framed(data)
             if content:
                 self.attempt.length += len(content)
+                if self.sink is not None:
+                    self.sink.write(content)
                 return content
         self._finish(True)
         return b""
@@ -225,6 +250,7 @@ class UpstreamBody(Body):
     def can_splice(self) -> bool:
         return (
             self.left >= SPLICE_FROM
+            and self.sink is None
             and not self.queue
             and self.file_read == self.file_written
             and not self.connection.buffer
@@ -281,6 +307,13 @@ class UpstreamBody(Body):
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def _finish(self, clean: bool) -> None:
+        sink = self.sink
+        if sink is not None:
+            self.sink = None
+            if clean and self.done:
+                sink.finish()
+            else:
+                sink.abort()
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
@@ -290,14 +323,42 @@ class UpstreamBody(Body):
     def _fail(self, reason: str, level: int = ERR) -> None:
         """The rest will not come. To the balancer that is no failure, as in nginx: there was an answer."""
         self.cut = True
+        if self.sink is not None:
+            self.sink.abort()
+            self.sink = None
         self.request.log_error(level, reason)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
             exchange.end(self.attempt, False, failed=False)
 
+    async def _read_on(self) -> None:
+        """The client has left, but a cache wants the rest (nginx: p->cacheable)."""
+        taken = 0
+        try:
+            while not self.done and self.sink is not None and self.sink.is_wanted():
+                data = self._receive()
+                if data is None:
+                    await self.wait()
+                elif not data:
+                    break
+                else:
+                    taken += len(data)
+                    if taken >= _NOBODY:
+                        taken = 0
+                        await asyncio.sleep(0)
+        except (BodyCutShort, NetworkSignal):
+            pass  # what there was to say is in the error log
+        finally:
+            self._finish(self.done)
+
     def close(self) -> None:
-        self._finish(self.done)
+        sink = self.sink
+        if sink is not None and not self.done and not self.cut and sink.is_wanted():
+            self.queue.clear()
+            self.transport.reactor.spawn(self._read_on())
+        else:
+            self._finish(self.done)
         if self.file >= 0:
             os.close(self.file)
             self.file = -1

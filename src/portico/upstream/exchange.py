@@ -56,6 +56,7 @@ class Exchange:
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
         self.streamed = False  # a part of a body that is not kept was sent: no second attempt
+        self.failure = 0  # how the last attempt failed (failure.py)
         self.interim = 0  # bytes of interim answers (100, 103) that this attempt got
 
     async def run(self, head: bytes, body: RequestBody | None, key: bytes) -> ResponseHead:
@@ -70,6 +71,7 @@ class Exchange:
         while True:
             peer = balancer.pick(key, tried, reactor.now)
             if peer is None:
+                self.failure = self.failure or ERROR
                 raise self._no_peer(tries)
             tried |= peer.bit
             self.peer = peer
@@ -87,6 +89,7 @@ class Exchange:
                 attempt.response_time = reactor.now - attempt.started
                 attempt.status = attempt.status or failure.status
                 request.log_error(ERR, failure.reason)
+                self.failure = failure.condition
                 self._release(True)
                 tries += 1
                 if not self._may_repeat(failure, tries, reactor.now - started):

@@ -8,6 +8,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive
 from portico.features.proxy import directives as d
 from portico.features.proxy.answer import AnswerRules
+from portico.features.proxy.cache import CACHE_DIRECTIVES, CACHE_VARIABLES, open_caches, with_cache
 from portico.features.proxy.fields import RequestHead
 from portico.features.proxy.handler import ProxyHandler
 from portico.features.proxy.rewrite import (
@@ -44,6 +45,9 @@ def _proxy_port(request: Request) -> bytes | None:
 class ProxyFeature(Feature):
     """nginx's http_proxy module."""
 
+    def http(self, build: HttpBuild) -> None:
+        open_caches(build, UpstreamSettings(d.SHARED, build.scope).temp_path)
+
     def location(self, build: LocationBuild) -> None:
         url = build.scope.own(d.PROXY_PASS)
         if url is None:
@@ -55,7 +59,7 @@ class ProxyFeature(Feature):
         except (ValueError, ContextError) as error:
             text = f'{error} in "{url.text}"' if isinstance(error, ValueError) else str(error)
             raise ConfigError(text, setting.where) from None
-        build.set_content(handler)
+        build.set_content(with_cache(build, handler))
         build.on_finish(handler.settle)
 
 
@@ -186,7 +190,7 @@ _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     PROXY_COOKIE_PATH, PROXY_COOKIE_FLAGS, d.PROXY_SSL_SERVER_NAME, d.PROXY_SSL_NAME, d.PROXY_SSL_VERIFY,
     d.PROXY_SSL_VERIFY_DEPTH, d.PROXY_SSL_TRUSTED_CERTIFICATE, d.PROXY_SSL_CRL, d.PROXY_SSL_CERTIFICATE,
     d.PROXY_SSL_CERTIFICATE_KEY, d.PROXY_SSL_PASSWORD_FILE, d.PROXY_SSL_PROTOCOLS, d.PROXY_SSL_CIPHERS,
-    d.PROXY_SSL_SESSION_REUSE, *d.SHARED.all(),
+    d.PROXY_SSL_SESSION_REUSE, *d.SHARED.all(), *CACHE_DIRECTIVES,
 )  # fmt: skip
 
 FEATURE: Final = ProxyFeature(
@@ -195,5 +199,6 @@ FEATURE: Final = ProxyFeature(
     (
         Variable("proxy_host", _proxy_host, STABLE_FIELDS, "Name and port of the proxied server, as in `proxy_pass`."),
         Variable("proxy_port", _proxy_port, STABLE_FIELDS, "Port of the proxied server, as in `proxy_pass`."),
+        *CACHE_VARIABLES,
     ),
 )

@@ -23,6 +23,11 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 
 
+CONDITIONS: Final = frozenset(
+    (b"if-modified-since", b"if-unmodified-since", b"if-none-match", b"if-match", b"range", b"if-range")
+)
+
+
 @final
 class RequestHead:
     """Makes heads for one location. What depends only on the client's connection and header block is made once for them."""
@@ -38,6 +43,10 @@ class RequestHead:
         self.own_encoding = b"transfer-encoding" not in configured
         self.dropped: frozenset[bytes] = HOP_BY_HOP | configured
         self.memorable = all(header.value.stability < PER_REQUEST for header in headers)
+
+    def leave_conditions_out(self) -> None:
+        """For a cache, which answers the client's conditions and ranges itself (ngx_http_proxy_cache_headers)."""
+        self.dropped |= CONDITIONS
 
     def settle(self) -> None:
         """Once the values know their variables: whether a block can be remembered."""

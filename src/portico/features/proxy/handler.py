@@ -18,7 +18,7 @@ from portico.http.response import EMPTY, BytesBody, Response
 from portico.http.variables import Template
 from portico.net.reactor import ClientGone
 from portico.net.transport import PipePool
-from portico.upstream.body import UpstreamBody
+from portico.upstream.body import Sink, UpstreamBody
 from portico.upstream.exchange import Exchange
 from portico.upstream.group import Group
 from portico.upstream.settings import UpstreamSettings
@@ -26,6 +26,8 @@ from portico.upstream.tls import UpstreamTLS
 from portico.upstream.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from portico.cache.caching import Caching
+    from portico.features.proxy.cached import CachedProxy
     from portico.http.body import RequestBody
     from portico.http.request import Request
 
@@ -63,6 +65,7 @@ class ProxyHandler(Handler):
         self.version = 11
         self.key: Template | None = None  # of `hash`
         self.pipes = PipePool()
+        self.cached: CachedProxy | None = None  # with proxy_cache: who has called
         self.edits_heads = True  # the location has filters that look at the fields of any answer
 
     def settle(self, edits_heads: bool) -> None:
@@ -83,7 +86,7 @@ class ProxyHandler(Handler):
         settings = self.settings
         connection = request.connection
         if connection is not None:
-            connection.abortable = not settings.ignore_client_abort
+            connection.abortable = not settings.ignore_client_abort and (request.caching is None or not request.caching.keep)
             if connection.abortable and request.client.transport.peer_closed:
                 raise ClientGone  # it left before anybody watched
         request.proxy_target = target
@@ -97,14 +100,22 @@ class ProxyHandler(Handler):
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
         exchange = Exchange(request, settings, group, tls, tls_name, self.pipes)
         method = request.method if self.method is None else self.method.render(request)
+        caching = request.caching if self.cached is not None else None
+        if caching is not None and caching.method and self.method is None:
+            method = caching.method
         if self.method is not None and not is_method(method):
             raise HTTPError(500, f'proxy_method came to "{shown(method)}", which is no method', ERR)
         length, chunked = self._framing(request, body)
         block = self.head.block(request, target.host, length, chunked, self.target is not None)
+        if caching is not None and caching.revalidate and self.cached is not None:
+            block = self.cached.conditions(caching) + block
         head = method + b" " + uri + self.head.version + block
         if self.body is not None:
             head += self.body.render(request)
-        answer = await exchange.run(head, body, self._key(request, group))
+        if caching is None:
+            answer = await exchange.run(head, body, self._key(request, group))
+        else:
+            answer = await self._run_cached(request, caching, exchange, head, body)
         request.upstream_fields = answer
         try:
             if answer.status == 101:
@@ -112,6 +123,15 @@ class ProxyHandler(Handler):
             return self._answer(request, exchange, answer, method)
         except BaseException:
             exchange.abandon()
+            raise
+
+    async def _run_cached(
+        self, request: Request, caching: Caching, exchange: Exchange, head: bytes, body: RequestBody | None
+    ) -> ResponseHead:
+        try:
+            return await exchange.run(head, body, self._key(request, exchange.group))
+        except HTTPError:
+            caching.failure = exchange.failure
             raise
 
     # -- the request ---------------------------------------------------------------------------------------------------
@@ -165,18 +185,35 @@ class ProxyHandler(Handler):
             exchange.end(attempt, False, False)
             raise self._accel_redirect(request, answer, redirect)
         status = answer.status
+        sink: Sink | None = None
+        caching = request.caching if self.cached is not None else None
+        if caching is not None and self.cached is not None:
+            kept = self.cached.instead(request, caching, answer)
+            if kept is not None:
+                exchange.end(attempt, status == 304 and not answer.close, False)
+                return kept
         if status >= 300 and self.settings.intercept_errors and status in request.location.error_pages:
             exchange.end(attempt, False, False)
+            if caching is not None and self.cached is not None:
+                self.cached.intercepted(request, caching, answer)
             raise HTTPError(status)
-        known = connection.last_owner is self and not self.edits_heads
+        if caching is not None and self.cached is not None:
+            sink = self.cached.sink(request, caching, answer, connection.last_head)
+        known = connection.last_owner is self and not self.edits_heads and sink is None
         length = answer.content_length
-        if method == b"HEAD" or request.method == b"HEAD" or status == 204 or status == 304:
+        if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
             bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
             # RFC 9110 section 8.6: a 204 has no length, a 304 hardly ever one (no usual server sends it). One that announces a
             # body may send it, as the beginning of the next answer. To HEAD every server announces what GET would bring.
             lies = method != b"HEAD" and (length > 0 or answer.chunked)
             exchange.end(attempt, bodyless and not lies and not answer.close, False)
             response = rules.response(request, answer, EMPTY)
+            if sink is not None and self.cached is not None:
+                if method == b"HEAD":
+                    sink.abort()  # there is no body to keep: proxy_cache_convert_head is off
+                else:
+                    sink.finish()
+                    self.cached.kept(response, answer)
             return response
         rest = connection.buffer
         if length >= 0 and len(rest) >= length:
@@ -185,6 +222,9 @@ class ProxyHandler(Handler):
             attempt.length = length
             exchange.end(attempt, not answer.close, False)
             content = rest if len(rest) == length else rest[:length]
+            if sink is not None:
+                sink.write(content)
+                sink.finish()
             if known:
                 response = Response(status, BytesBody(content))
                 response.from_upstream = True
@@ -198,16 +238,19 @@ class ProxyHandler(Handler):
                 buffered = rules.buffering(answer, buffered)
             body = UpstreamBody(exchange, request, attempt, length, answer.chunked, buffered)
             body.reusable = not answer.close
+            body.sink = sink
             response = rules.response(request, answer, body)
             response.buffered = buffered
-        if not self.edits_heads and self._memorable(response):
+        if sink is not None and self.cached is not None:
+            self.cached.kept(response, answer)
+        elif not self.edits_heads and self.is_memorable(response):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)
             connection.last_reason = response.reason
             response.head = connection.last_lines
         return response
 
-    def _memorable(self, response: Response) -> bool:
+    def is_memorable(self, response: Response) -> bool:
         """Whether the head's lines are the same for every request that gets this very head."""
         return not (
             response.location

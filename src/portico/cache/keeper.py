@@ -1,0 +1,163 @@
+"""A cache's upkeep: find what is there at the start, give up what nobody asks for, keep within the limits.
+
+One worker at a time does it for all, in short turns of its loop (nginx has two processes for it, the cache manager and the cache
+loader). When that worker dies, another one takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, final
+
+from portico.cache.index import Removed
+from portico.cache.store import digest_of_name
+from portico.zones.owner import is_alive
+
+if TYPE_CHECKING:
+    from portico.cache.store import Store
+
+_LOOK_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 10.0  # between two rounds when there was nothing to do (ngx_http_file_cache_manager)
+_TURN: Final = 0.004  # seconds that a turn may hold the loop, whatever loader_threshold and manager_threshold allow
+
+
+@final
+class Keeper:
+    """Looks after one cache, in one of the workers."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.ended = False
+        self._next_look = 0.0
+
+    async def run(self) -> None:
+        """Until the worker ends."""
+        store = self.store
+        while not self.ended:
+            before = store.index.keeper()
+            mine = before == store.identity
+            if not mine and (before == 0 or not is_alive(before)):
+                mine = store.index.take_over(before, store.identity)
+            if mine:
+                if not store.index.is_loaded():
+                    await self._load()
+                await self._tidy()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _load(self) -> None:
+        """Take what is in the directory into the index; remove what a dead worker left half written."""
+        settings = self.store.settings
+        if settings.use_temp_path:
+            self._remove_leftovers(settings.temp_path)
+        files = _files(settings.path)
+        done = False
+        while not done and not self.ended:
+            until = time.monotonic() + min(settings.loader_threshold, _TURN)
+            for _ in range(settings.loader_files):
+                path = next(files, "")
+                if not path:
+                    done = True
+                    break
+                self._found(path)
+                if time.monotonic() >= until:
+                    break
+            if not done:
+                await asyncio.sleep(settings.loader_sleep)
+        if done:
+            self.store.index.set_loaded()
+
+    def _found(self, path: str) -> None:
+        name = os.path.basename(path)
+        key = digest_of_name(name)
+        if key is None:
+            self._leftover(path, name)
+            return
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except OSError:
+            return
+        if path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
+            key[0], key[1], status.st_size, int(max(status.st_atime, status.st_mtime))
+        ):
+            _unlink(path)  # of other levels, or more than the index has room for
+
+    def _remove_leftovers(self, directory: str) -> None:
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            return
+        for name in names:
+            self._leftover(f"{directory}/{name}", name)
+
+    def _leftover(self, path: str, name: str) -> None:
+        """Remove `DIGEST.PID.N`, which is written to, when that process is no more."""
+        digest, _, rest = name.partition(".")
+        pid = rest.partition(".")[0]
+        if digest_of_name(digest) is None or not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
+            return
+        _unlink(path)
+
+    async def _tidy(self) -> None:
+        store = self.store
+        settings = store.settings
+        now = time.time()
+        if now < self._next_look:
+            return
+        while not self.ended:
+            removed = store.index.oldest(int(now) - settings.inactive, settings.manager_files)
+            if not removed:
+                removed = self._over_limits()
+            await self._remove(removed)
+            if len(removed) < settings.manager_files:
+                break
+            await asyncio.sleep(settings.manager_sleep)
+        self._next_look = time.time() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
+
+    def _over_limits(self) -> list[Removed]:
+        settings = self.store.settings
+        index = self.store.index
+        if settings.max_size and index.size() > settings.max_size:
+            return index.shrink(settings.max_size, settings.manager_files)
+        if settings.min_free:
+            try:
+                disk = os.statvfs(settings.path)
+            except OSError:
+                return []
+            missing = settings.min_free - disk.f_bavail * disk.f_frsize
+            if missing > 0:
+                return index.shrink(max(0, index.size() - missing), settings.manager_files)
+        return []
+
+    async def _remove(self, removed: list[Removed]) -> None:
+        until = time.monotonic() + min(self.store.settings.manager_threshold, _TURN)
+        for gone in removed:
+            self.store.remove_files([gone])
+            if time.monotonic() >= until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + _TURN
+
+
+def _files(path: str) -> Iterator[str]:
+    """Every file below a directory."""
+    pending = [path]
+    while pending:
+        directory = pending.pop()
+        try:
+            with os.scandir(directory) as found:
+                for entry in found:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        yield entry.path
+        except OSError:
+            continue
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -1,0 +1,298 @@
+"""A cache: the directory, its index, and the entries that this worker keeps at hand."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Final, final
+
+from portico.cache.entry import Damaged, Entry, Times, open_entry
+from portico.cache.fill import Fill, move
+from portico.cache.index import EXISTS, KNOWN, Index, Removed
+
+_AT_HAND: Final = 512  # entries with their files open, in each worker
+_INLINE_CHECK: Final = 1 << 20  # bytes of body
+_WORD: Final = 0xFFFFFFFFFFFFFFFF
+_COMPLAINT_SECONDS: Final = 60.0
+_EVICTED_AT_ONCE: Final = 64
+
+
+@final
+class CachePath:
+    """What `proxy_cache_path` says. Times in seconds, sizes in bytes, 0: no limit."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.levels: list[int] = []
+        self.name = ""
+        self.zone_size = 0
+        self.max_size = 0
+        self.min_free = 0
+        self.inactive = 600
+        self.use_temp_path = True
+        self.temp_path = ""
+        self.loader_files = 100
+        self.loader_sleep = 0.05
+        self.loader_threshold = 0.2
+        self.manager_files = 100
+        self.manager_sleep = 0.05
+        self.manager_threshold = 0.2
+
+
+def digest(key: bytes) -> tuple[int, int]:
+    """The two halves of the key's MD5, which is the file's name, as nginx has it. The file also has the key itself."""
+    made = hashlib.md5(key, usedforsecurity=False).digest()
+    return int.from_bytes(made[:8], "big", signed=True), int.from_bytes(made[8:], "big", signed=True)
+
+
+def file_name(first: int, second: int) -> str:
+    """32 hexadecimal digits."""
+    return f"{first & _WORD:016x}{second & _WORD:016x}"
+
+
+def digest_of_name(name: str) -> tuple[int, int] | None:
+    """The digest that a file's name stands for; None when it is no such name."""
+    if len(name) != 32:
+        return None
+    try:
+        made = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return int.from_bytes(made[:8], "big", signed=True), int.from_bytes(made[8:], "big", signed=True)
+
+
+@final
+class Store:
+    """One cache as a worker sees it."""
+
+    def __init__(self, settings: CachePath, index: Index) -> None:
+        self.settings = settings
+        self.index = index
+        self.identity = 0  # this worker's
+        self.memory = 0  # bytes of bodies that may be kept in memory
+        self.log: Callable[[str], None] | None = None
+        self.now: Callable[[], float] | None = None  # monotonic seconds
+        self._at_hand: dict[bytes, Entry] = {}  # by key and variant, the one used longest ago first
+        self._in_memory = 0
+        self._complained = -_COMPLAINT_SECONDS
+        self._serial = 0
+        self._made: set[str] = set()
+        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
+
+    # -- names -----------------------------------------------------------------------------------------------------------
+
+    def path_of(self, first: int, second: int) -> str:
+        """Where an entry is: `levels` cut directories off the end of its name."""
+        name = file_name(first, second)
+        path = self.settings.path
+        end = len(name)
+        for level in self.settings.levels:
+            path += "/" + name[end - level : end]
+            end -= level
+        return f"{path}/{name}"
+
+    def temporary(self, first: int, second: int) -> tuple[int, str]:
+        """A new file to write to: descriptor and path. The name tells whose it is. Raises OSError."""
+        self._serial += 1
+        path = self.path_of(first, second)
+        if self.settings.use_temp_path:
+            path = f"{self.settings.temp_path}/{file_name(first, second)}"
+        path = f"{path}.{os.getpid()}.{self._serial}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600), path
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            return os.open(path, flags, 0o600), path
+
+    # -- looking up --------------------------------------------------------------------------------------------------------
+
+    def at_hand(self, key: bytes, now: int) -> Entry | None:
+        """The entry of a key if this worker has it open and it is still the one in the index."""
+        entry = self._at_hand.get(key)
+        if entry is None:
+            return None
+        if not self.index.is_same(entry.slot, entry.first, entry.generation):
+            self.forget(key)
+            return None
+        if entry.used != now:
+            entry.used = now
+            self.index.touch(entry.slot, entry.first, entry.generation, now)
+            del self._at_hand[key]
+            self._at_hand[key] = entry
+            if not entry.is_as_written():
+                self.forget(key)
+                return None
+        return entry
+
+    def read(self, name: bytes, key: bytes, first: int, second: int, slot: int, flags: int, generation: int) -> Entry | None:
+        """Open the entry that the index speaks of. A damaged one, or one of another key, is dropped. Raises OSError."""
+        path = self.path_of(first, second)
+        try:
+            entry = open_entry(path)
+            if entry is None:
+                self.index.drop(first, second, generation)
+                return None
+            if entry.meta.key != key:
+                entry.close()
+                self.complain(f'cache file "{path}" belongs to another key')
+                return None
+            entry.slot, entry.first, entry.second, entry.generation = slot, first, second, generation
+            if entry.body_length <= _INLINE_CHECK:
+                self.check(entry)  # at each opening: somebody may have written over it since
+            elif not flags & KNOWN:
+                times = entry.times
+                self.index.refresh(slot, first, generation, times.valid, times.updating, times.error, False)
+        except Damaged:
+            self.damaged(path, first, second, generation)
+            return None
+        self._keep(name, entry)
+        return entry
+
+    def check(self, entry: Entry) -> None:
+        """Verify the body and note it in the index. Raises Damaged, OSError."""
+        try:
+            entry.check_body()
+        except Damaged:
+            entry.close()
+            raise
+        self.check_done(entry)
+
+    def check_done(self, entry: Entry) -> None:
+        """Note that the body is what was stored."""
+        times = entry.times
+        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, True)
+
+    def damaged(self, path: str, first: int, second: int, generation: int) -> None:
+        """Drop an entry whose file cannot be used."""
+        self.complain(f'cache file "{path}" is damaged and was removed')
+        self.index.drop(first, second, generation)
+        _unlink(path)
+
+    def exists_unknown(self, first: int, second: int) -> bool:
+        """While the files are still being looked through: whether there is one for a key that the index does not have yet."""
+        if self.index.is_loaded():
+            return False
+        try:
+            status = os.stat(self.path_of(first, second))
+        except OSError:
+            return False
+        return self.index.load(first, second, status.st_size, int(status.st_mtime))
+
+    def _keep(self, name: bytes, entry: Entry) -> None:
+        self.forget(name)
+        while len(self._at_hand) >= _AT_HAND:
+            self.forget(next(iter(self._at_hand)))
+        self._at_hand[name] = entry
+
+    def keep_body(self, entry: Entry, data: bytes) -> None:
+        """Keep a body in memory, in place of those used longest ago."""
+        if len(data) > self.memory // 4 or entry.data is not None:
+            return
+        for other in self._at_hand.values():
+            if self._in_memory + len(data) <= self.memory:
+                break
+            if other.data is not None and other is not entry:
+                self._in_memory -= len(other.data)
+                other.data = None
+        if self._in_memory + len(data) <= self.memory:
+            entry.data = data
+            self._in_memory += len(data)
+
+    def forget(self, name: bytes) -> None:
+        """Close what is kept at hand for a key."""
+        entry = self._at_hand.pop(name, None)
+        if entry is not None:
+            if entry.data is not None:
+                self._in_memory -= len(entry.data)
+            entry.close()
+
+    # -- changes -----------------------------------------------------------------------------------------------------------
+
+    def fill(self, first: int, second: int) -> Fill:
+        """Begin to store an answer; the caller has the right to fetch the key, or needs none."""
+        return Fill(self, first, second)
+
+    def release(self, first: int, second: int) -> None:
+        """Give back the right to fetch a key; who waits for it in this worker looks again."""
+        self.index.release(first, second, self.identity)
+        for wake in self._waiting.pop((first, second), []):
+            wake()
+
+    def on_release(self, first: int, second: int, wake: Callable[[], None]) -> None:
+        """Have `wake` called once when this worker gives back the right to fetch a key."""
+        self._waiting.setdefault((first, second), []).append(wake)
+
+    def waits_no_more(self, first: int, second: int, wake: Callable[[], None]) -> None:
+        """Take `wake` back; safe when it was called."""
+        waiting = self._waiting.get((first, second))
+        if waiting is not None and wake in waiting:
+            waiting.remove(wake)
+            if not waiting:
+                del self._waiting[(first, second)]
+
+    def put(self, temporary: str, first: int, second: int, size: int, times: Times) -> None:
+        """A file is whole: it takes its place. Raises OSError."""
+        path = self.path_of(first, second)
+        directory = os.path.dirname(path)
+        if self.settings.levels and directory not in self._made:
+            os.makedirs(directory, 0o700, exist_ok=True)
+            self._made.add(directory)
+        self.index.drop(first, second)  # should we die between the next two: no generation speaks of a file that changed
+        try:
+            move(temporary, path)
+        except FileNotFoundError:
+            self._made.discard(directory)
+            os.makedirs(directory, 0o700, exist_ok=True)
+            move(temporary, path)
+        _, _, removed = self.index.store(first, second, size, times.valid, times.updating, times.error, times.stored)
+        if removed is not None:
+            self.remove_files([removed])
+        most = self.settings.max_size
+        if most and self.index.size() > most:
+            self.remove_files(self.index.shrink(most, _EVICTED_AT_ONCE))
+
+    def refresh(self, entry: Entry, times: Times) -> None:
+        """The upstream says that the entry is still good. Raises OSError."""
+        entry.note_times(times)
+        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, False)
+
+    def purge(self, first: int, second: int) -> bool:
+        """Remove a key's entry; whether there was one."""
+        self.exists_unknown(first, second)
+        existed = self.index.drop(first, second)
+        return _unlink(self.path_of(first, second)) or existed
+
+    def remove_files(self, removed: list[Removed]) -> None:
+        """Remove the files of what the index gave up."""
+        for gone in removed:
+            _unlink(self.path_of(gone.first, gone.second))
+
+    def complain(self, message: str) -> None:
+        """Tell the error log, at most once a minute."""
+        if self.log is None or self.now is None:
+            return
+        now = self.now()
+        if now - self._complained >= _COMPLAINT_SECONDS:
+            self._complained = now
+            self.log(message)
+
+    def close(self) -> None:
+        """The worker ends."""
+        for name in list(self._at_hand):
+            self.forget(name)
+
+
+def _unlink(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return True
+
+
+def exists(flags: int) -> bool:
+    """Whether a row's flags say that there is a file."""
+    return flags & EXISTS != 0

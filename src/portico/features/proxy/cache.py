@@ -1,0 +1,363 @@
+"""`proxy_cache_path` and `proxy_cache_purge`: where caches are, and how a part of one is thrown away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Final, final
+
+from portico.cache.entry import Damaged, open_entry
+from portico.cache.index import COLUMNS, Index, Removed
+from portico.cache.keeper import Keeper
+from portico.cache.store import CachePath, Store, digest
+from portico.config import values
+from portico.config.diagnostics import ConfigError
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive
+from portico.config.reader import Argument, Statement
+from portico.errorlog import CRIT
+from portico.features.proxy.cached import CachedProxy, Caches, any_set
+from portico.http.errors import HTTPError
+from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
+from portico.http.handler import Handler
+from portico.http.response import EMPTY, Response
+from portico.http.runtime import Runtime
+from portico.http.variables import PER_REQUEST, Template, Variable, template
+from portico.upstream.cache_settings import CacheDirectives, CacheSettings
+from portico.zones.owner import own_identity
+from portico.zones.zone import ZoneConflict
+
+if TYPE_CHECKING:
+    from portico.features.proxy.handler import ProxyHandler
+    from portico.http.request import Request
+
+_STATE: Final = "proxy caches"
+_SMALLEST: Final = 16384  # bytes of keys_zone: 128 entries (nginx: two pages)
+_ROWS_AT_ONCE: Final = 256
+
+CACHE: Final = CacheDirectives("proxy")
+
+
+def _cache_path(statement: Statement) -> CachePath:
+    settings = CachePath(statement.load.full_path(statement.args[0].text).rstrip("/"))
+    for argument in statement.args[1:]:
+        name, equals, text = argument.text.partition("=")
+        if not equals or not _set_option(settings, statement, argument, name, text):
+            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+    if not settings.name:
+        raise statement.fail(f'"{statement.name}" must have "keys_zone" parameter')
+    return settings
+
+
+def _set_option(settings: CachePath, statement: Statement, argument: Argument, name: str, text: str) -> bool:
+    if name == "levels":
+        settings.levels = _levels(statement, argument, text)
+    elif name == "use_temp_path":
+        if text not in ("on", "off"):
+            raise statement.fail(f'invalid use_temp_path value "{argument.text}", it must be "on" or "off"', argument)
+        settings.use_temp_path = text == "on"
+    elif name == "keys_zone":
+        zone, colon, size_text = text.partition(":")
+        size = values.size_of(size_text) if colon else None
+        if size is None or not zone:
+            raise statement.fail(f'invalid keys zone size "{argument.text}"', argument)
+        if size < _SMALLEST:
+            raise statement.fail(f'keys zone "{argument.text}" is too small', argument, "16k is the least: 128 bytes for each entry")
+        settings.name, settings.zone_size = zone, size
+    elif name in ("max_size", "min_free"):
+        size = values.offset_of(text)
+        if size is None:
+            raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+        if name == "max_size":
+            settings.max_size = size
+        else:
+            settings.min_free = size
+    elif name == "inactive":
+        seconds = values.seconds_of(text)
+        if seconds is None:
+            raise statement.fail(f'invalid inactive value "{argument.text}"', argument)
+        settings.inactive = seconds
+    else:
+        return _set_pace(settings, statement, argument, name, text)
+    return True
+
+
+def _set_pace(settings: CachePath, statement: Statement, argument: Argument, name: str, text: str) -> bool:
+    if name in ("loader_files", "manager_files"):
+        number = values.number_of(text)
+        if not number:
+            raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+        if name == "loader_files":
+            settings.loader_files = number
+        else:
+            settings.manager_files = number
+        return True
+    if name not in ("loader_sleep", "loader_threshold", "manager_sleep", "manager_threshold"):
+        return False
+    seconds = values.time_of(text)
+    if seconds is None:
+        raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+    if name == "loader_sleep":
+        settings.loader_sleep = seconds
+    elif name == "loader_threshold":
+        settings.loader_threshold = seconds
+    elif name == "manager_sleep":
+        settings.manager_sleep = seconds
+    else:
+        settings.manager_threshold = seconds
+    return True
+
+
+def _levels(statement: Statement, argument: Argument, text: str) -> list[int]:
+    parts = text.split(":")
+    if len(parts) > 3 or any(part not in ("1", "2") for part in parts):
+        raise statement.fail(f'invalid "levels" parameter "{argument.text}"', argument, "one to three of 1 and 2, as in levels=1:2")
+    return [int(part) for part in parts]
+
+
+PROXY_CACHE_PATH: Final = Directive[CachePath | None](
+    "proxy_cache_path", HTTP, _cache_path, args="2+", default=None, many=True,
+    syntax="PATH [levels=N:N] keys_zone=NAME:SIZE [inactive=TIME] [max_size=SIZE] [min_free=SIZE] [use_temp_path=on|off] "
+    "[loader_files=N] [loader_sleep=TIME] [loader_threshold=TIME] [manager_files=N] [manager_sleep=TIME] [manager_threshold=TIME]",
+    doc="A cache in the directory PATH: one file for each answer, in directories cut off its name as `levels` says. "
+    "`keys_zone` names it and the memory, shared by all workers, of its index; a megabyte holds 8,000 entries. What nobody "
+    "asked for within `inactive` (10m) is removed. With `max_size` or `min_free`, what was used longest ago goes. Files are "
+    "written in `proxy_temp_path`, or with `use_temp_path=off` beside their place, and moved there when they are whole. At the "
+    "start what is there is found again, `loader_files` (100) at a time with a pause of `loader_sleep` (50ms); `manager_files` "
+    "and `manager_sleep` say the same of what is removed. A turn never takes more than 4 ms of a worker, however much the "
+    "thresholds allow.",
+    example="proxy_cache_path /tmp/portico_cache levels=1:2 keys_zone=pages:10m max_size=1g inactive=60m use_temp_path=off;",
+)
+
+
+def _purge(statement: Statement) -> list[Template]:
+    return [template(statement, index) for index in range(len(statement.args))]
+
+
+PROXY_CACHE_PURGE: Final = Directive[list[Template]](
+    "proxy_cache_purge", HTTP | SERVER | LOCATION, _purge, args="1+", default=list[Template](), syntax="TEXT ...",
+    doc="When any of the texts is neither empty nor `0`, the request removes what is in the cache under its key, and 204 is "
+    "the answer; 404 when there was nothing. A key that ends with `*` stands for all keys that begin so. With the field "
+    "`Cache-Tag` (or `Surrogate-Key`) the request removes the answers that came with one of these tags. Say with `allow` and "
+    "`deny`, or in the text, who may.",
+    example="map $request_method $purge { default 0; PURGE 1; } server { proxy_cache_purge $purge; }",
+)
+
+
+def caches_of(http: HttpBuild) -> Caches:
+    """The caches of the configuration that is being built."""
+    caches = http.state.setdefault(_STATE, Caches())
+    assert isinstance(caches, Caches)
+    return caches
+
+
+def open_caches(http: HttpBuild, temp_path: str) -> None:
+    """Make the stores of all `proxy_cache_path`."""
+    caches = caches_of(http)
+    paths: dict[str, str] = {}
+    for setting in http.scope.own_settings(PROXY_CACHE_PATH):
+        settings = setting.value
+        assert settings is not None
+        try:
+            name = settings.name.encode("utf-8", "surrogateescape")
+            if name in caches.stores:
+                raise ConfigError(f'duplicate zone "{settings.name}"', setting.where)
+            if settings.path in paths:
+                hint = "each needs its own, or one would remove the other's files"
+                raise ConfigError(f'the cache "{paths[settings.path]}" is in "{settings.path}" already', setting.where, hint)
+            paths[settings.path] = settings.name
+            settings.temp_path = temp_path
+            try:
+                zone = http.zones.add(settings.name, settings.zone_size, f"proxy_cache {settings.path}")
+            except ZoneConflict as error:
+                raise ConfigError(str(error), setting.where) from None
+            _check_directory(settings.path, setting.where)
+            http.temp_paths.add(settings.path)
+            store = Store(settings, Index(zone.open(COLUMNS)))
+            caches.stores[name] = store
+        except ConfigError as problem:
+            http.scope.load.diagnostics.error(problem)
+    if caches.stores:
+        http.workers.append(CacheHook(caches))
+
+
+def _check_directory(path: str, where: object) -> None:
+    """Raises ConfigError for a path that can never be a directory of ours."""
+    from portico.config.reader import Where
+
+    assert isinstance(where, Where)
+    if os.path.isdir(path):
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise ConfigError(f'the cache "{path}" cannot be written to', where, "give the directory to the user of the workers")
+        return
+    if os.path.exists(path):
+        raise ConfigError(f'the cache "{path}" is no directory', where, "name a directory; it is made if it is not there")
+    parent = path
+    while not os.path.exists(parent):
+        parent = os.path.dirname(parent) or "/"
+    if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f'the cache "{path}" cannot be made: "{parent}" cannot be written to', where, "make the directory yourself")
+
+
+@final
+class CacheHook(WorkerHook):
+    """What the caches have in each worker."""
+
+    def __init__(self, caches: Caches) -> None:
+        self.caches = caches
+        self.keepers: list[Keeper] = []
+
+    def start(self, runtime: object) -> None:
+        assert isinstance(runtime, Runtime)
+        self.caches.runtime = runtime
+        reactor = runtime.reactor
+
+        def complain(message: str) -> None:
+            runtime.error_log.write(CRIT, message)
+
+        def now() -> float:
+            return reactor.now
+
+        for store in self.caches.stores.values():
+            store.identity = own_identity()
+            store.log = complain
+            store.now = now
+            keeper = Keeper(store)
+            self.keepers.append(keeper)
+            reactor.spawn(keeper.run())
+
+    def stop(self) -> None:
+        for keeper in self.keepers:
+            keeper.ended = True
+        for store in self.caches.stores.values():
+            store.close()
+
+
+def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
+    """The location's handler, behind a cache where it has one."""
+    scope = build.scope
+    settings = CacheSettings(CACHE, scope)
+    if settings.zone is None:
+        return handler
+    caches = caches_of(build.http)
+    cached = CachedProxy(handler, settings, caches)
+    if not settings.zone.has_variables():
+        name = settings.zone.text
+        store = caches.stores.get(name.encode("utf-8", "surrogateescape"))
+        setting = scope.setting(CACHE.zone)
+        if store is None:
+            assert setting is not None
+            raise ConfigError(f'"proxy_cache" zone "{name}" is unknown', setting.where, "no proxy_cache_path has it as its keys_zone")
+        store.memory = max(store.memory, settings.memory)
+        cached.store = store
+    else:
+        for known in caches.stores.values():
+            known.memory = max(known.memory, settings.memory)
+    handler.head.leave_conditions_out()
+    purge = scope.get(PROXY_CACHE_PURGE)
+    return PurgeHandler(cached, purge) if purge else cached
+
+
+@final
+class PurgeHandler(Handler):
+    """`proxy_cache_purge`, in front of the cache."""
+
+    def __init__(self, cached: CachedProxy, conditions: list[Template]) -> None:
+        self.is_async = True
+        self.cached = cached
+        self.conditions = conditions
+
+    async def handle_async(self, request: Request) -> Response | None:
+        if not any_set(self.conditions, request):
+            return await self.cached.handle_async(request)
+        store = self.cached.store_of(request)
+        if store is None:
+            raise HTTPError(404)
+        tags = [
+            tag for name in (b"cache-tag", b"surrogate-key") for value in request.fields.get_all(name)
+            for tag in value.replace(b",", b" ").split()
+        ]  # fmt: skip
+        key = self.cached.key_of(request)
+        if tags:
+            found = await _purge_all(store, b"", tags)
+        elif key.endswith(b"*"):
+            found = await _purge_all(store, key[:-1], [])
+        else:
+            found = _purge_key(store, key)
+        if not found:
+            raise HTTPError(404)
+        return Response(204, EMPTY)
+
+    def describe(self) -> str:
+        return f"{self.cached.describe()} that can be purged"
+
+
+def _purge_key(store: Store, key: bytes) -> bool:
+    """Remove the key's answer. Its variants cannot be reached without it; they go when nobody has asked for them long enough."""
+    store.index.note_purge()
+    first, second = digest(key)
+    return store.purge(first, second)
+
+
+async def _purge_all(store: Store, prefix: bytes, tags: list[bytes]) -> bool:
+    """Look through all files, a few at a time, and remove those whose key begins with `prefix` or that have one of the tags."""
+    while not store.index.is_loaded():
+        await asyncio.sleep(0.05)
+    store.index.note_purge()
+    found = False
+    start = 1
+    while start:
+        rows, start = store.index.keys(start, _ROWS_AT_ONCE)
+        for row in rows:
+            if _is_meant(store, row, prefix, tags) and store.purge(row.first, row.second):
+                found = True
+        await asyncio.sleep(0)
+    return found
+
+
+def _is_meant(store: Store, row: Removed, prefix: bytes, tags: list[bytes]) -> bool:
+    try:
+        entry = open_entry(store.path_of(row.first, row.second))
+    except (Damaged, OSError):
+        return False
+    if entry is None:
+        return False
+    meta = entry.meta
+    entry.close()
+    if tags:
+        own = meta.tags.split()
+        return any(tag in own for tag in tags)
+    return meta.key.startswith(prefix)
+
+
+def _status(request: Request) -> bytes | None:
+    return None if request.caching is None else request.caching.status
+
+
+def _key(request: Request) -> bytes | None:
+    return None if request.caching is None else request.caching.key
+
+
+def _stored_field(request: Request, name: bytes) -> bytes | None:
+    caching = request.caching
+    if caching is None or caching.entry is None or not caching.revalidate:
+        return None
+    head = request.upstream_fields
+    return None if head is None else head.get(name)
+
+
+def _last_modified(request: Request) -> bytes | None:
+    return _stored_field(request, b"last-modified")
+
+
+CACHE_DIRECTIVES: Final[tuple[Directive[object], ...]] = (PROXY_CACHE_PATH, *CACHE.all(), PROXY_CACHE_PURGE)
+CACHE_VARIABLES: Final = (
+    Variable(
+        "upstream_cache_status", _status, PER_REQUEST,
+        "What the cache had: `HIT`, `MISS`, `EXPIRED`, `STALE`, `UPDATING`, `REVALIDATED` or `BYPASS`.",
+    ),
+    Variable("upstream_cache_key", _key, PER_REQUEST, "The key under which the answer is kept."),
+    Variable(
+        "upstream_cache_last_modified", _last_modified, PER_REQUEST,
+        "`Last-Modified` of the kept answer that is being revalidated.",
+    ),
+)  # fmt: skip

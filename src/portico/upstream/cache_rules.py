@@ -1,0 +1,132 @@
+"""How long an answer is good, and whether it may be kept at all: what its head says.
+
+nginx's reading (ngx_http_upstream.c): `X-Accel-Expires` before `Cache-Control` before `Expires`; `Set-Cookie` and `Vary: *` keep an
+answer out. What `proxy_ignore_headers` names is not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.dates import parse_date
+
+if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
+
+IGNORE_ACCEL_EXPIRES: Final = 2  # the bits of proxy_ignore_headers
+IGNORE_EXPIRES: Final = 32
+IGNORE_CACHE_CONTROL: Final = 64
+IGNORE_SET_COOKIE: Final = 128
+IGNORE_VARY: Final = 256
+_FOREVER: Final = (1 << 62) - 1
+
+
+@final
+class Verdict:
+    """What a head says. Times in seconds since the epoch; `valid` 0: it does not say."""
+
+    def __init__(self) -> None:
+        self.keep = True
+        self.valid = 0
+        self.updating = 0  # seconds, from `valid` on
+        self.error = 0
+        self.vary: bytes = b""
+
+
+def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
+    """The verdict on an answer's head."""
+    verdict = Verdict()
+    first = head.first
+    if b"set-cookie" in first and not ignore & IGNORE_SET_COOKIE:
+        verdict.keep = False
+    if b"vary" in first and not ignore & IGNORE_VARY:
+        _vary(head, verdict)
+    refused = False
+    if b"cache-control" in first and not ignore & IGNORE_CACHE_CONTROL:
+        refused = _cache_control(head, now, verdict)
+    expires = first.get(b"expires")
+    if expires is not None and verdict.valid == 0 and not ignore & IGNORE_EXPIRES:
+        when = parse_date(expires)
+        if when < 0 or when <= now:
+            refused = True
+        else:
+            verdict.valid = int(when)
+    accel = first.get(b"x-accel-expires")
+    if accel is not None and not ignore & IGNORE_ACCEL_EXPIRES:
+        when_accel = _accel(accel, now)
+        if when_accel == 0:
+            verdict.keep = False
+        elif when_accel > 0:
+            verdict.valid = when_accel
+            refused = False
+    if refused:
+        verdict.keep = False
+    return verdict
+
+
+def _vary(head: ResponseHead, verdict: Verdict) -> None:
+    names: list[bytes] = []
+    for value in head.get_all(b"vary"):
+        names.extend(name for name in (part.strip(b" \t").lower() for part in value.split(b",")) if name)
+    if b"*" in names:
+        verdict.keep = False
+    verdict.vary = b",".join(names)
+
+
+def _cache_control(head: ResponseHead, now: int, verdict: Verdict) -> bool:
+    """Read Cache-Control; True when it forbids to keep the answer."""
+    text = b",".join(head.get_all(b"cache-control")).lower()
+    directives: dict[bytes, bytes] = {}
+    for part in text.split(b","):
+        name, _, value = part.strip(b" \t").partition(b"=")
+        directives.setdefault(name.rstrip(b" \t"), value.strip(b' \t"'))
+    verdict.updating = _seconds(directives.get(b"stale-while-revalidate"))
+    verdict.error = _seconds(directives.get(b"stale-if-error"))
+    if b"no-cache" in directives or b"no-store" in directives or b"private" in directives:
+        return True
+    age = directives.get(b"s-maxage", directives.get(b"max-age"))
+    if age is None:
+        return False
+    seconds = _seconds(age)
+    if seconds == 0:
+        return True
+    verdict.valid = min(now + seconds, _FOREVER)
+    return False
+
+
+def _seconds(value: bytes | None) -> int:
+    if value is None:
+        return 0
+    digits = value
+    for index in range(len(value)):
+        if not 48 <= value[index] <= 57:
+            digits = value[:index]  # ngx_http_upstream_process_cache_control: up to the first that is no digit
+            break
+    return min(int(digits[:18] or b"0"), 1 << 40)
+
+
+def _accel(value: bytes, now: int) -> int:
+    """X-Accel-Expires: seconds, or `@` and a time since the epoch. 0: keep nothing; -1: not understood, or in the past."""
+    absolute = value.startswith(b"@")
+    digits = value[1:] if absolute else value
+    if not digits.isdigit() or len(digits) > 18:
+        return -1
+    number = int(digits)
+    if number == 0:
+        return 0
+    return number if absolute else now + number
+
+
+def variant_of(vary: bytes, names: list[bytes], values: list[bytes]) -> bytes:
+    """What a request says in the fields that `vary` names: one text for all requests that may have the same answer.
+
+    Values are compared without blanks around their commas (ngx_http_file_cache_vary_header).
+    """
+    parts: list[bytes] = []
+    for wanted in vary.split(b","):
+        said: list[bytes] = []
+        for index in range(len(names)):
+            if names[index] == wanted:
+                said.extend(item for item in (item.strip(b" \t") for item in values[index].split(b",")) if item)
+        parts.append(wanted + b":" + b",".join(said))
+    return b"\n".join(parts)
