@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 1.0
 _REST_SECONDS: Final = 10.0  # between two rounds when there was nothing to do (ngx_http_file_cache_manager)
+_PAUSE: Final = 0.001
 _TURN: Final = 0.004  # seconds that a turn may hold the loop, whatever loader_threshold and manager_threshold allow
 
 
@@ -136,7 +137,7 @@ class Keeper:
         for gone in removed:
             self.store.remove_files([gone])
             if time.monotonic() >= until:
-                await asyncio.sleep(0)
+                await asyncio.sleep(_PAUSE)
                 until = time.monotonic() + _TURN
 
 

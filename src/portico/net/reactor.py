@@ -198,6 +198,15 @@ class Reactor:
         """Resume `task` after the events at hand: for work that must not go on inside the caller."""
         self._later.append(task)
 
+    def turn(self) -> Suspend:
+        """`await reactor.turn()`: the others have their turn, then the running coroutine goes on. For loops that a peer could
+        keep busy, and for long work in short steps.
+        """
+        task = self.current
+        assert task is not None
+        self._later.append(task)
+        return SUSPEND
+
     def report(self, error: BaseException) -> None:
         """An exception nobody caught ended a task: a defect of ours. It is logged and serving goes on."""
         if self.on_error is not None:

@@ -9,7 +9,6 @@ When the body is done the connection goes back to its pool; when it is given up,
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from typing import TYPE_CHECKING, Final, final
@@ -346,7 +345,7 @@ class UpstreamBody(Body):
                     taken += len(data)
                     if taken >= _NOBODY:
                         taken = 0
-                        await asyncio.sleep(0)
+                        await self.transport.reactor.turn()
         except (BodyCutShort, NetworkSignal):
             pass  # what there was to say is in the error log
         finally:

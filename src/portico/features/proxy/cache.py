@@ -22,6 +22,7 @@ from portico.http.handler import Handler
 from portico.http.response import EMPTY, Response
 from portico.http.runtime import Runtime
 from portico.http.variables import PER_REQUEST, Template, Variable, template
+from portico.net.reactor import Reactor
 from portico.upstream.cache_settings import CacheDirectives, CacheSettings
 from portico.zones.owner import own_identity
 from portico.zones.zone import ZoneConflict
@@ -223,13 +224,17 @@ class CacheHook(WorkerHook):
             store.now = now
             keeper = Keeper(store)
             self.keepers.append(keeper)
-            reactor.spawn(keeper.run())
+            asyncio.get_event_loop().call_soon(_begin, reactor, keeper)  # once the loop runs
 
     def stop(self) -> None:
         for keeper in self.keepers:
             keeper.ended = True
         for store in self.caches.stores.values():
             store.close()
+
+
+def _begin(reactor: Reactor, keeper: Keeper) -> None:
+    reactor.spawn(keeper.run())
 
 
 def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
@@ -278,9 +283,9 @@ class PurgeHandler(Handler):
         ]  # fmt: skip
         key = self.cached.key_of(request)
         if tags:
-            found = await _purge_all(store, b"", tags)
+            found = await _purge_all(request.client.transport.reactor, store, b"", tags)
         elif key.endswith(b"*"):
-            found = await _purge_all(store, key[:-1], [])
+            found = await _purge_all(request.client.transport.reactor, store, key[:-1], [])
         else:
             found = _purge_key(store, key)
         if not found:
@@ -298,7 +303,7 @@ def _purge_key(store: Store, key: bytes) -> bool:
     return store.purge(first, second)
 
 
-async def _purge_all(store: Store, prefix: bytes, tags: list[bytes]) -> bool:
+async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[bytes]) -> bool:
     """Look through all files, a few at a time, and remove those whose key begins with `prefix` or that have one of the tags."""
     while not store.index.is_loaded():
         await asyncio.sleep(0.05)
@@ -310,7 +315,7 @@ async def _purge_all(store: Store, prefix: bytes, tags: list[bytes]) -> bool:
         for row in rows:
             if _is_meant(store, row, prefix, tags) and store.purge(row.first, row.second):
                 found = True
-        await asyncio.sleep(0)
+        await reactor.turn()
     return found
 
 

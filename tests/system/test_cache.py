@@ -1,0 +1,339 @@
+"""The cache with real processes: several workers, deaths, reloads, restarts, damaged files, full limits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.parity.wire import Message
+from tests.processes import PORTICO, Process, children, wait_until
+from tests.system.proxied import End, Proxied, answer, pattern, running
+
+HTTP = """
+    proxy_cache_path @folder@/cache levels=1:2 keys_zone=one:1m loader_sleep=1ms use_temp_path=off;
+    proxy_cache_path @folder@/small keys_zone=small:64k max_size=200k inactive=1h;
+    proxy_cache_path @folder@/brief keys_zone=brief:64k inactive=1s;
+    proxy_cache_path @folder@/kept keys_zone=kept:64k;
+    proxy_cache one;
+    proxy_cache_valid 200 1h;
+    add_header X-Cache $upstream_cache_status always;
+    add_header X-Pid $pid always;
+    map $request_method $purge { default 0; PURGE 1; }
+"""
+LOCATIONS = {
+    "plain": "",
+    "locked": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
+    "waiting": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
+    "hasty": "proxy_cache_lock on; proxy_cache_lock_timeout 200ms;",
+    "slow": "",
+    "left": "",
+    "torn": "",
+    "late": "",
+    "damaged100": "",
+    "damaged3000000": "",
+    "small": "proxy_cache small;",
+    "brief": "proxy_cache brief;",
+    "kept": "proxy_cache kept; proxy_cache_memory 1m;",
+    "purged": "proxy_cache_purge $purge;",
+    "guarded": "proxy_cache_purge $purge; limit_except GET HEAD { deny all; }",
+    "stale": "proxy_cache_valid 200 1s; proxy_cache_use_stale updating; proxy_cache_background_update on;",
+}
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxied]:
+    with running(Proxied(LOCATIONS, http=HTTP, workers=2, listen="reuseport")) as made:
+        yield made
+
+
+def status_of(message: Message) -> str:
+    return (message.get(b"x-cache") or b"").decode()
+
+
+def serve_counts(proxy: Proxied, name: str, body: bytes = b"body", *fields: str) -> None:
+    """From now on the upstream answers with `body`."""
+
+    def say(end: End, request: Message) -> None:
+        end.send(answer(body, *fields))
+
+    proxy.upstream(name).serve(say)
+
+
+def files(proxy: Proxied, cache: str) -> list[Path]:
+    return [path for path in (proxy.folder / cache).rglob("*") if path.is_file()]
+
+
+def total_size(proxy: Proxied, cache: str) -> int:
+    total = 0
+    for path in files(proxy, cache):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            pass  # it has just gone
+    return total
+
+
+def test_what_one_worker_keeps_the_other_has(proxy: Proxied) -> None:
+    serve_counts(proxy, "plain")
+    assert status_of(proxy.fetch("/plain/shared")) == "MISS"
+    pids: set[bytes] = set()
+
+    def both() -> bool:
+        message = proxy.fetch("/plain/shared")
+        assert status_of(message) == "HIT" and message.body == b"body"
+        pids.add(message.get(b"x-pid") or b"")
+        return len(pids) == 2
+
+    wait_until(both, what="answers of both workers")
+
+
+def test_two_hundred_misses_are_one_request(proxy: Proxied) -> None:
+    upstream = proxy.upstream("locked")
+    release = threading.Event()
+
+    def say(end: End, request: Message) -> None:
+        release.wait(8)
+        end.send(answer(b"only once"))
+
+    upstream.serve(say)
+    clients = [proxy.get("/locked/a") for _ in range(200)]
+    try:
+        wait_until(lambda: upstream.served > 0, what="a request at the upstream")
+        release.set()
+        for client in clients:
+            assert client.response().body == b"only once"
+        assert upstream.served == 1
+    finally:
+        release.set()
+        for client in clients:
+            client.close()
+
+
+def test_the_lock_opens_in_time(proxy: Proxied) -> None:
+    with proxy.get("/hasty/a") as first:
+        slow = proxy.accept("hasty")
+        slow.request()
+        with proxy.get("/hasty/a") as second:
+            impatient = proxy.accept("hasty")
+            impatient.request()
+            impatient.send(answer(b"second"))
+            assert second.response().body == b"second"
+        slow.send(answer(b"first"))
+        assert first.response().body == b"first"
+    assert proxy.fetch("/hasty/a").body == b"first"  # what was passed on impatiently is not kept
+
+
+def test_a_fetching_worker_that_is_killed_lets_the_others_fetch(proxy: Proxied) -> None:
+    with proxy.get("/waiting/a") as first:
+        upstream = proxy.accept("waiting")
+        upstream.request()
+        upstream.send(answer(b"half", length=8))
+        os.kill(int(first.head().get(b"x-pid") or 0), signal.SIGKILL)
+    wait_until(lambda: len(proxy.workers()) == 2, what="a new worker")
+    with proxy.get("/waiting/a") as second:
+        proxy.accept("waiting").send(answer(b"all of it"))
+        assert second.response().body == b"all of it"
+
+
+def test_a_client_that_leaves_does_not_end_the_fetching(proxy: Proxied) -> None:
+    with proxy.get("/left/a") as client:
+        upstream = proxy.accept("left")
+        upstream.request()
+        upstream.send(answer(b"x" * 1000, length=200_000))
+        client.head()
+    upstream.send(b"y" * 199_000)
+    wait_until(lambda: any(path.stat().st_size > 200_000 for path in files(proxy, "cache")), what="the kept answer")
+    message = proxy.fetch("/left/a")
+    assert status_of(message) == "HIT" and len(message.body) == 200_000
+
+
+def test_a_worker_killed_while_it_writes_leaves_nothing_torn(proxy: Proxied) -> None:
+    body = pattern(400_000)
+    with proxy.get("/torn/a") as client:
+        upstream = proxy.accept("torn")
+        upstream.request()
+        upstream.send(answer(body[:300_000], length=len(body)))
+        pid = int(client.head().get(b"x-pid") or 0)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: pid not in proxy.workers() and len(proxy.workers()) == 2, what="a new worker")
+    with proxy.get("/torn/a") as client:
+        upstream = proxy.accept("torn")
+        upstream.request()
+        upstream.send(answer(body))
+        message = client.response()
+        assert status_of(message) == "MISS" and message.body == body
+    assert proxy.fetch("/torn/a").body == body
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_a_damaged_file_is_fetched_again(proxy: Proxied, size: int) -> None:
+    target = f"/damaged{size}/a"
+    serve_counts(proxy, f"damaged{size}", pattern(size))
+    known = set(files(proxy, "cache"))
+    assert status_of(proxy.fetch(target)) == "MISS"
+    (path,) = set(files(proxy, "cache")) - known
+    data = bytearray(path.read_bytes())
+    data[-50] ^= 1
+    if size < 1 << 20:
+        path.write_bytes(data)
+    else:
+        path.write_bytes(data[:-1])  # a long one is compared with its checksum after a start only: see below
+
+    def again() -> bool:
+        message = proxy.fetch(target)
+        assert status_of(message) in ("HIT", "MISS")
+        return status_of(message) == "MISS" and message.body == pattern(size)
+
+    wait_until(again, what="the answer fetched again")  # whoever has it open looks at the file once a second
+    proxy.await_log("is damaged and was removed")
+    assert proxy.fetch(target).body == pattern(size)
+
+
+def test_purging(proxy: Proxied) -> None:
+    serve_counts(proxy, "purged", b"body", "Cache-Tag: news, sport")
+    for name in ("a", "b1", "b2", "c"):
+        proxy.fetch(f"/purged/{name}")
+    assert proxy.fetch("/purged/a", method="PURGE").status == 204
+    assert proxy.fetch("/purged/a", method="PURGE").status == 404
+    assert status_of(proxy.fetch("/purged/a")) == "MISS"
+    assert proxy.fetch("/purged/b*", method="PURGE").status == 204
+    assert [status_of(proxy.fetch(f"/purged/{name}")) for name in ("b1", "b2", "c")] == ["MISS", "MISS", "HIT"]
+    assert proxy.fetch("/purged/", "Cache-Tag: weather", method="PURGE").status == 404
+    assert proxy.fetch("/purged/", "Cache-Tag: sport", method="PURGE").status == 204
+    assert [status_of(proxy.fetch(f"/purged/{name}")) for name in ("a", "b1", "c")] == ["MISS", "MISS", "MISS"]
+
+
+def test_purging_is_guarded(proxy: Proxied) -> None:
+    serve_counts(proxy, "guarded")
+    proxy.fetch("/guarded/a")
+    assert proxy.fetch("/guarded/a", method="PURGE").status == 403
+    assert status_of(proxy.fetch("/guarded/a")) == "HIT"
+
+
+def test_an_answer_asked_for_before_a_purge_is_not_kept_after_it(proxy: Proxied) -> None:
+    with proxy.get("/late/a") as client:
+        upstream = proxy.accept("late")
+        upstream.request()
+        upstream.send(answer(b"old", "Connection: close", length=6))
+        client.head()
+        proxy.fetch("/purged/any", method="PURGE")
+        upstream.send(b"old")
+        assert client.exactly(6) == b"oldold"
+    with proxy.get("/late/a") as client:
+        proxy.accept("late").send(answer(b"new"))
+        message = client.response()
+        assert status_of(message) == "MISS" and message.body == b"new"
+
+
+def test_the_size_is_kept(proxy: Proxied) -> None:
+    serve_counts(proxy, "small", b"x" * 20_000)
+    for number in range(40):
+        assert status_of(proxy.fetch(f"/small/{number}")) == "MISS"
+        wait_until(lambda: total_size(proxy, "small") <= 200 * 1024, 2, "a cache within its limit")
+    assert status_of(proxy.fetch("/small/39")) == "HIT"
+    assert status_of(proxy.fetch("/small/0")) == "MISS"
+
+
+def test_what_nobody_asks_for_goes(proxy: Proxied) -> None:
+    serve_counts(proxy, "brief")
+    proxy.fetch("/brief/a")
+    assert files(proxy, "brief")
+    wait_until(lambda: not files(proxy, "brief"), seconds=15, what="an empty cache")
+    assert status_of(proxy.fetch("/brief/a")) == "MISS"
+
+
+def test_a_stale_answer_while_the_new_one_is_fetched(proxy: Proxied) -> None:
+    upstream = proxy.upstream("stale")
+    release = threading.Event()
+
+    def say(end: End, request: Message) -> None:
+        if upstream.served == 1:
+            end.send(answer(b"old"))
+        else:
+            release.wait(8)
+            end.send(answer(b"new", "Cache-Control: max-age=60"))
+
+    upstream.serve(say)
+    assert status_of(proxy.fetch("/stale/a")) == "MISS"
+    wait_until(lambda: int(time.time()) > files_time(proxy) + 1, what="the end of its time")
+    message = proxy.fetch("/stale/a")
+    assert (status_of(message), message.body) == ("STALE", b"old")
+    message = proxy.fetch("/stale/a")
+    assert (status_of(message), message.body) == ("UPDATING", b"old")
+    release.set()
+    wait_until(lambda: proxy.fetch("/stale/a").body == b"new", what="the new answer")
+    assert upstream.served == 2
+
+
+def files_time(proxy: Proxied) -> int:
+    return int(max(path.stat().st_mtime for path in files(proxy, "cache")))
+
+
+def test_a_cache_that_cannot_be_written_to_is_only_no_cache(proxy: Proxied) -> None:
+    serve_counts(proxy, "kept")
+    proxy.fetch("/kept/a")
+    assert status_of(proxy.fetch("/kept/a")) == "HIT"
+    for path in files(proxy, "kept"):
+        path.unlink()
+    (proxy.folder / "kept").rmdir()
+    (proxy.folder / "kept").write_bytes(b"")
+    for _ in range(3):
+        message = proxy.fetch("/kept/b")
+        assert (status_of(message), message.body) == ("MISS", b"body")
+    line = proxy.await_log("cannot be stored in the cache")
+    assert "Not a directory" in line
+    workers = len(proxy.workers())
+    assert sum("cannot be stored" in line for line in proxy.log().splitlines()) <= workers
+
+
+def start_again(proxy: Proxied) -> None:
+    """Kill all processes, as a power cut does, and start anew."""
+    pids = [proxy.process.pid, *children(proxy.process.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in pids[1:]), what="the end of the workers")
+    proxy.process.wait()
+    conf = proxy.folder / "nginx.conf"
+    argv = [*PORTICO, "-p", f"{proxy.folder}/", "-c", str(conf), "-e", f"{proxy.folder}/error.log"]
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    if os.environ.get("PORTICO_TEST_PYTHONPATH"):
+        env["PYTHONPATH"] = os.environ["PORTICO_TEST_PYTHONPATH"]
+    proxy.process = Process(argv, proxy.folder / "output2", env=env)
+    proxy.ready()
+
+
+def test_everything_is_there_after_a_crash() -> None:
+    with running(Proxied(LOCATIONS, http=HTTP, workers=2, listen="reuseport")) as proxy:
+        serve_counts(proxy, "plain", pattern(3_000_000))
+        serve_counts(proxy, "slow")
+        for name in "abc":
+            proxy.fetch(f"/plain/{name}")
+            proxy.fetch(f"/slow/{name}")
+        large = sorted(path for path in files(proxy, "cache") if path.stat().st_size > 1 << 20)
+        data = bytearray(large[0].read_bytes())
+        data[-50] ^= 1
+        large[0].write_bytes(data)
+        leftover = large[1].with_name(f"{large[1].name}.999999999.1")
+        leftover.write_bytes(b"half")
+        start_again(proxy)
+        assert [status_of(proxy.fetch(f"/slow/{name}")) for name in "abc"] == ["HIT"] * 3
+        seen = [proxy.fetch(f"/plain/{name}") for name in "abc"]
+        assert sorted(map(status_of, seen)) == ["HIT", "HIT", "MISS"]
+        assert all(message.body == pattern(3_000_000) for message in seen)
+        wait_until(lambda: not leftover.exists(), what="the half-written file's end")
+
+
+def test_a_reload_keeps_what_is_kept() -> None:
+    with running(Proxied(LOCATIONS, http=HTTP, workers=2, listen="reuseport")) as proxy:
+        serve_counts(proxy, "plain")
+        proxy.fetch("/plain/a")
+        old = set(proxy.workers())
+        proxy.process.send(signal.SIGHUP)
+        wait_until(lambda: len(set(proxy.workers()) - old) == 2 and not old & set(proxy.workers()), what="new workers")
+        assert status_of(proxy.fetch("/plain/a")) == "HIT"
+        assert proxy.upstream("plain").served == 1
