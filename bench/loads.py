@@ -43,7 +43,7 @@ def wrk(
     *,
     connections: int,
     headers: Sequence[str] = (),
-    tls: bool = False,
+    tls: int = 0,
 ) -> Sample:
     """A run of wrk on the load generator's core; any failed request is an error."""
     fields = [word for header in headers for word in ("-H", header)]

@@ -77,17 +77,44 @@ ROWS = (
         "TLS keepalive, static 1 KB, 64 connections",
         None,
         lambda server, seconds: loads.wrk(
-            server, "/static/1k.html", seconds, connections=64, headers=BROWSER, tls=True
+            server, "/static/1k.html", seconds, connections=64, headers=BROWSER, tls=13
         ),
     ),
     Row(
-        "handshake",
-        "TLS full handshake and one request",
+        "handshake13",
+        "TLS 1.3 full handshake and one request",
         1.2,
         lambda server, seconds: loads.wrk(
-            server, "/static/1k.html", seconds, connections=16, headers=("Connection: close",), tls=True
+            server, "/static/1k.html", seconds, connections=16, headers=("Connection: close",), tls=13
         ),
         "handshake",
+    ),
+    Row(
+        "handshake12",
+        "TLS 1.2 full handshake and one request",
+        1.2,
+        lambda server, seconds: loads.wrk(
+            server, "/static/1k.html", seconds, connections=16, headers=("Connection: close",), tls=12
+        ),
+        "handshake",
+    ),
+    Row(
+        "hit1k",
+        "cache hit 1 KB, 64 connections",
+        0.8,
+        lambda server, seconds: loads.wrk(server, "/kept/1k.html", seconds, connections=64, headers=BROWSER),
+    ),
+    Row(
+        "hit100k",
+        "cache hit 100 KB, 64 connections",
+        1.0,
+        lambda server, seconds: loads.wrk(server, "/kept/100k.bin", seconds, connections=64, headers=BROWSER),
+    ),
+    Row(
+        "hit1m",
+        "cache hit 1 MB, 16 connections",
+        1.0,
+        lambda server, seconds: loads.wrk(server, "/kept/1m.bin", seconds, connections=16, headers=BROWSER),
     ),
     Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
 )

@@ -34,6 +34,8 @@ http {
     types { text/html html; }
     proxy_http_version 1.1;
     proxy_set_header Connection "";
+    proxy_cache_path @FOLDER@/cache levels=1:2 keys_zone=kept:10m;
+    proxy_cache_valid 200 1h;
     upstream backend { server 127.0.0.1:@BACKEND@; keepalive 64; keepalive_requests 1000000000; }
     server {
         listen 127.0.0.1:@PLAIN@ backlog=4096;
@@ -42,15 +44,26 @@ http {
         ssl_certificate_key @ROOT@/cert.key;
         ssl_session_cache off;
         ssl_session_tickets off;
+        ssl_protocols TLSv1.2 TLSv1.3;
         root @ROOT@;
         location /small { proxy_pass http://backend; }
         location /1m.bin { proxy_pass http://backend; }
         location /static/ { alias @ROOT@/; }
+        location /kept/ { proxy_cache kept; proxy_pass http://backend/; }
         location /ws {
             proxy_pass http://127.0.0.1:@ECHO@;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection "upgrade";
         }
+    }
+    server {
+        listen 127.0.0.1:@TLS12@ ssl backlog=4096;
+        ssl_certificate @ROOT@/cert.pem;
+        ssl_certificate_key @ROOT@/cert.key;
+        ssl_session_cache off;
+        ssl_session_tickets off;
+        ssl_protocols TLSv1.2;
+        location /static/ { alias @ROOT@/; }
     }
 }
 """
@@ -102,6 +115,7 @@ def make_files(root: Path) -> None:
     """The files that are served, and a certificate for the TLS rows (ECDSA P-256, as most sites have now)."""
     root.mkdir()
     (root / "1k.html").write_bytes(b"x" * 1024)
+    (root / "100k.bin").write_bytes(bytes(range(256)) * 400)
     (root / "1m.bin").write_bytes(bytes(range(256)) * 4096)
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
     subprocess.run(
@@ -137,7 +151,7 @@ class Server:
         self.name = name
         self.folder = folder
         folder.mkdir()
-        self.plain, self.tls = free_port(), free_port()
+        self.plain, self.tls, self.tls12 = free_port(), free_port(), free_port()
         conf = folder / "nginx.conf"
         (folder / "paths.conf").write_text(fill(NGINX_PATHS, FOLDER=folder) if program[0] == NGINX else "")
         conf.write_text(
@@ -147,6 +161,7 @@ class Server:
                 ROOT=root,
                 PLAIN=self.plain,
                 TLS=self.tls,
+                TLS12=self.tls12,
                 BACKEND=backend.port,
                 ECHO=backend.echo_port,
             )
@@ -155,13 +170,16 @@ class Server:
         self.process = Process(pinned(SERVER_CORE, argv), folder / "output")
 
     def ready(self) -> None:
-        self.process.wait_listening(self.plain, self.tls)
+        self.process.wait_listening(self.plain, self.tls, self.tls12)
 
     def stop(self) -> None:
         self.process.stop()
 
-    def url(self, path: str, tls: bool = False) -> str:
-        return f"https://127.0.0.1:{self.tls}{path}" if tls else f"http://127.0.0.1:{self.plain}{path}"
+    def url(self, path: str, tls: int = 0) -> str:
+        """`tls`: 12 for TLS 1.2 only, 13 for what both sides like best."""
+        if tls == 0:
+            return f"http://127.0.0.1:{self.plain}{path}"
+        return f"https://127.0.0.1:{self.tls12 if tls == 12 else self.tls}{path}"
 
     def workers(self) -> list[int]:
         """The children of the master or supervisor; the process itself when it has none."""
