@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
+_PROXY_PROTOCOL: Final = b"proxy_protocol"
 _ALL: Final = HTTP | SERVER | LOCATION
 
 
@@ -45,13 +46,7 @@ def _from(statement: Statement) -> list[Network]:
 
 
 def _header(statement: Statement) -> bytes:
-    text = statement.args[0].text
-    if text == "proxy_protocol":
-        raise statement.fail(
-            'this version has no "listen ... proxy_protocol", which "real_ip_header proxy_protocol" needs',
-            statement.args[0],
-        )
-    return text.lower().encode("utf-8", "surrogateescape")
+    return statement.args[0].text.lower().encode("utf-8", "surrogateescape")
 
 
 SET_REAL_IP_FROM: Final = Directive[list[Network]](
@@ -62,9 +57,9 @@ SET_REAL_IP_FROM: Final = Directive[list[Network]](
 )
 REAL_IP_HEADER: Final = Directive[bytes](
     "real_ip_header", _ALL, _header, args="1", default=b"x-real-ip", default_text="X-Real-IP",
-    syntax="FIELD",
+    syntax="FIELD | proxy_protocol",
     doc="The field that tells the client's address: one, or a list of which the last entry counts (see `real_ip_recursive`). An "
-    "entry may have a port.",
+    "entry may have a port. `proxy_protocol`: the header that `listen … proxy_protocol` reads.",
     example="real_ip_header X-Forwarded-For;",
 )
 REAL_IP_RECURSIVE: Final = Directive[bool](
@@ -89,10 +84,13 @@ class RealIPHandler(Handler):
     def handle(self, request: Request) -> Response | None:
         if request.peer is not None or request.parent is not None:
             return None
-        fields = request.fields.get_all(self.header)
+        client = request.client
+        if self.header == _PROXY_PROTOCOL:
+            fields = [client.proxied.address] if client.proxied is not None else []
+        else:
+            fields = request.fields.get_all(self.header)
         if not fields:
             return None
-        client = request.client
         peer = Peer(unmapped(client.packed_address()), b"")
         found = peer_behind(peer, fields, self._trusts, self.recursive)
         if found is not peer:
@@ -100,6 +98,8 @@ class RealIPHandler(Handler):
             request.shares_fields = False  # what is remembered of the header block holds for the connection's own address
             client.remote_addr = found.text()
             client.remote_port = found.port
+            if self.header == _PROXY_PROTOCOL and client.proxied is not None and client.proxied.port:
+                client.remote_port = b"%d" % client.proxied.port
         return None
 
     def _trusts(self, address: bytes) -> bool:

@@ -234,6 +234,7 @@ class _Builder:
                 if listen.bind:
                     binds.add(key)
                 listener.ssl = listener.ssl or listen.ssl
+                listener.proxy_protocol = listener.proxy_protocol or listen.proxy_protocol
                 if listen.default_server:
                     listener.make_default(server)
                 listener.servers.append(server)

@@ -9,6 +9,7 @@ from portico.net.transport import Transport
 
 if TYPE_CHECKING:
     from portico.codec.fields import RequestFields
+    from portico.codec.proxy_protocol import ProxyHeader
     from portico.http.plan import Listener
 
 
@@ -30,6 +31,7 @@ class Client:
         self.memo_fields: RequestFields | None = None  # the header block for which `memo_block` was made, by `memo_owner`
         self.memo_owner: object = None
         self.memo_block: bytes = b""
+        self.proxied: ProxyHeader | None = None  # what the PROXY protocol said
         self.continued = False  # 100 Continue was sent, or need not be
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.errors import ProtocolError
+from portico.codec.errors import ProtocolError, shown
 from portico.codec.fields import NO_CONNECTION, HeaderOptions, RequestFields
 from portico.codec.http1_request import (
     RequestLine,
@@ -19,10 +19,11 @@ from portico.codec.http1_request import (
     split_target,
     valid_host,
 )
+from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
 from portico.http.body import RequestBody
 from portico.http.client import Client
 from portico.http.error_pages import PLAIN_TO_TLS, TOO_LARGE_HEADER
-from portico.http.errors import INFO, BodyCutShort, CloseConnection, HTTPError
+from portico.http.errors import ERR, INFO, BodyCutShort, CloseConnection, HTTPError
 from portico.http.output import send_response
 from portico.http.phases import respond
 from portico.http.request import Request
@@ -72,6 +73,8 @@ class Connection(Watcher):
     async def run(self) -> None:
         """Serve requests until the connection ends."""
         try:
+            if self.listener.proxy_protocol and not await self._proxy_header():
+                return
             if self.listener.ssl and not await self._handshake():
                 return
             await self._requests()
@@ -81,6 +84,34 @@ class Connection(Watcher):
             self._log(INFO, f"client connection: {error.strerror or error}")
         finally:
             self._end()
+
+    async def _proxy_header(self) -> bool:
+        """Read the header of the PROXY protocol, and not a byte more: TLS reads from the socket itself. False: it is broken."""
+        transport = self.transport
+        deadline = self.runtime.reactor.now + self.listener.default.core.client_header_timeout
+        seen = 0
+        while True:
+            data = transport.peek(LONGEST)
+            if data is not None and (not data or (len(data) == seen and transport.peer_closed)):
+                return False  # it has ended
+            header: ProxyHeader | None = None
+            if data:
+                seen = len(data)
+                try:
+                    header = parse_proxy_header(data)
+                except BrokenHeader:
+                    self._log(ERR, f'broken header: "{shown(data)}" while reading PROXY protocol')
+                    return False
+            if header is not None:
+                transport.recv(header.length)
+                if header.address or header.tlvs:
+                    self.client.proxied = header
+                return True
+            transport.ready = False  # the part that is there makes no further event, the rest will
+            left = deadline - self.runtime.reactor.now
+            if left <= 0.0:
+                return False
+            await transport.readable(left)
 
     async def _handshake(self) -> bool:
         """Begin TLS. False when the connection is over: the client spoke plain HTTP and was told so, or cannot be understood."""

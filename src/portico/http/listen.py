@@ -27,6 +27,7 @@ class Listen:
         self.where = where
         self.default_server = False
         self.ssl = False
+        self.proxy_protocol = False
         self.sets_options = False  # options that belong to the socket were given here
         self.bind = False  # bind it separately, even where a wildcard address has the same port
 
@@ -130,9 +131,7 @@ def _option(statement: Statement, listen: Listen, index: int) -> None:
     elif name == "so_keepalive" and equals:
         _keepalive(statement, spec, index, value)
     elif argument.text == "proxy_protocol":
-        raise statement.fail(
-            'the parameter "proxy_protocol" is not supported by this version of Portico yet', argument
-        )
+        listen.proxy_protocol = True
     else:
         raise statement.fail(f'invalid parameter "{argument.text}"', argument)
 
@@ -240,11 +239,12 @@ def _location(statement: Statement) -> LocationPattern:
 LISTEN: Final = Directive[list[Listen]](
     "listen", SERVER, parse_listen, args="1+", default=list[Listen](), many=True,
     default_text="*:80 | *:8000",
-    syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [backlog=N] [rcvbuf=SIZE] [sndbuf=SIZE] [deferred] "
-    "[bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
+    syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [proxy_protocol] [backlog=N] [rcvbuf=SIZE] [sndbuf=SIZE] "
+    "[deferred] [bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
     doc="An address that this server takes connections on. `default_server` makes it the one that answers when no name "
-    "fits. `ssl`: TLS. `reuseport` gives every worker a socket of its own. `http2` is accepted with a warning: this version "
-    "speaks HTTP/1.1.",
+    "fits. `ssl`: TLS. `proxy_protocol`: every connection begins with a header of the PROXY protocol, version 1 or 2, which "
+    "says who the client is (`$proxy_protocol_addr`, `real_ip_header proxy_protocol`). `reuseport` gives every worker a socket "
+    "of its own. `http2` is accepted with a warning: this version speaks HTTP/1.1.",
     example="listen 127.0.0.1:8080 default_server;",
 )
 SERVER_NAME: Final = Directive[list[ServerName]](

@@ -79,6 +79,7 @@ class Listener:
         self.default = default
         self.names: ServerNames[VirtualServer] = ServerNames(default)
         self.ssl = False
+        self.proxy_protocol = False  # every connection begins with a header that says who the client is
         self.captures_names = False  # some server_name is a regex with named groups
         self.servers: list[VirtualServer] = []
         self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port

@@ -143,10 +143,10 @@ class Transport(Pollable):
             self.ready = False
         return data
 
-    def peek(self) -> bytes | None:
-        """The first byte that is there, left where it is; b"" at the end of the stream, None when there is nothing yet."""
+    def peek(self, size: int = 1) -> bytes | None:
+        """The first bytes that are there, left where they are; b"" at the end of the stream, None when there is nothing yet."""
         try:
-            return self.sock.recv(1, socket.MSG_PEEK)
+            return self.sock.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
             self.ready = False
             return None

@@ -1,0 +1,95 @@
+"""`$proxy_protocol_…`: what the header of the PROXY protocol said (`listen … proxy_protocol`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from portico.codec.proxy_protocol import ProxyHeader, find_tlv
+from portico.http.feature import Feature
+from portico.http.variables import STABLE_FIELDS, Getter, Variable, VariableFamily
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+_TYPES: Final[dict[str, int]] = {"alpn": 0x01, "authority": 0x02, "unique_id": 0x05, "ssl": 0x20, "netns": 0x30}
+_SSL: Final = 0x20
+_OF_SSL: Final[dict[str, int]] = {
+    "ssl_version": 0x21, "ssl_cn": 0x22, "ssl_cipher": 0x23, "ssl_sig_alg": 0x24, "ssl_key_alg": 0x25,
+}  # fmt: skip
+_SSL_FIXED: Final = 5  # bytes of client and verify before the TLVs inside
+
+
+def _header(request: Request) -> ProxyHeader | None:
+    return request.client.proxied
+
+
+def _addr(request: Request) -> bytes | None:
+    header = _header(request)
+    return None if header is None else header.address
+
+
+def _port(request: Request) -> bytes | None:
+    header = _header(request)
+    return None if header is None else b"%d" % header.port if header.port else b""
+
+
+def _server_addr(request: Request) -> bytes | None:
+    header = _header(request)
+    return None if header is None else header.server_address
+
+
+def _server_port(request: Request) -> bytes | None:
+    header = _header(request)
+    return None if header is None else b"%d" % header.server_port if header.server_port else b""
+
+
+def _tlv(name: str) -> Getter:
+    """`$proxy_protocol_tlv_alpn`, `…_0xEA`, `…_ssl_cn` (inside the TLV `ssl`)."""
+    inner = _OF_SSL.get(name, 0)
+    kind = _TYPES.get(name, -1) if not name.startswith("0x") else _number(name)
+
+    def get(request: Request) -> bytes | None:
+        header = _header(request)
+        if header is None:
+            return None
+        if inner or name == "ssl_verify":
+            ssl = find_tlv(header.tlvs, _SSL)
+            if ssl is None or len(ssl) < _SSL_FIXED:
+                return None
+            if name == "ssl_verify":
+                return b"%d" % int.from_bytes(ssl[1:_SSL_FIXED], "big")
+            return find_tlv(ssl[_SSL_FIXED:], inner)
+        return None if kind < 0 else find_tlv(header.tlvs, kind)
+
+    return get
+
+
+def _number(text: str) -> int:
+    try:
+        number = int(text, 16)
+    except ValueError:
+        return -1
+    return number if 0 <= number <= 255 else -1
+
+
+class ProxyProtocolFeature(Feature):
+    """Variables only: the header is read where the connection begins (http/connection.py)."""
+
+
+FEATURE: Final = ProxyProtocolFeature(
+    "proxy_protocol",
+    (),
+    (
+        Variable("proxy_protocol_addr", _addr, STABLE_FIELDS, "The client's address in the header of the PROXY protocol."),
+        Variable("proxy_protocol_port", _port, STABLE_FIELDS, "The client's port in it."),
+        Variable("proxy_protocol_server_addr", _server_addr, STABLE_FIELDS, "The server's address in it."),
+        Variable("proxy_protocol_server_port", _server_port, STABLE_FIELDS, "The server's port in it."),
+    ),
+    (
+        VariableFamily(
+            "proxy_protocol_tlv_", _tlv, STABLE_FIELDS,
+            "A TLV of it: `alpn`, `authority`, `unique_id`, `netns`, a type as `0xEA`; of a TLS connection `ssl_version`, `ssl_cn`, "
+            "`ssl_cipher`, `ssl_sig_alg`, `ssl_key_alg`, `ssl_verify`.",
+        ),
+    ),
+)  # fmt: skip
