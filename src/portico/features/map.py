@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, Directive, Scope
 from portico.config.reader import Statement
-from portico.config.regex import Regex
+from portico.config.regex import Regex, RegexFailed
+from portico.errorlog import ALERT
 from portico.http.feature import Feature
 from portico.http.listen import parse_regex
 from portico.http.server_names import ServerNames
@@ -58,7 +59,11 @@ class Map:
         if found is not None:
             return found
         for regex, value in self.regexes:
-            captures = regex.match(text)
+            try:
+                captures = regex.match(text)
+            except RegexFailed as failed:
+                request.log_error(ALERT, str(failed))
+                break
             if captures is not None:
                 request.captures = captures
                 named = regex.named_values(captures)

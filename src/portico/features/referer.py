@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Argument, Statement
-from portico.config.regex import Regex
+from portico.config.regex import Regex, RegexFailed
 from portico.http.feature import Feature, LocationBuild
 from portico.http.listen import SERVER_NAME, parse_regex
 from portico.http.server_names import DEFAULT, ServerNames
@@ -108,6 +108,12 @@ class Referers:
         return self._accept_url(referer[start:])
 
     def _accept_url(self, url: bytes) -> bool:
+        try:
+            return self._matches(url)
+        except RegexFailed:
+            return False  # who makes a pattern run for ever is no friend
+
+    def _matches(self, url: bytes) -> bool:
         slash = url.find(b"/")
         host = (url if slash < 0 else url[:slash]).partition(b":")[0].lower()
         if len(host) > _LONGEST_HOST:

@@ -20,6 +20,8 @@ from portico.codec.http1_request import (
     valid_host,
 )
 from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
+from portico.config.regex import RegexFailed
+from portico.errorlog import ALERT
 from portico.http.body import RequestBody
 from portico.http.client import Client
 from portico.http.error_pages import PLAIN_TO_TLS, TOO_LARGE_HEADER
@@ -328,6 +330,9 @@ class Connection(Watcher):
             return self._refused(line, HTTPError(error.status, error.reason))
         except ValueError:
             return self._refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
+        except RegexFailed as given_up:  # of a server_name
+            self._forget()
+            return self._refused(line, HTTPError(500, str(given_up), ALERT))
 
     def _new_fields(self, parsed: RequestLine, block: bytes) -> None:
         """Another header block than the one before: parse it and find its server."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.codec.fields import joined_lines
+from portico.config.regex import RegexFailed
+from portico.errorlog import ALERT
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import ERR, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
@@ -54,6 +56,10 @@ async def respond(request: Request) -> Response:
                 return _finished(request, failed)
         except InternalRedirect as redirect:
             failed = _follow(request, redirect)
+            if failed is not None:
+                return _finished(request, failed)
+        except RegexFailed as given_up:
+            failed = _error_answer(request, HTTPError(500, str(given_up), ALERT))
             if failed is not None:
                 return _finished(request, failed)
         rewritten = request.named_location  # nginx goes back to the server's rewriting, but for a named location

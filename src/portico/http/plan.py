@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from portico.config.reader import Where
+from portico.config.regex import RegexFailed
 from portico.http.location_tree import LocationTree
 from portico.http.server_names import DEFAULT, ServerNames
 from portico.net.listen import ListenSpec
@@ -95,7 +96,10 @@ class Listener:
 
     def find_tls(self, name: bytes) -> ServerTLS | None:
         """For SNI: what the server of that name presents; None when it has nothing of its own."""
-        match = self.names.find(name)
+        try:
+            match = self.names.find(name)
+        except RegexFailed:
+            return None  # the request will have it refused, and told to the log
         return None if match.reason == DEFAULT else match.value.tls
 
     def keep_names(self, request: Request, host: bytes) -> None:

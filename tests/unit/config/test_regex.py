@@ -1,4 +1,4 @@
-"""Patterns mean what they mean to PCRE; what `re` cannot say is refused.
+"""Patterns mean what they mean to PCRE, whichever engine runs them, and none runs for ever.
 
 Where libpcre2 is on the machine (nginx brings it), the answers are compared with the library itself.
 """
@@ -6,10 +6,11 @@ Where libpcre2 is on the machine (nginx brings it), the answers are compared wit
 import ctypes
 import ctypes.util
 import random
+import time
 
 import pytest
 
-from portico.config.regex import compile_regex
+from portico.config.regex import RegexFailed, compile_regex
 
 # PCRE2_NO_AUTO_POSSESS, NO_DOTSTAR_ANCHOR, NO_START_OPTIMIZE: where its optimisations change an answer, the
 # fault is theirs (10.42 does not find `(?=a)A?a` in "baB" when caseless).
@@ -251,18 +252,57 @@ def test_mistakes_are_told_as_pcre_does(pcre2: Pcre2, pattern: str, message: str
     assert library.startswith(message)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        r"a\Kb", r"\X", r"\p{L}", r"(?R)", r"(?1)(a)", r"(?&n)(?<n>a)", r"(?P>n)", r"\g<1>(a)",
-        "(?|(a)|(b))", "(*UTF8)a", "(?C1)a", "(?^i)a", "(?xx)a", r"(?<=a+)b", r"(a\1)", "(?(?=a)b|c)",
-        "(?(DEFINE)a)", "(?J)a", r"\N{U+41}", "(?<a", "(?i",
-    ],
-)  # fmt: skip
-def test_what_re_cannot_say_is_refused(pattern: str) -> None:
+@pytest.mark.parametrize("pattern", [r"(?&n)(?<n>a", r"(?P>n)", "(*NOSUCH)a", "(?<a", "(?i", r"\N{U+41}", "(?(9)a)"])
+def test_what_pcre_refuses_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError) as caught:
         compile_regex(pattern)
     assert 0 <= caught.value.args[1] <= len(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject"),
+    [
+        (r"a\Kb", b"ab"), (r"^\X$", b"a"), (r"\p{Lu}", b"aB"), (r"^(\((?:[^()]|(?1))*\))$", b"(a(b)c)"), (r"^(?1)(a|b)$", b"ab"),
+        (r"^(?&n)(?<n>a)$", b"aa"), (r"^(?|(a)|(b))$", b"b"), ("(*UTF)^.$", "é".encode()), ("(?^i)A", b"a"),
+        (r"(?<=a|bc)d", b"bcd"), ("^(?(?=a)ab|c)$", b"ab"), ("(?(DEFINE)(?<d>[0-9]))^(?&d)$", b"7"), (r"a{,2}b", b"a{,2}b"),
+        (r"^(\w+)-\1$", b"ab-ab"),
+    ],
+)  # fmt: skip
+def test_what_only_pcre_can_say(pcre2: Pcre2, pattern: str, subject: bytes) -> None:
+    found = compile_regex(pattern).match(subject)
+    library = pcre2.match(pattern.encode(), subject, False)
+    assert found is not None and not isinstance(library, str) and library is not None
+    assert found[0] == library[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject"),
+    [
+        (r"^(a+)+$", b"a" * 40 + b"!"), (r"^(?:a|a)*$", b"a" * 60 + b"!"), (r"(x+x+)+y", b"x" * 60 + b"z"),
+        (r"^(.*)(.*)(.*)(.*)z$", b"y" * 3000),
+    ],
+)  # fmt: skip
+def test_a_pattern_that_backtracks_for_ever_is_given_up(pattern: str, subject: bytes) -> None:
+    regex = compile_regex(pattern)
+    started = time.monotonic()
+    try:
+        assert regex.match(subject) is None
+    except RegexFailed as failed:
+        assert "match limit exceeded" in str(failed) and pattern in str(failed)
+    assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limited"),
+    [
+        (r"\.php$", False), (r"\.(?:jpg|jpeg|gif|png)$", False), (r"^/api/v[0-9]+/x$", False), (r"^/(en|de)/(.*)$", False),
+        (r"^(?<user>[a-z]+)\.example\.com$", False), (r"^/(?:index)?$", False),
+        (r"^/(.*)/(.*)$", True), (r"[^/]+\.php$", True), (r"^(a|b)*$", True), (r"(a)\1", True), (r"^(a?){30}$", True),
+        ("^" + "a?" * 20 + "$", True),
+    ],
+)  # fmt: skip
+def test_who_runs_what(pattern: str, limited: bool) -> None:
+    assert compile_regex(pattern).is_limited == limited
 
 
 def test_position_counts_characters() -> None:
