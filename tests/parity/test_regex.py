@@ -15,7 +15,7 @@ REGEX = Group(
         location ~ ^/keep/\Kx+ { return 200 "kept"; }
         location ~ ^/slow/(a+)+$ { return 200 "never"; }
         location ~ ^/poss/a++b$ { return 200 "possessive"; }
-        location ~ ^/comma/a{,2}$ { return 200 "text"; }
+        location ~ "^/comma/a{,2}$" { return 200 "text"; }
         location /if/ { if ($arg_x ~ "^(i+)+$") { return 200 "in"; } return 200 "out"; }
         location /rewrite/ { rewrite ^/rewrite/(r+)+$ /there; return 200 "stayed"; }
         location /map/ { return 200 "$mapped"; }
@@ -43,6 +43,11 @@ def long(letter: str) -> str:
     Exchange("if without end", get("/if/?x=" + long("i")), status=500),
     Exchange("rewrite without end", get("/rewrite/" + long("r")), status=500),
     Exchange("map without end", get("/map/?x=" + long("m")), body=b"no"),
+    Exchange("server name", get("/", host="sss.example"), body=b"by name"),
+    Exchange(
+        "server name without end", get("/", host="s" * 40 + "-.example"), status=500,
+        differs="nginx closes the connection without a word",
+    ),
     Exchange("served after it", get("/if/?x=iii"), body=b"in"),
 )
 def test_regex(servers: Servers, exchange: Exchange) -> None:
