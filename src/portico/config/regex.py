@@ -6,6 +6,7 @@ expressed in it (`pcre.py` translates) and of which it is plain that they cannot
 `^/api/(.*)$`. PCRE2 gets all others. Nobody outside this file knows which.
 """
 
+import importlib
 import re
 from typing import Any, Final, final
 
@@ -93,7 +94,7 @@ def _with_re(raw: bytes, caseless: bool) -> tuple[Pcre, re.Pattern[bytes]] | Non
 
 def _with_pcre2(raw: bytes, caseless: bool, refused: ValueError | None) -> Any:
     """The pattern for PCRE2. Raises ValueError(message, offset): that of `refused`, which knows the place better, if there is one."""
-    import pcre2  # type: ignore[import-untyped]
+    pcre2: Any = importlib.import_module("pcre2")  # it has no types
 
     raw = _as_before(raw)
     flags = pcre2.IGNORECASE if caseless else pcre2.NOFLAG
