@@ -8,7 +8,7 @@ r"""The header of the PROXY protocol, by which a proxy in front tells who its cl
 
 from __future__ import annotations
 
-import socket
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, final
 
 LONGEST_V1: Final = 107  # bytes, line end included (section 2.1)
@@ -59,19 +59,24 @@ def _version_1(data: bytes) -> ProxyHeader | None:
         return header
     if len(words) != 5 or words[0] not in (b"TCP4", b"TCP6"):
         raise BrokenHeader
-    family = int(socket.AF_INET if words[0] == b"TCP4" else socket.AF_INET6)
-    header.address = _written(family, words[1])
-    header.server_address = _written(family, words[2])
+    six = words[0] == b"TCP6"
+    header.address = _written(six, words[1])
+    header.server_address = _written(six, words[2])
     header.port = _port(words[3])
     header.server_port = _port(words[4])
     return header
 
 
-def _written(family: int, text: bytes) -> bytes:
+def _written(six: bool, text: bytes) -> bytes:
     try:
-        socket.inet_pton(family, text.decode("ascii"))
-    except (OSError, ValueError):
+        if six:
+            IPv6Address(text.decode("ascii"))
+        else:
+            IPv4Address(text.decode("ascii"))
+    except ValueError:
         raise BrokenHeader from None
+    if b"%" in text:  # the scope of a link-local address, which a socket's address does not have
+        raise BrokenHeader
     return text
 
 
@@ -98,21 +103,25 @@ def _version_2(data: bytes) -> ProxyHeader | None:
     if command != 1:
         raise BrokenHeader
     if family == 1:
-        _addresses(header, data[_FIXED:length], int(socket.AF_INET), 4)
+        _addresses(header, data[_FIXED:length], 4)
     elif family == 2:
-        _addresses(header, data[_FIXED:length], int(socket.AF_INET6), 16)
+        _addresses(header, data[_FIXED:length], 16)
     return header
 
 
-def _addresses(header: ProxyHeader, block: bytes, family: int, size: int) -> None:
+def _addresses(header: ProxyHeader, block: bytes, size: int) -> None:
     ports = 2 * size
     if len(block) < ports + 4:
         raise BrokenHeader
-    header.address = socket.inet_ntop(family, block[:size]).encode()
-    header.server_address = socket.inet_ntop(family, block[size:ports]).encode()
+    header.address = _text(block[:size])
+    header.server_address = _text(block[size:ports])
     header.port = int.from_bytes(block[ports : ports + 2], "big")
     header.server_port = int.from_bytes(block[ports + 2 : ports + 4], "big")
     header.tlvs = block[ports + 4 :]
+
+
+def _text(address: bytes) -> bytes:
+    return str(IPv4Address(address) if len(address) == 4 else IPv6Address(address)).encode()
 
 
 def find_tlv(tlvs: bytes, wanted: int) -> bytes | None:
