@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final, final
 
+from portico.codec.forwarded import nodes_of
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
+_FORWARDED: Final = b"forwarded"
 _PROXY_PROTOCOL: Final = b"proxy_protocol"
 _ALL: Final = HTTP | SERVER | LOCATION
 
@@ -59,7 +61,8 @@ REAL_IP_HEADER: Final = Directive[bytes](
     "real_ip_header", _ALL, _header, args="1", default=b"x-real-ip", default_text="X-Real-IP",
     syntax="FIELD | proxy_protocol",
     doc="The field that tells the client's address: one, or a list of which the last entry counts (see `real_ip_recursive`). An "
-    "entry may have a port. `proxy_protocol`: the header that `listen … proxy_protocol` reads.",
+    "entry may have a port. `proxy_protocol`: the header that `listen … proxy_protocol` reads. "
+    "`Forwarded`: the `for` of its elements (RFC 7239).",
     example="real_ip_header X-Forwarded-For;",
 )
 REAL_IP_RECURSIVE: Final = Directive[bool](
@@ -87,6 +90,8 @@ class RealIPHandler(Handler):
         client = request.client
         if self.header == _PROXY_PROTOCOL:
             fields = [client.proxied.address] if client.proxied is not None else []
+        elif self.header == _FORWARDED:
+            fields = [node for value in request.fields.get_all(self.header) for node in nodes_of(value)]
         else:
             fields = request.fields.get_all(self.header)
         if not fields:

@@ -77,6 +77,13 @@ PROXY_SET_HEADER: Final = Directive[SetHeader | None](
     "`proxy_set_header` of its own inherits none.",
     example="proxy_set_header Host $host;",
 )
+FORWARDED: Final = Directive[bool](
+    "forwarded", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off", beyond=True,
+    doc="Tells the upstream of the client in the field `Forwarded` (RFC 7239): `for`, `host` and `proto`. What the client's own "
+    "`Forwarded` says is passed on, before it, only when `set_real_ip_from` trusts who sent it; else it is replaced. "
+    "`proxy_set_header Forwarded` wins. To read the field: `real_ip_header Forwarded`.",
+    example="forwarded on;",
+)
 PROXY_HTTP_VERSION: Final = Directive[int](
     "proxy_http_version", _ALL, _http_version, args="1", default=11, default_text="1.1",
     syntax="1.0 | 1.1",

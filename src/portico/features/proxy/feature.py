@@ -72,6 +72,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         [header for header in scope.all(d.PROXY_SET_HEADER) if header is not None],
         scope.get(d.PROXY_PASS_REQUEST_HEADERS),
         version,
+        scope.get(d.FORWARDED),
     )
     target: Target | None = None
     secure = url.has_variables()
@@ -184,7 +185,7 @@ def _tls(build: LocationBuild) -> UpstreamTLS:
 
 
 _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
-    d.PROXY_PASS, d.PROXY_SET_HEADER, d.PROXY_HTTP_VERSION, d.PROXY_METHOD, d.PROXY_PASS_REQUEST_HEADERS,
+    d.PROXY_PASS, d.FORWARDED, d.PROXY_SET_HEADER, d.PROXY_HTTP_VERSION, d.PROXY_METHOD, d.PROXY_PASS_REQUEST_HEADERS,
     d.PROXY_PASS_REQUEST_BODY, d.PROXY_SET_BODY, d.PROXY_HIDE_HEADER, d.PROXY_PASS_HEADER, d.PROXY_IGNORE_HEADERS,
     d.PROXY_HEADERS_HASH_MAX_SIZE, d.PROXY_HEADERS_HASH_BUCKET_SIZE, PROXY_REDIRECT, PROXY_COOKIE_DOMAIN,
     PROXY_COOKIE_PATH, PROXY_COOKIE_FLAGS, d.PROXY_SSL_SERVER_NAME, d.PROXY_SSL_NAME, d.PROXY_SSL_VERIFY,

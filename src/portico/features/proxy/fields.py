@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.fields import joined_lines
+from portico.codec.forwarded import element, nodes_of
 from portico.features.proxy.directives import SetHeader
 from portico.http.variables import PER_REQUEST
 
@@ -23,6 +24,8 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 
 
+_FORWARDED: Final[frozenset[bytes]] = frozenset((b"forwarded",))
+_NONE: Final[frozenset[bytes]] = frozenset()
 CONDITIONS: Final = frozenset(
     (b"if-modified-since", b"if-unmodified-since", b"if-none-match", b"if-match", b"range", b"if-range")
 )
@@ -32,7 +35,7 @@ CONDITIONS: Final = frozenset(
 class RequestHead:
     """Makes heads for one location. What depends only on the client's connection and header block is made once for them."""
 
-    def __init__(self, headers: list[SetHeader], pass_headers: bool, version: int) -> None:
+    def __init__(self, headers: list[SetHeader], pass_headers: bool, version: int, forwarded: bool) -> None:
         self.version: bytes = b" HTTP/1.1\r\n" if version > 10 else b" HTTP/1.0\r\n"
         self.headers = headers
         self.pass_headers = pass_headers
@@ -41,7 +44,8 @@ class RequestHead:
         self.own_connection = b"connection" not in configured and version == 10
         self.own_length = b"content-length" not in configured
         self.own_encoding = b"transfer-encoding" not in configured
-        self.dropped: frozenset[bytes] = HOP_BY_HOP | configured
+        self.forwarded = forwarded and b"forwarded" not in configured
+        self.dropped: frozenset[bytes] = HOP_BY_HOP | configured | (_FORWARDED if self.forwarded else _NONE)
         self.memorable = all(header.value.stability < PER_REQUEST for header in headers)
 
     def leave_conditions_out(self) -> None:
@@ -80,6 +84,8 @@ class RequestHead:
                 lines.append(b"Transfer-Encoding: chunked")
         elif length >= 0 and self.own_length:
             lines.append(b"Content-Length: %d" % length)
+        if self.forwarded:
+            lines.append(b"Forwarded: " + _forwarded(request))
         if self.pass_headers:
             self._copy(request, lines)
         return joined_lines(lines) + b"\r\n" if lines else b"\r\n"
@@ -96,3 +102,14 @@ class RequestHead:
             if name in dropped or (nominated and name in nominated):
                 continue
             lines.append(keys[i] + b": " + values[i])
+
+
+def _forwarded(request: Request) -> bytes:
+    """Who asked, behind what a trusted proxy has told (RFC 7239 section 4)."""
+    client = request.client
+    scheme = b"https" if client.secure else b"http"
+    before = request.fields.joined(b"forwarded") if request.peer is not None else None
+    if before and request.peer is not None and nodes_of(before):
+        address, port = request.peer  # who connected: the client itself is in what that one says
+        return before + b", " + element(address, port, request.asked_host, scheme)
+    return element(client.remote_addr, client.remote_port, request.asked_host, scheme)
