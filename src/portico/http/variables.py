@@ -239,6 +239,20 @@ def split_text(text: str, where: Where) -> list[tuple[str, bool]]:
     return parts
 
 
+def templates(statement: Statement) -> list[Template]:
+    """A template for each argument; a directive's parser."""
+    return [template(statement, index) for index in range(len(statement.args))]
+
+
+def any_set(texts: list[Template], request: Request) -> bool:
+    """Whether any of the texts is neither empty nor "0" (ngx_http_test_predicates)."""
+    for text in texts:
+        value = text.render(request)
+        if value and value != b"0":
+            return True
+    return False
+
+
 def variable_name(statement: Statement, index: int) -> str:
     """The variable that an argument names, to be defined: without its "$", lower-case. Raises ConfigError."""
     text = statement.args[index].text

@@ -7,7 +7,7 @@ from typing import Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.http.variables import Template, template
+from portico.http.variables import Template, template, templates
 from portico.upstream.failure import CONDITIONS, OFF
 
 _ALL: Final = HTTP | SERVER | LOCATION
@@ -39,10 +39,6 @@ class ValidTime:
             self.statuses.append(status)
         if not self.statuses:
             self.statuses.extend(_USUAL)
-
-
-def _templates(statement: Statement) -> list[Template]:
-    return [template(statement, index) for index in range(len(statement.args))]
 
 
 def _zone(statement: Statement) -> Template | None:
@@ -87,12 +83,12 @@ class CacheDirectives:
             doc="After how many requests for it an answer is kept.", example=f"{p}_cache_min_uses 2;",
         )
         self.bypass = Directive[list[Template]](
-            f"{p}_cache_bypass", _ALL, _templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            f"{p}_cache_bypass", _ALL, templates, args="1+", default=list[Template](), syntax="TEXT ...",
             doc="The upstream is asked, not the cache, when any of the texts is neither empty nor `0`; its answer may be kept.",
             example=f"{p}_cache_bypass $http_pragma $cookie_nocache;",
         )
         self.no_cache = Directive[list[Template]](
-            f"{p}_no_cache", _ALL, _templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            f"{p}_no_cache", _ALL, templates, args="1+", default=list[Template](), syntax="TEXT ...",
             doc="An answer is not kept when any of the texts is neither empty nor `0`.",
             example=f"{p}_no_cache $http_authorization;",
         )

@@ -14,7 +14,7 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
 from portico.http.errors import ERR, WARN, HTTPError
 from portico.http.request import Attempt, Request
-from portico.net.reactor import SUSPEND, Timeout
+from portico.net.reactor import SUSPEND, ClientGone, Timeout
 from portico.net.transport import READ_SIZE, SEND_PIECE, PipePool
 from portico.upstream.connection import HandshakeFailed, PeerConnection, connect
 from portico.upstream.failure import BY_STATUS, ERROR, INVALID_HEADER, NON_IDEMPOTENT, TIMEOUT, AttemptFailed
@@ -30,6 +30,14 @@ _NOT_IDEMPOTENT: Final = frozenset((b"POST", b"LOCK", b"PATCH"))
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out)"
 _FILE_PIECE: Final = 65536
 _INTERIM: Final = b"HTTP/1.1 1"
+
+
+class HintRules:
+    """What of an upstream's early hints the client gets."""
+
+    def hints(self, head: ResponseHead) -> bytes:
+        """The lines of a 103 for the client; b"" when nothing is left of it."""
+        raise NotImplementedError
 
 
 @final
@@ -56,6 +64,7 @@ class Exchange:
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
         self.streamed = False  # a part of a body that is not kept was sent: no second attempt
+        self.hints: HintRules | None = None  # the client gets early hints
         self.failure = 0  # how the last attempt failed (failure.py)
         self.interim = 0  # bytes of interim answers (100, 103) that this attempt got
 
@@ -255,6 +264,8 @@ class Exchange:
                 if parsed.status >= 200 or parsed.status == 101:
                     break
                 self._count_interim(end)
+                if parsed.status == 103 and self.hints is not None:
+                    await self._pass_on(self.hints.hints(parsed))
                 data = connection.buffer  # 100 Continue, 103 Early Hints: not the answer yet
                 end = find_head_end(data, 0)
         except Timeout:
@@ -368,6 +379,18 @@ class Exchange:
                 return False
         connection.spent = True  # it did not read the request to its end
         return True
+
+    async def _pass_on(self, lines: bytes) -> None:
+        """Early hints for the client (RFC 8297). When it does not take them, it has left."""
+        if not lines:
+            return
+        request = self.request
+        try:
+            await request.client.transport.send_all(
+                b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
+            )
+        except (OSError, Timeout):
+            raise ClientGone from None
 
     def _count_interim(self, size: int) -> None:
         """One more interim head. Together they are bounded as one head is: else an upstream could send them for ever."""

@@ -14,6 +14,7 @@ from portico.features.proxy.directives import (
 from portico.features.proxy.rewrite import Rewriter
 from portico.http.error_pages import REASONS
 from portico.http.response import Body, Response
+from portico.upstream.exchange import HintRules
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -32,7 +33,7 @@ _HIDDEN: Final = (
 
 
 @final
-class AnswerRules:
+class AnswerRules(HintRules):
     """What one location lets through of an answer's head, and what it does with it."""
 
     def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter) -> None:
@@ -41,6 +42,15 @@ class AnswerRules:
         self.pass_server = b"server" in passed
         self.ignore = ignore
         self.rewriter = rewriter
+
+    def hints(self, head: ResponseHead) -> bytes:
+        nominated = head.connection_tokens
+        lines = b""
+        for i in range(len(head.names)):
+            name = head.names[i]
+            if name not in self.hidden and name not in nominated:
+                lines += head.keys[i] + b": " + head.values[i] + b"\r\n"
+        return lines
 
     def redirect(self, head: ResponseHead) -> bytes | None:
         """X-Accel-Redirect, when it is there and to be followed."""

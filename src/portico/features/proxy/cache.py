@@ -15,13 +15,13 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Argument, Statement
 from portico.errorlog import CRIT
-from portico.features.proxy.cached import CachedProxy, Caches, any_set
+from portico.features.proxy.cached import CachedProxy, Caches
 from portico.http.errors import HTTPError
 from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler
 from portico.http.response import EMPTY, Response
 from portico.http.runtime import Runtime
-from portico.http.variables import PER_REQUEST, Template, Variable, template
+from portico.http.variables import PER_REQUEST, Template, Variable, any_set, templates
 from portico.net.reactor import Reactor
 from portico.upstream.cache_settings import CacheDirectives, CacheSettings
 from portico.zones.owner import own_identity
@@ -130,12 +130,8 @@ PROXY_CACHE_PATH: Final = Directive[CachePath | None](
 )
 
 
-def _purge(statement: Statement) -> list[Template]:
-    return [template(statement, index) for index in range(len(statement.args))]
-
-
 PROXY_CACHE_PURGE: Final = Directive[list[Template]](
-    "proxy_cache_purge", HTTP | SERVER | LOCATION, _purge, args="1+", default=list[Template](), syntax="TEXT ...",
+    "proxy_cache_purge", HTTP | SERVER | LOCATION, templates, args="1+", default=list[Template](), syntax="TEXT ...",
     doc="When any of the texts is neither empty nor `0`, the request removes what is in the cache under its key, and 204 is "
     "the answer; 404 when there was nothing. A key that ends with `*` stands for all keys that begin so. With the field "
     "`Cache-Tag` (or `Surrogate-Key`) the request removes the answers that came with one of these tags. Say with `allow` and "

@@ -26,6 +26,7 @@ from portico.http.handler import Handler
 from portico.http.output import fields_of
 from portico.http.response import BytesBody, FileBody, Response
 from portico.http.subrequest import subrequest_of
+from portico.http.variables import any_set
 from portico.net.reactor import ClientGone, NetworkSignal
 from portico.upstream.body import Sink
 from portico.upstream.cache_rules import IGNORE_VARY, Verdict, judge, variant_of
@@ -37,7 +38,6 @@ from portico.zones.owner import is_alive
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.runtime import Runtime
-    from portico.http.variables import Template
 
 _NO_ANSWER: Final = ERROR | TIMEOUT | INVALID_HEADER  # what stale-if-error is about, to nginx
 _IN_ONE_PIECE: Final = 32768  # bytes of body that are read and sent with the head; longer ones go by sendfile
@@ -520,15 +520,6 @@ class CachedProxy(Handler):
 def _times(verdict: Verdict, valid: int, now: int) -> Times:
     updating = valid + verdict.updating if verdict.updating else 0
     return Times(valid, updating, valid + verdict.error if verdict.error else 0, now, 0)
-
-
-def any_set(texts: list[Template], request: Request) -> bool:
-    """Whether any of the texts is neither empty nor "0" (ngx_http_test_predicates)."""
-    for text in texts:
-        value = text.render(request)
-        if value and value != b"0":
-            return True
-    return False
 
 
 def _status(entry: Entry) -> int:

@@ -8,7 +8,7 @@ from typing import Final, final
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LIMIT_EXCEPT, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.http.variables import Template, template
+from portico.http.variables import Template, template, templates
 from portico.net.tls_context import DEFAULT_PROTOCOLS, PROTOCOLS
 from portico.upstream.settings import UpstreamDirectives
 
@@ -76,6 +76,13 @@ PROXY_SET_HEADER: Final = Directive[SetHeader | None](
     doc="Sets or replaces a field of the request that the upstream gets; an empty value removes it. A level with any "
     "`proxy_set_header` of its own inherits none.",
     example="proxy_set_header Host $host;",
+)
+EARLY_HINTS: Final = Directive[list[Template]](
+    "early_hints", _ALL, templates, args="1+", default=list[Template](), default_text="none", syntax="TEXT ...",
+    doc="Passes 103 (Early Hints, RFC 8297) of the upstream on to the client when any of the texts is neither empty nor `0`; "
+    "else, and for clients that speak HTTP/1.0, it is dropped. Some clients take a 103 for the answer, so choose by a field that "
+    "browsers send.",
+    example="map $http_sec_fetch_mode $hints { navigate 1; } server { early_hints $hints; }",
 )
 FORWARDED: Final = Directive[bool](
     "forwarded", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off", beyond=True,

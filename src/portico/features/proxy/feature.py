@@ -95,6 +95,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     handler.body = scope.get(d.PROXY_SET_BODY)
     handler.pass_body = scope.get(d.PROXY_PASS_REQUEST_BODY)
     handler.version = version
+    handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 
 
@@ -185,7 +186,7 @@ def _tls(build: LocationBuild) -> UpstreamTLS:
 
 
 _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
-    d.PROXY_PASS, d.FORWARDED, d.PROXY_SET_HEADER, d.PROXY_HTTP_VERSION, d.PROXY_METHOD, d.PROXY_PASS_REQUEST_HEADERS,
+    d.PROXY_PASS, d.EARLY_HINTS, d.FORWARDED, d.PROXY_SET_HEADER, d.PROXY_HTTP_VERSION, d.PROXY_METHOD, d.PROXY_PASS_REQUEST_HEADERS,
     d.PROXY_PASS_REQUEST_BODY, d.PROXY_SET_BODY, d.PROXY_HIDE_HEADER, d.PROXY_PASS_HEADER, d.PROXY_IGNORE_HEADERS,
     d.PROXY_HEADERS_HASH_MAX_SIZE, d.PROXY_HEADERS_HASH_BUCKET_SIZE, PROXY_REDIRECT, PROXY_COOKIE_DOMAIN,
     PROXY_COOKIE_PATH, PROXY_COOKIE_FLAGS, d.PROXY_SSL_SERVER_NAME, d.PROXY_SSL_NAME, d.PROXY_SSL_VERIFY,

@@ -15,7 +15,7 @@ from portico.http.handler import Handler
 from portico.http.output import fields_of
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, BytesBody, Response
-from portico.http.variables import Template
+from portico.http.variables import Template, any_set
 from portico.net.reactor import ClientGone
 from portico.net.transport import PipePool
 from portico.upstream.body import Sink, UpstreamBody
@@ -65,6 +65,7 @@ class ProxyHandler(Handler):
         self.version = 11
         self.key: Template | None = None  # of `hash`
         self.pipes = PipePool()
+        self.early_hints: list[Template] = []
         self.cached: CachedProxy | None = None  # with proxy_cache: who has called
         self.edits_heads = True  # the location has filters that look at the fields of any answer
 
@@ -99,6 +100,8 @@ class ProxyHandler(Handler):
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
         exchange = Exchange(request, settings, group, tls, tls_name, self.pipes)
+        if self.early_hints and request.version > 10 and request.parent is None and any_set(self.early_hints, request):
+            exchange.hints = self.rules
         method = request.method if self.method is None else self.method.render(request)
         caching = request.caching if self.cached is not None else None
         if caching is not None and caching.method and self.method is None:
