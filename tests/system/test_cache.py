@@ -31,6 +31,8 @@ LOCATIONS = {
     "waiting": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "hasty": "proxy_cache_lock on; proxy_cache_lock_timeout 200ms;",
     "slow": "",
+    "cut": "",
+    "failing": "proxy_cache_use_stale error timeout;",
     "left": "",
     "torn": "",
     "late": "",
@@ -192,6 +194,32 @@ def test_a_damaged_file_is_fetched_again(proxy: Proxied, size: int) -> None:
     wait_until(again, what="the answer fetched again")  # whoever has it open looks at the file once a second
     proxy.await_log("is damaged and was removed")
     assert proxy.fetch(target).body == pattern(size)
+
+
+def test_a_file_cut_short_under_our_hands(proxy: Proxied) -> None:
+    """The worker has it open and has just looked at it."""
+    serve_counts(proxy, "cut", pattern(3000))
+    known = set(files(proxy, "cache"))
+    proxy.fetch("/cut/a")
+    (path,) = set(files(proxy, "cache")) - known
+    for _ in range(4):
+        assert status_of(proxy.fetch("/cut/a")) == "HIT"
+    os.truncate(path, 500)
+    for _ in range(4):
+        message = proxy.fetch("/cut/a")
+        assert message.status == 200 and message.body == pattern(3000)
+
+
+def test_stale_answers_hold_no_files(proxy: Proxied) -> None:
+    """However often they are served, updated or replaced."""
+    serve_counts(proxy, "failing", b"body", "Cache-Control: max-age=1", "Connection: close")
+    proxy.fetch("/failing/a")
+    proxy.upstream("failing").close()
+    wait_until(lambda: status_of(proxy.fetch("/failing/a")) == "STALE", what="a stale answer")
+    before = proxy.descriptors()
+    for _ in range(60):
+        assert status_of(proxy.fetch("/failing/a")) == "STALE"
+    wait_until(lambda: proxy.descriptors() <= before + 4, what="files closed")
 
 
 def test_purging(proxy: Proxied) -> None:

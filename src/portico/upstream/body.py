@@ -113,10 +113,16 @@ class UpstreamBody(Body):
             if content:
                 self.attempt.length += len(content)
                 if self.sink is not None:
-                    self.sink.write(content)
+                    self._pass_on(self.sink, content)
                 return content
         self._finish(True)
         return b""
+
+    def _pass_on(self, sink: Sink, content: bytes) -> None:
+        sink.write(content)
+        if self.done:  # kept before the client has the last of it: its next request finds it
+            self.sink = None
+            sink.finish()
 
     def _read(self) -> bytes | None:
         transport = self.transport

@@ -12,7 +12,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final, final
 
-from portico.cache.caching import BYPASS, EXPIRED, HIT, REVALIDATED, STALE, UPDATING, Caching
+from portico.cache.caching import BYPASS, EXPIRED, HIT, MISS, REVALIDATED, STALE, UPDATING, Caching
 from portico.cache.entry import Damaged, Entry, Meta, Times
 from portico.cache.fill import Fill
 from portico.cache.index import CHECKED, EXISTS, STATUS_SHIFT
@@ -21,7 +21,7 @@ from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
 from portico.features.proxy.handler import ProxyHandler
 from portico.features.proxy.target import upstream_uri
-from portico.http.errors import BodyCutShort, CloseConnection, HTTPError, InternalRedirect
+from portico.http.errors import ERR, BodyCutShort, CloseConnection, HTTPError, InternalRedirect
 from portico.http.handler import Handler
 from portico.http.output import fields_of
 from portico.http.response import BytesBody, FileBody, Response
@@ -120,7 +120,10 @@ class CachedProxy(Handler):
                 caching = Caching(store, key, entry.first, entry.second)
                 caching.status = HIT
                 request.caching = caching
-                return self._response(request, caching, entry)
+                try:
+                    return self._response(request, caching, entry)
+                except (Damaged, OSError):
+                    self._damaged(caching, entry)
         first, second = digest(key)
         caching = Caching(store, key, first, second)
         request.caching = caching
@@ -131,6 +134,7 @@ class CachedProxy(Handler):
         else:
             answer = await self._find(request, caching, now)
             if answer is not None:
+                caching.leave()
                 return answer
         return await self._fetch(request, caching)
 
@@ -147,7 +151,7 @@ class CachedProxy(Handler):
         store = self.caches.stores.get(name)
         if store is None:
             shown = name.decode("utf-8", "backslashreplace")
-            raise HTTPError(500, f'cache "{shown}" not found', 3)
+            raise HTTPError(500, f'cache "{shown}" not found', ERR)
         return store
 
     def key_of(self, request: Request) -> bytes:
@@ -206,6 +210,11 @@ class CachedProxy(Handler):
             caching.keep = False
             return None
 
+    def _damaged(self, caching: Caching, entry: Entry) -> None:
+        """The file is not what it was when it was opened: as if it had not been there."""
+        store = caching.store
+        store.damaged(store.path_of(entry.first, entry.second), entry.first, entry.second, entry.generation)
+
     async def _find(self, request: Request, caching: Caching, now: int) -> Response | None:
         """An answer from the cache; None: the upstream is to be asked, and `caching` says what to do with its answer."""
         entry = self._look_up(request, caching, now)
@@ -215,10 +224,16 @@ class CachedProxy(Handler):
             if not self.settings.lock or not caching.keep or caching.uses < self.settings.min_uses:
                 return None
             return await self._wait(request, caching)
-        if caching.store.index.valid(entry.slot) >= now:
-            caching.status = HIT
-            return self._response(request, caching, entry)
-        return self._stale(request, caching, entry, now)
+        try:
+            if caching.store.index.valid(entry.slot) >= now:
+                caching.status = HIT
+                return self._response(request, caching, entry)
+            return self._stale(request, caching, entry, now)
+        except (Damaged, OSError):
+            self._damaged(caching, entry)
+            caching.leave()
+            caching.status = MISS
+            return None
 
     async def _is_sound(self, caching: Caching, entry: Entry) -> bool:
         """Whether the body is what was stored. A long one that was not looked at since the start is read once, on a thread."""
@@ -292,7 +307,11 @@ class CachedProxy(Handler):
                 entry = self._look_up(request, caching, now)
                 if entry is not None and store.index.valid(entry.slot) >= now:
                     caching.status = HIT
-                    return self._response(request, caching, entry)
+                    try:
+                        return self._response(request, caching, entry)
+                    except (Damaged, OSError):
+                        self._damaged(caching, entry)
+                        caching.status = MISS
         return None
 
     async def _released(self, caching: Caching, seconds: float) -> None:
@@ -364,14 +383,22 @@ class CachedProxy(Handler):
                 self.keep_failure(request, caching, error.status)
             if entry is None or caching.status != EXPIRED or not self._may_use(request, caching, entry, caching.failure):
                 raise
+            try:
+                answer = self._response(request, caching, entry)
+            except (Damaged, OSError):
+                self._damaged(caching, entry)
+                raise error from None
             if error.reason:
                 request.log_error(error.level, error.reason)
             caching.status = STALE
-            return self._response(request, caching, entry)
+            return answer
+        except BaseException:
+            if caching.fill is not None:
+                caching.fill.abort()
+            raise
         finally:
             caching.release()
-            if caching.fill is None or caching.fill.over:
-                caching.leave()
+            caching.leave()
 
     def _may_use(self, request: Request, caching: Caching, entry: Entry, failure: int) -> bool:
         """Whether the stale entry answers in place of such a failure."""
@@ -391,7 +418,11 @@ class CachedProxy(Handler):
             caching.status = STALE
         else:
             return None
-        return self._response(request, caching, entry)
+        try:
+            return self._response(request, caching, entry)
+        except (Damaged, OSError):
+            self._damaged(caching, entry)
+            raise HTTPError(502, "the kept answer that the upstream confirmed is damaged", ERR) from None
 
     def _renew(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead) -> None:
         """304: what is kept is good again, for as long as the new head says, or the old one's status allows."""
