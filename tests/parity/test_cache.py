@@ -55,6 +55,7 @@ CACHE = Group(
             proxy_cache_valid 1m; proxy_set_header Connection ""; proxy_set_header X-Since $http_if_modified_since;
             proxy_pass http://@BACKEND@;
         }
+        location /offset/ { proxy_cache_valid 1m; proxy_cache_max_range_offset 10; proxy_pass http://@BACKEND@; }
         location /rewritten/ { proxy_cache_valid 1m; proxy_pass http://@BACKEND@/other/; }
     }
     """
@@ -318,6 +319,13 @@ MISS = {"X-Cache": "MISS"}
         closed=False,
         differs=CLOSES,
     ),
+    row(
+        "range beyond the offset",
+        (get("/offset/a", "Range: bytes=20-"), Read(), get("/offset/a")),
+        saying("Accept-Ranges: bytes"),
+        has=MISS,
+    ),
+    row("range within the offset", (get("/offset/b", "Range: bytes=2-"), Read(), get("/offset/b")), FIRST, has=HIT),
     # what is good no longer
     row(
         "expired",

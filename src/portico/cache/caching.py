@@ -37,6 +37,7 @@ class Caching:
         self.method: bytes = b""  # to ask the upstream with, when it is not the client's
         self.entry: Entry | None = None  # held; what is there but good no longer
         self.revalidate = False  # ask whether `entry` is still good
+        self.passes_range = False  # the client's range is beyond what is worth fetching the whole for
         self.fill: Fill | None = None
         self.failure = 0  # how the upstream failed (upstream/failure.py)
 

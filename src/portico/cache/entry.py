@@ -81,8 +81,7 @@ class Entry:
         self.first = 0
         self.second = 0
         self.generation = 0
-        self.used = 0  # the second in which it was used last
-        self.looked = 0  # … and in which the file was looked at last
+        self.used = 0  # the second in which it was used last, and the file looked at
         self.changed = os.fstat(fd).st_mtime_ns
         self.data: bytes | None = None  # the body, kept in memory
         self.parsed: object = None  # what the HTTP side has made of the head

@@ -10,7 +10,7 @@ from typing import Final, final
 
 from portico.cache.entry import Damaged, Entry, Times, open_entry
 from portico.cache.fill import Fill, move
-from portico.cache.index import EXISTS, KNOWN, Index, Removed
+from portico.cache.index import KNOWN, Index, Removed
 
 _AT_HAND: Final = 512  # entries with their files open, in each worker
 _INLINE_CHECK: Final = 1 << 20  # bytes of body
@@ -291,8 +291,3 @@ def _unlink(path: str) -> bool:
     except OSError as error:
         return error.errno not in (errno.ENOENT, errno.ENOTDIR)
     return True
-
-
-def exists(flags: int) -> bool:
-    """Whether a row's flags say that there is a file."""
-    return flags & EXISTS != 0

@@ -45,10 +45,6 @@ def _zone(statement: Statement) -> Template | None:
     return None if statement.args[0].text == "off" else template(statement)
 
 
-def _max_range_offset(statement: Statement) -> int:
-    return values.offset(statement)
-
-
 @final
 class CacheDirectives:
     """The family under one prefix."""
@@ -134,7 +130,7 @@ class CacheDirectives:
             example=f"{p}_cache_convert_head off;",
         )
         self.max_range_offset = Directive[int](
-            f"{p}_cache_max_range_offset", _ALL, _max_range_offset, args="1", default=-1, default_text="no limit", syntax="NUMBER",
+            f"{p}_cache_max_range_offset", _ALL, values.offset, args="1", default=-1, default_text="no limit", syntax="NUMBER",
             doc="A range that begins beyond this many bytes is asked of the upstream, and its answer not kept.",
             example=f"{p}_cache_max_range_offset 10m;",
         )

@@ -375,6 +375,9 @@ class CachedProxy(Handler):
     # -- fetching --------------------------------------------------------------------------------------------------------
 
     async def _fetch(self, request: Request, caching: Caching) -> Response | None:
+        if 0 <= self.settings.max_range_offset < _range_start(request):
+            caching.keep = False
+            caching.passes_range = True
         try:
             return await self.proxy.handle_async(request)
         except HTTPError as error:
@@ -440,8 +443,10 @@ class CachedProxy(Handler):
         except OSError as error:
             caching.store.complain(f'cache times cannot be written ({error.errno}: {error.strerror})')
 
-    def conditions(self, caching: Caching) -> bytes:
-        """The lines that ask whether the kept answer is still good."""
+    def conditions(self, request: Request, caching: Caching) -> bytes:
+        """The lines that ask whether the kept answer is still good; or for the range that the client wants of what is not kept."""
+        if caching.passes_range:
+            return b"Range: " + request.fields.first[b"range"] + b"\r\n"
         entry = caching.entry
         if entry is None or not caching.revalidate:
             return b""
@@ -463,8 +468,6 @@ class CachedProxy(Handler):
         if not self.proxy.rules.buffering(answer, self.proxy.settings.buffering):
             return None  # nginx: only what is buffered is kept
         if self.settings.no_cache and any_set(self.settings.no_cache, request):
-            return None
-        if self.settings.max_range_offset >= 0 and _range_start(request) > self.settings.max_range_offset:
             return None
         now = int(request.client.transport.reactor.wall())
         verdict = judge(answer, now, self.ignore)

@@ -110,8 +110,8 @@ class ProxyHandler(Handler):
             raise HTTPError(500, f'proxy_method came to "{shown(method)}", which is no method', ERR)
         length, chunked = self._framing(request, body)
         block = self.head.block(request, target.host, length, chunked, self.target is not None)
-        if caching is not None and caching.revalidate and self.cached is not None:
-            block = self.cached.conditions(caching) + block
+        if caching is not None and self.cached is not None:
+            block = self.cached.conditions(request, caching) + block
         head = method + b" " + uri + self.head.version + block
         if self.body is not None:
             head += self.body.render(request)
