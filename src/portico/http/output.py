@@ -16,6 +16,7 @@ from portico.http.errors import BodyCutShort
 from portico.http.pace import Pace
 from portico.http.response import BYTES, FILE, Response
 from portico.http.uri import printable_target
+from portico.http.user_agent import is_msie6
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from portico.net.reactor import Reactor
 
 _WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other answers it says nothing
-_OLD_MSIE: Final = (b"4", b"5", b"6")
 _KEEP: Final = b"Connection: keep-alive\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 
@@ -117,10 +117,7 @@ def _kept_from(request: Request, core: CoreSettings) -> bool:
         return False
     if core.keepalive_disable_safari and agent.find(b"Safari/") >= 0 and agent.find(b"Mac OS X") >= 0:
         return agent.find(b"Chrome/") < 0
-    if not core.keepalive_disable_msie6 or request.method != b"POST":
-        return False
-    at = agent.find(b"MSIE ")
-    return at >= 0 and agent[at + 5 : at + 6] in _OLD_MSIE and agent[at + 6 : at + 7] == b"." and agent.find(b"SV1") < 0
+    return core.keepalive_disable_msie6 and request.method == b"POST" and is_msie6(agent)
 
 
 async def send_response(request: Request, response: Response, draining: bool) -> None:

@@ -1,0 +1,80 @@
+"""Accept-Encoding: which content codings a client takes, and how gladly (RFC 9110 sections 8.4.1 and 12.5.3).
+
+    gzip, br;q=0.8, *;q=0.1, identity;q=0
+
+An element without a weight has the weight 1, one with the weight 0 is not acceptable, `*` stands for all that are not named. What is
+not coded at all (`identity`) is acceptable unless `identity;q=0` says otherwise, or `*;q=0` does and nothing names identity. An element
+that is not well formed counts as not acceptable, and of a coding that is named twice the first counts, both as in nginx
+(ngx_http_gzip_accept_encoding), which knows neither `*` nor identity.
+"""
+
+from typing import Final, final
+
+GZIP: Final = b"gzip"
+BROTLI: Final = b"br"
+ZSTD: Final = b"zstd"
+IDENTITY: Final = b"identity"
+
+_FULL: Final = 1000  # weights are counted in thousandths: they have at most three digits behind the point
+_ALIASES: Final[dict[bytes, bytes]] = {b"x-gzip": GZIP}  # RFC 9110 section 8.4.1.3
+_LONGEST: Final = 64  # elements that are looked at; there are a dozen codings in the world
+
+
+@final
+class AcceptEncoding:
+    """What one field says."""
+
+    def __init__(self, weights: dict[bytes, int]) -> None:
+        self._weights = weights
+        self._others = weights.get(b"*", 0)
+        self.refuses_identity: bool = weights.get(IDENTITY, weights.get(b"*", _FULL)) == 0
+        """Whether the client wants nothing that is not coded."""
+
+    def weight(self, coding: bytes) -> int:
+        """How gladly a coding (lower case) is taken, from 0, not at all, to 1000."""
+        return self._weights.get(coding, self._others)
+
+    def choose(self, order: tuple[bytes, ...]) -> int:
+        """The place in `order`, the server's preference, of what this client gets: its own preference goes first. -1: no coding.
+
+        A client that names identity with a higher weight than all of them wants none.
+        """
+        best = -1
+        highest = 0
+        for place in range(len(order)):
+            weight = self.weight(order[place])
+            if weight > highest:
+                best = place
+                highest = weight
+        return -1 if self._weights.get(IDENTITY, 0) > highest else best
+
+
+NOTHING: Final = AcceptEncoding({})
+"""A client that says nothing gets no coding: it may know none (RFC 9110 would allow any)."""
+
+
+def parse_accept_encoding(text: bytes) -> AcceptEncoding:
+    """Read a field's value, several lines joined by commas."""
+    weights: dict[bytes, int] = {}
+    for element in text.lower().split(b",", _LONGEST)[:_LONGEST]:
+        name, semicolon, parameter = element.partition(b";")
+        name = name.strip(b" \t")
+        if not name:
+            continue
+        name = _ALIASES.get(name, name)
+        if name not in weights:
+            weights[name] = _weight_of(parameter.strip(b" \t")) if semicolon else _FULL
+    return AcceptEncoding(weights)
+
+
+def _weight_of(parameter: bytes) -> int:
+    """Thousandths of `q=0.8`; 0 of what is no weight (ngx_http_gzip_quantity)."""
+    if not parameter:
+        return _FULL  # "gzip;"
+    if not parameter.startswith(b"q="):
+        return 0
+    whole, _, fraction = parameter[2:].partition(b".")
+    if (whole != b"0" and whole != b"1") or len(fraction) > 3 or (fraction and not fraction.isdigit()):
+        return 0
+    weight = int(whole) * _FULL + int(fraction.ljust(3, b"0"))
+    return weight if weight <= _FULL else 0
