@@ -2,9 +2,9 @@
 
     gzip, br;q=0.8, *;q=0.1, identity;q=0
 
-An element without a weight has the weight 1, one with the weight 0 is not acceptable, `*` stands for all that are not named. What is
-not coded at all (`identity`) is acceptable unless `identity;q=0` says otherwise, or `*;q=0` does and nothing names identity. An element
-that is not well formed counts as not acceptable, and of a coding that is named twice the first counts, both as in nginx
+An element without a weight has the weight 1, one with the weight 0 is not acceptable, `*` stands for all that are not named. What
+is not coded at all (`identity`) is acceptable unless `identity;q=0` says otherwise, or `*;q=0` does and nothing names identity. An
+element that is not well formed counts as not acceptable, and of a coding that is named twice the first counts, both as in nginx
 (ngx_http_gzip_accept_encoding), which knows neither `*` nor identity.
 """
 

@@ -1,7 +1,8 @@
 """What everything that sends compressed answers has in common: may this client have one, and what do caches have to know?
 
-`gzip`, `gzip_static` and `gunzip`, and what does the same for Brotli and Zstandard, are features of their own. They share the conditions
-of nginx's ngx_http_gzip_ok, whose directives have gzip's name and hold for every coding, and one reading of Accept-Encoding.
+`gzip`, `gzip_static` and `gunzip`, and what does the same for Brotli and Zstandard, are features of their own. They share the
+conditions of nginx's ngx_http_gzip_ok, whose directives have gzip's name and hold for every coding, and one reading of
+Accept-Encoding.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def _disable(statement: Statement) -> list[Regex | None]:
 
 GZIP_VARY: Final = Directive[bool](
     "gzip_vary", _ALL, values.flag, args="1", default=False, default_text="off",
-    doc="Says `Vary: Accept-Encoding` in answers that are compressed for clients that take it, by whatever coding, so that caches on the "
-    "way keep the forms apart.",
+    doc="Says `Vary: Accept-Encoding` in answers that are compressed for clients that take it, by whatever coding, so that caches "
+    "on the way keep the forms apart.",
     example="gzip_vary on;",
 )
 GZIP_HTTP_VERSION: Final = Directive[int](
@@ -68,16 +69,16 @@ GZIP_PROXIED: Final = Directive[int](
     ),
     args="1+", default=OFF, default_text="off",
     syntax="off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any ...",
-    doc="Which answers to requests that came through a proxy (they have a Via field) are compressed, by whatever coding: those that the "
-    "proxy will not keep, as Expires or Cache-Control tell (`expired`, `no-cache`, `no-store`, `private`), those without Last-Modified "
-    "or ETag, those to a request with Authorization, or all.",
+    doc="Which answers to requests that came through a proxy (they have a Via field) are compressed, by whatever coding: those that "
+    "the proxy will not keep, as Expires or Cache-Control tell (`expired`, `no-cache`, `no-store`, `private`), those without "
+    "Last-Modified or ETag, those to a request with Authorization, or all.",
     example="gzip_proxied expired no-cache no-store private auth;",
 )  # fmt: skip
 GZIP_DISABLE: Final = Directive[list[Regex | None]](
     "gzip_disable", _ALL, _disable, args="1+", many=True, default=list[Regex | None](),
     syntax="REGEX ...",
-    doc="Requests whose User-Agent matches one of the patterns, in whatever case, get no compressed answer. `msie6` stands for Internet "
-    "Explorer 4 to 6 without its last service pack.",
+    doc="Requests whose User-Agent matches one of the patterns, in whatever case, get no compressed answer. `msie6` stands for "
+    "Internet Explorer 4 to 6 without its last service pack.",
     example='gzip_disable msie6 "^Wget/1\\.[0-9]$";',
 )
 
@@ -129,7 +130,7 @@ class CompressionRules:
         self.not_msie6, self.not_for = _disabled(scope)
 
     def allow(self, request: Request, response: Response | None) -> bool:
-        """Whether the answer may be compressed, if the client takes the coding (ngx_http_gzip_ok). None: its head says nothing yet."""
+        """Whether the answer may be compressed, if the client takes the coding (ngx_http_gzip_ok). None: it has no head yet."""
         if request.parent is not None or request.version < self.version:
             return False
         first = request.fields.first
