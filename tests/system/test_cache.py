@@ -28,6 +28,7 @@ HTTP = """
 LOCATIONS = {
     "plain": "",
     "locked": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
+    "brisk": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "waiting": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "hasty": "proxy_cache_lock on; proxy_cache_lock_timeout 200ms;",
     "slow": "",
@@ -114,6 +115,21 @@ def test_two_hundred_misses_are_one_request(proxy: Proxied) -> None:
         release.set()
         for client in clients:
             client.close()
+
+
+def test_a_request_that_comes_while_the_answer_is_stored_is_a_hit(proxy: Proxied) -> None:
+    """Another worker stores the answer after this one has not found it, and before it asks for the right to fetch it."""
+    upstream = proxy.upstream("brisk")
+    serve_counts(proxy, "brisk", b"only once")
+    clients = [proxy.client() for _ in range(24)]
+    for number in range(60):
+        for client in clients:
+            client.send(f"GET /brisk/{number} HTTP/1.1\r\nHost: front.example\r\n\r\n".encode())
+        for client in clients:
+            assert client.response().body == b"only once"
+    for client in clients:
+        client.close()
+    assert upstream.served == 60
 
 
 def test_the_lock_opens_in_time(proxy: Proxied) -> None:

@@ -177,6 +177,8 @@ class CachedProxy(Handler):
     def _look_up(self, request: Request, caching: Caching, now: int) -> Entry | None:
         """The entry in the index. Sets the digest under which the answer belongs."""
         key = caching.key
+        caching.vary = b""
+        caching.first, caching.second = caching.main_first, caching.main_second
         entry = self._open(caching, key, now)
         if entry is None or not entry.meta.vary or self.ignore & IGNORE_VARY:
             return entry
@@ -224,6 +226,10 @@ class CachedProxy(Handler):
             if not self.settings.lock or not caching.keep or caching.uses < self.settings.min_uses:
                 return None
             return await self._wait(request, caching)
+        return self._use(request, caching, entry, now)
+
+    def _use(self, request: Request, caching: Caching, entry: Entry, now: int) -> Response | None:
+        """The answer that an entry gives, fresh or stale; None: the upstream is to be asked."""
         try:
             if caching.store.index.valid(entry.slot) >= now:
                 caching.status = HIT
@@ -289,8 +295,20 @@ class CachedProxy(Handler):
         reactor = request.client.transport.reactor
         deadline = reactor.now + self.settings.lock_timeout
         connection = request.connection
-        store = caching.store
-        while not self._claim(request, caching):
+        seen = 0  # what was looked at last: the generation of a file, or a failure's status below zero
+        while True:
+            claimed = self._claim(request, caching)
+            flags, generation = caching.store.index.look(caching.first, caching.second)
+            found = generation if flags & EXISTS else -(flags >> STATUS_SHIFT)
+            if found and found != seen:  # somebody was done after we had looked, also when the right to fetch is ours now
+                seen = found
+                caching.release()
+                answer = self._meanwhile(request, caching)
+                if answer is not None or caching.status == EXPIRED:
+                    return answer
+                continue
+            if claimed:
+                return None
             if reactor.now >= deadline:
                 caching.keep = False
                 return None
@@ -299,20 +317,15 @@ class CachedProxy(Handler):
                 if request.client.transport.peer_closed:
                     raise ClientGone
             await self._released(caching, min(_LOOK_SECONDS, deadline - reactor.now))
+            seen = max(seen, 0)
             if connection is not None:
                 connection.abortable = False
-            flags, _ = store.index.look(caching.first, caching.second)
-            if flags & EXISTS:
-                now = int(reactor.wall())
-                entry = self._look_up(request, caching, now)
-                if entry is not None and store.index.valid(entry.slot) >= now:
-                    caching.status = HIT
-                    try:
-                        return self._response(request, caching, entry)
-                    except (Damaged, OSError):
-                        self._damaged(caching, entry)
-                        caching.status = MISS
-        return None
+
+    def _meanwhile(self, request: Request, caching: Caching) -> Response | None:
+        """What somebody else has stored; None: nothing for us (another variant), or good no longer (EXPIRED)."""
+        now = int(request.client.transport.reactor.wall())
+        entry = self._look_up(request, caching, now)
+        return None if entry is None else self._use(request, caching, entry, now)
 
     async def _released(self, caching: Caching, seconds: float) -> None:
         """Return when this worker has given back the right to fetch the key, or after `seconds`."""
