@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -335,13 +336,19 @@ def test_a_cache_that_cannot_be_written_to_is_only_no_cache(proxy: Proxied) -> N
     assert sum("cannot be stored" in line for line in proxy.log().splitlines()) <= workers
 
 
+def is_refused(port: int) -> bool:
+    """Whether nobody listens any more."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
 def start_again(proxy: Proxied) -> None:
     """Kill all processes, as a power cut does, and start anew."""
     pids = [proxy.process.pid, *children(proxy.process.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in pids[1:]), what="the end of the workers")
     proxy.process.wait()
+    wait_until(lambda: is_refused(proxy.port), what="the end of the workers and of their sockets")
     conf = proxy.folder / "nginx.conf"
     argv = [*PORTICO, "-p", f"{proxy.folder}/", "-c", str(conf), "-e", f"{proxy.folder}/error.log"]
     env = {"PYTHONDONTWRITEBYTECODE": "1"}
