@@ -44,6 +44,7 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     if parent.named is None:
         parent.named = {}
     request.named = parent.named
+    request.verified = parent.verified
     return request
 
 
@@ -64,6 +65,24 @@ def finish(request: Request, response: Response) -> None:
     if request.location.core.log_subrequest:
         for logger in request.location.loggers:
             logger.log(request)
+
+
+async def content_of(response: Response, most: int) -> bytes:
+    """All of an answer's body. Raises ValueError when it is longer than `most` bytes, and BodyCutShort."""
+    body = response.body
+    pieces: list[bytes] = []
+    length = 0
+    while True:
+        data = body.take()
+        if data is None:
+            await body.wait()
+            continue
+        if not data:
+            return b"".join(pieces)
+        length += len(data)
+        if length > most:
+            raise ValueError(f"longer than {most} bytes")
+        pieces.append(data)
 
 
 def _drain(body: Body) -> None:

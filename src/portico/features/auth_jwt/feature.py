@@ -1,39 +1,37 @@
-"""`auth_jwt` and its kin: directives, variables, and the check of one location."""
+"""`auth_jwt` and its kin: directives and variables."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LIMIT_EXCEPT, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.errorlog import failed_call
-from portico.features.auth_jwt.claims import member
-from portico.features.auth_jwt.keys import JOSE, KeyFileError, KeySet, parse_keys
-from portico.features.auth_jwt.token import InvalidToken, Token, Tokens
-from portico.http.access import ALLOWED, NO_OPINION, AccessStep, challenge
-from portico.http.errors import CRIT, ERR, INFO, HTTPError
+from portico.features.auth_jwt.check import OFF, JwtAuth, JwtRealm, JwtState, Requirement
+from portico.features.auth_jwt.key_request import KeyRequest
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.variables import PER_REQUEST, Getter, Template, Variable, VariableFamily, Variables, template_of
-from portico.http.watched_file import FilePath, WatchedFiles, file_path
+from portico.http.variables import (
+    PER_REQUEST,
+    Getter,
+    Template,
+    Variable,
+    VariableFamily,
+    Variables,
+    template,
+    template_of,
+)
+from portico.http.watched_file import FilePath, file_path
+from portico.jose.claims import member
+from portico.jose.keys import JOSE, KeyFileError, parse_keys
+from portico.jose.token import InvalidToken, Token, unverified
 
 if TYPE_CHECKING:
     from portico.http.request import Request
 
 _SERVER: Final = HTTP | SERVER | LOCATION
 _ALL: Final = _SERVER | LIMIT_EXCEPT
-_OFF: Final = b"off"
-
-
-@final
-class JwtRealm:
-    """An `auth_jwt` as written. `token` None: the Authorization field."""
-
-    def __init__(self, realm: Template, token: Template | None) -> None:
-        self.realm = realm
-        self.token = token
+_TRUSTED: Final = "$oidc_id_token"  # the one token that `auth_jwt off` reads: `auth_oidc` has verified it
 
 
 def _auth_jwt(statement: Statement) -> JwtRealm:
@@ -42,6 +40,9 @@ def _auth_jwt(statement: Statement) -> JwtRealm:
         name, _, text = argument.text.partition("=")
         if name != "token" or not text.startswith("$"):
             raise statement.fail(f'invalid parameter "{argument.text}"', argument, "it may be: token=$variable")
+        if statement.args[0].text == "off" and text != _TRUSTED:
+            reason = f'"auth_jwt off" reads no token that nobody verifies: "{argument.text}"'
+            raise statement.fail(reason, argument, f"it may be: token={_TRUSTED}, which auth_oidc has verified")
         token = template_of(text, statement)
     return JwtRealm(template_of(statement.args[0].text, statement), token)
 
@@ -58,6 +59,14 @@ def _key_file(statement: Statement) -> FilePath:
     return path
 
 
+def _key_request(statement: Statement) -> Template:
+    uri = template(statement)
+    if uri.constant is not None and not uri.constant.startswith(b"/"):
+        text = statement.args[0].text
+        raise statement.fail(f'invalid URI "{text}"', statement.args[0], 'it must start with "/" or a variable')
+    return uri
+
+
 @final
 class ClaimVariable:
     """One `auth_jwt_claim_set` or `auth_jwt_header_set`."""
@@ -69,19 +78,6 @@ class ClaimVariable:
         self.statement = statement
         self.name = name[1:].lower()
         self.path = [argument.text for argument in statement.args[1:]]
-
-
-@final
-class Requirement:
-    """One `auth_jwt_require`: values that must be neither empty nor 0, and the status when one of them is."""
-
-    def __init__(self, conditions: list[Template], status: int) -> None:
-        self.conditions = conditions
-        self.status = status
-
-    def met(self, request: Request) -> bool:
-        """Whether all values are there."""
-        return all(condition.render(request) not in (b"", b"0") for condition in self.conditions)
 
 
 def _requirement(statement: Statement) -> Requirement:
@@ -113,9 +109,10 @@ def _type(statement: Statement) -> str:
 AUTH_JWT: Final = Directive[JwtRealm | None](
     "auth_jwt", _ALL, _auth_jwt, args="1-2", default=None, default_text="off",
     syntax="REALM [token=$VARIABLE] | off",
-    doc="Lets requests pass that carry a JSON Web Token signed with a key from `auth_jwt_key_file`. The token comes in the "
-    "Authorization field, as Bearer, or in a variable. Signatures: HS, RS, PS and ES with 256, 384 and 512 bits, ES256K, EdDSA; only "
-    "those that fit the kind of the key. `exp` and `nbf` are checked. As in nginx Plus.",
+    doc="Lets requests pass that carry a JSON Web Token signed with a key from `auth_jwt_key_file` or `auth_jwt_key_request`. The "
+    "token comes in the Authorization field, as Bearer, or in a variable. Signatures: HS, RS, PS and ES with 256, 384 and 512 bits, "
+    "ES256K, EdDSA; only those that fit the kind of the key. `exp` and `nbf` are checked. As in nginx Plus. "
+    "`off token=$oidc_id_token` checks nothing and lets the variables of this module read the token that `auth_oidc` has verified.",
     example="location /api/ { auth_jwt api; auth_jwt_key_file $document_root/../keys.json; }",
 )
 AUTH_JWT_KEY_FILE: Final = Directive[FilePath | None](
@@ -125,6 +122,22 @@ AUTH_JWT_KEY_FILE: Final = Directive[FilePath | None](
     "keys of that name and keys without one. The file is read again when it changes. A path without variables must be a key set when "
     "the configuration is loaded.",
     example="auth_jwt_key_file $document_root/../keys.json;",
+)
+AUTH_JWT_KEY_REQUEST: Final = Directive[Template | None](
+    "auth_jwt_key_request", _ALL, _key_request, args="1", many=True, default=None,
+    syntax="URI",
+    doc="A JSON Web Key Set to verify signatures with, from a subrequest to URI, which usually proxies to whoever issues the tokens; "
+    "may stand several times, also beside `auth_jwt_key_file`. Each request asks anew unless `auth_jwt_key_cache` or the "
+    "`proxy_cache` of that location remembers the answer. When a key set cannot be had, requests are answered 500.",
+    example="location / { auth_jwt api; auth_jwt_key_request /keys; auth_jwt_key_cache 1h; } "
+    "location = /keys { internal; proxy_pass http://127.0.0.1:9000/jwks; }",
+)
+AUTH_JWT_KEY_CACHE: Final = Directive[float](
+    "auth_jwt_key_cache", _SERVER, values.msec, args="1", default=0.0, default_text="0s",
+    doc="How long keys from `auth_jwt_key_request` are remembered by a worker; requests that come while they are fetched wait for "
+    "them. A token that none of them fits makes the worker fetch them again, once in five seconds at most, so that new keys count at "
+    "once. Keys named by a URI with variables are not remembered. Files are read again when they change, whatever this says.",
+    example="auth_jwt_key_cache 1h;",
 )
 AUTH_JWT_CLAIM_SET: Final = Directive[ClaimVariable | None](
     "auth_jwt_claim_set", HTTP, ClaimVariable, args="2+", many=True, default=None,
@@ -159,89 +172,34 @@ AUTH_JWT_TYPE: Final = Directive[str](
 
 
 @final
-class JwtState:
-    """What all locations share: the key files, the tokens verified."""
+class TrustedToken:
+    """`auth_jwt off token=$oidc_id_token`: claims of a token that another check has verified."""
 
-    def __init__(self) -> None:
-        self.files: WatchedFiles[KeySet] = WatchedFiles(parse_keys)
-        self.tokens = Tokens()
-
-
-@final
-class JwtAuth(AccessStep):
-    """The check of one location."""
-
-    def __init__(
-        self, settings: JwtRealm, files: list[FilePath], requirements: list[Requirement], leeway: int, state: JwtState
-    ) -> None:
-        self.settings = settings
-        self.files = files
-        self.requirements = requirements
-        self.leeway = leeway
-        self.state = state
-
-    def check(self, request: Request) -> int:
-        realm = self.settings.realm.render(request)
-        if realm == _OFF:
-            return NO_OPINION
-        try:
-            if self.token(request) is None:
-                raise challenge(401, b'Bearer realm="' + realm + b'"', "no token was provided for JWT authentication", INFO)
-        except InvalidToken as wrong:
-            raise _refusal(realm, f"JWT authentication: {wrong}") from None
-        for requirement in self.requirements:
-            if not requirement.met(request):
-                reason = "JWT authentication: a value that auth_jwt_require asks for is missing"
-                raise _refusal(realm, reason) if requirement.status == 401 else HTTPError(403, reason, ERR)
-        return ALLOWED
+    def __init__(self, token: Template) -> None:
+        self._token = token
+        self._given: bytes = b""
+        self._read: Token | None = None  # the last one
 
     def token(self, request: Request) -> Token | None:
-        """The request's token, verified; None when it has none. Raises InvalidToken, and HTTPError 500 without keys."""
-        given = self._given(request)
+        """What the token says; None when there is none."""
+        given = self._token.render(request)
         if not given:
             return None
-        token = self.state.tokens.verified(given, self._keys(request))
-        token.check_times(request.client.transport.reactor.wall(), self.leeway)
-        return token
-
-    def _given(self, request: Request) -> bytes:
-        if self.settings.token is not None:
-            return self.settings.token.render(request)
-        field = request.fields.get(b"authorization")
-        if field is None or field[:7].lower() != b"bearer ":
-            return b""
-        return field[7:].strip(b" ")
-
-    def _keys(self, request: Request) -> list[KeySet]:
-        sets: list[KeySet] = []
-        for file in self.files:
-            path = file.of(request)
+        if given != self._given or self._read is None:
             try:
-                sets.append(self.state.files.get(path))
-            except OSError as failed:
-                raise HTTPError(500, failed_call(f'open() "{os.fsdecode(path)}"', failed), CRIT) from None
-            except KeyFileError as wrong:
-                raise HTTPError(500, f'"{os.fsdecode(path)}": {wrong}', CRIT) from None
-        return sets
-
-    def describe(self) -> str:
-        return f'auth_jwt "{self.settings.realm.text}"'
-
-
-def _refusal(realm: bytes, reason: str) -> HTTPError:
-    """RFC 6750 section 3.1."""
-    return challenge(401, b'Bearer realm="' + realm + b'", error="invalid_token"', reason, ERR)
+                self._read = unverified(given)
+            except InvalidToken:
+                return None
+            self._given = given
+        return self._read
 
 
 def token_of(request: Request) -> Token | None:
     """The request's token for a variable: None unless the location has `auth_jwt` and the token is valid."""
     check = request.location.settings.get("auth_jwt")
-    if not isinstance(check, JwtAuth):
-        return None
-    try:
+    if isinstance(check, JwtAuth):
         return check.token(request)
-    except (InvalidToken, HTTPError):
-        return None
+    return check.token(request) if isinstance(check, TrustedToken) else None
 
 
 def _claim_getter(path: list[str]) -> Getter:
@@ -290,21 +248,43 @@ class AuthJwtFeature(Feature):
     def location(self, build: LocationBuild) -> None:
         scope = build.scope
         given = scope.setting(AUTH_JWT)
-        if given is None or given.value is None or given.value.realm.constant == _OFF:
+        if given is None or given.value is None:
             return
-        files = [file for file in scope.all(AUTH_JWT_KEY_FILE) if file is not None]
-        if not files:
-            raise ConfigError('no "auth_jwt_key_file" is defined for "auth_jwt"', given.where)
+        realm = given.value
+        if realm.realm.constant == OFF:
+            if realm.token is not None:
+                build.location.settings["auth_jwt"] = TrustedToken(realm.token)
+            return
+        files, uris = _keys(scope)
+        if not files and not uris:
+            raise ConfigError(
+                'no "auth_jwt_key_file" is defined for "auth_jwt"', given.where, "or auth_jwt_key_request, which asks for the keys"
+            )
         try:
             JOSE.find()
         except KeyFileError as missing:
             raise ConfigError(str(missing), given.where, "pip install joserfc") from None
         state = build.http.state["auth_jwt"]
         assert isinstance(state, JwtState)
+        requests: list[KeyRequest] = [state.key_request(id(build.server), uri) for uri in uris]
         requirements = [requirement for requirement in scope.all(AUTH_JWT_REQUIRE) if requirement is not None]
-        check = JwtAuth(given.value, files, requirements, scope.get(AUTH_JWT_LEEWAY), state)
+        check = JwtAuth(
+            realm, files, requests, scope.get(AUTH_JWT_KEY_CACHE), requirements, scope.get(AUTH_JWT_LEEWAY), state
+        )
         build.location.settings["auth_jwt"] = check
         build.add_access(check)
+
+
+def _keys(scope: Scope) -> tuple[list[FilePath], list[Template]]:
+    """Where the keys come from, as the nearest block says that says anything: an inner one replaces what an outer one trusts."""
+    nearest: Scope | None = scope
+    while nearest is not None:
+        files = [file for file in nearest.own_all(AUTH_JWT_KEY_FILE) if file is not None]
+        uris = [uri for uri in nearest.own_all(AUTH_JWT_KEY_REQUEST) if uri is not None]
+        if files or uris:
+            return files, uris
+        nearest = nearest.parent
+    return [], []
 
 
 def _define(claim: ClaimVariable, getter: Getter, variables: Variables) -> None:
@@ -316,7 +296,8 @@ def _define(claim: ClaimVariable, getter: Getter, variables: Variables) -> None:
 FEATURE: Final = AuthJwtFeature(
     "http_auth_jwt",
     (
-        AUTH_JWT, AUTH_JWT_KEY_FILE, AUTH_JWT_CLAIM_SET, AUTH_JWT_HEADER_SET, AUTH_JWT_REQUIRE, AUTH_JWT_LEEWAY, AUTH_JWT_TYPE,
+        AUTH_JWT, AUTH_JWT_KEY_FILE, AUTH_JWT_KEY_REQUEST, AUTH_JWT_KEY_CACHE, AUTH_JWT_CLAIM_SET, AUTH_JWT_HEADER_SET,
+        AUTH_JWT_REQUIRE, AUTH_JWT_LEEWAY, AUTH_JWT_TYPE,
     ),
     (Variable("jwt_payload", _payload, PER_REQUEST, "The payload of the request's token, as JSON, once it was verified."),),
     (

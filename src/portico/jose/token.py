@@ -7,8 +7,8 @@ import hashlib
 import os
 from typing import Final, final
 
-from portico.features.auth_jwt.claims import json_object
-from portico.features.auth_jwt.keys import ALGORITHMS, JOSE, KeySet
+from portico.jose.claims import json_object
+from portico.jose.keys import ALGORITHMS, JOSE, KeySet
 
 MOST_REMEMBERED: Final = 1024
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -16,7 +16,14 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 
 @final
 class InvalidToken(Exception):
-    """Why a token is not accepted, for the error log. Never holds a part of the token but its algorithm."""
+    """Why a token is not accepted, for the error log. Never holds a part of the token but its algorithm.
+
+    other_keys: with other keys it might be: whoever can have newer ones may ask for them.
+    """
+
+    def __init__(self, reason: str, other_keys: bool = False) -> None:
+        super().__init__(reason)
+        self.other_keys = other_keys
 
 
 @final
@@ -81,14 +88,23 @@ def verified(token: bytes, sets: list[KeySet]) -> Token:
     return Token(header, _object(payload, "payload"), payload)
 
 
+def unverified(token: bytes) -> Token:
+    """What a signed token says, when somebody else has verified it. Raises InvalidToken."""
+    parts = token.split(b".")
+    if len(parts) != 3:
+        raise InvalidToken("the token does not have three parts")
+    payload = decoded(parts[1])
+    return Token(_object(decoded(parts[0]), "header"), _object(payload, "payload"), payload)
+
+
 def _find_key(token: bytes, kid: str, algorithm: str, sets: list[KeySet]) -> None:
     candidates = [key for keys in sets for key in keys.candidates(kid, algorithm)]
     if not candidates:
-        raise InvalidToken(f"no key for a token with {algorithm}" + (" and its kid" if kid else ""))
+        raise InvalidToken(f"no key for a token with {algorithm}" + (" and its kid" if kid else ""), True)
     for key in candidates:
         if JOSE.verify(token, algorithm, key.key):
             return
-    raise InvalidToken("the signature is wrong")
+    raise InvalidToken("the signature is wrong", True)
 
 
 def _object(data: bytes, name: str) -> dict[str, object]:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from portico.features.auth_jwt.claims import json_object, member, shown
-from portico.features.auth_jwt.keys import KeyFileError, KeySet, parse_keys
-from portico.features.auth_jwt.token import MOST_REMEMBERED, InvalidToken, Tokens, verified
+from portico.jose.claims import json_object, member, shown
+from portico.jose.keys import KeyFileError, KeySet, parse_keys
+from portico.jose.token import MOST_REMEMBERED, InvalidToken, Tokens, verified
 
 SECRET = b"a secret of thirty-two characters"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final, final
 
-from portico.features.auth_jwt.claims import json_object
+from portico.jose.claims import json_object
 
 _RSA: Final = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"))
 _HMAC: Final = frozenset(("HS256", "HS384", "HS512"))
@@ -69,7 +69,7 @@ class Jose:
             self._jwk = importlib.import_module("joserfc.jwk")
             errors = importlib.import_module("joserfc.errors")
         except ImportError:
-            raise KeyFileError('"auth_jwt" needs the library joserfc') from None
+            raise KeyFileError('JSON Web Tokens need the library joserfc') from None
         # It warns of short secrets, and of names of algorithms that newer ones replace: the administrator's choice.
         importlib.import_module("warnings").filterwarnings("ignore", category=errors.SecurityWarning)
         self._error = errors.JoseError
