@@ -15,6 +15,7 @@ from portico.codec.dates import parse_date
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
+from portico.http.filtered import FilteredBody
 from portico.http.handler import HeaderFilter
 from portico.http.response import Body, BytesBody, FileBody, PartsBody, Response
 
@@ -114,7 +115,8 @@ class RangeFilter(HeaderFilter):
         head = b"\r\n--" + boundary + b"\r\n"
         if response.content_type:
             head += b"Content-Type: " + response.content_type + b"\r\n"
-        whole = response.body
+        body = response.body
+        whole = body.source if isinstance(body, FilteredBody) else body
         length = response.content_length
         parts: list[Body] = []
         total = 0
@@ -134,7 +136,10 @@ class RangeFilter(HeaderFilter):
         elif isinstance(whole, BytesBody):
             whole.data = b""
             whole.length = 0
-        response.body = PartsBody(parts)
+        if isinstance(body, FilteredBody):
+            response.body = FilteredBody(PartsBody(parts), body.transform, True)  # the heads of the parts are ASCII: they stay
+        else:
+            response.body = PartsBody(parts)
         response.content_length = total + len(tail)
         response.content_type = b"multipart/byteranges; boundary=" + boundary
 
@@ -148,6 +153,8 @@ def _is_same(if_range: bytes, response: Response) -> bool:
 def _divisible(request: Request, response: Response) -> bool:
     """Whether the body is at hand as a whole."""
     body = response.body
+    if isinstance(body, FilteredBody) and body.bytewise:
+        body = body.source
     return request.method == b"HEAD" or isinstance(body, (BytesBody, FileBody))
 
 
@@ -156,6 +163,9 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
     response.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, response.content_length)))
     response.content_length = end - start
     body = response.body
+    if isinstance(body, FilteredBody):
+        body.length = end - start
+        body = body.source
     if isinstance(body, FileBody):
         body.offset += start
         body.length = body.left = end - start

@@ -29,9 +29,10 @@ ORDER_COMPRESS: Final = 80
 class FilteredBody(Body):
     """What `transform` makes of `source`. It owns the source."""
 
-    def __init__(self, source: Body, transform: BodyTransform) -> None:
+    def __init__(self, source: Body, transform: BodyTransform, bytewise: bool = False) -> None:
         self.kind = STREAM
-        self.length = -1
+        self.length = source.length if bytewise else -1
+        self.bytewise = bytewise  # each byte becomes one byte whatever stands around it, so a part can be made of a part
         self.source = source
         self.transform = transform
         self.finished = False
@@ -66,6 +67,12 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
     response.content_length = -1
     response.allow_ranges = False
     response.replace(b"accept-ranges", b"", b"")
+    response.head = b""
+
+
+def transform_bytes(response: Response, transform: BodyTransform) -> None:
+    """Have `transform`, which makes one byte of one byte, change the body: its length stays, and parts can be asked for."""
+    response.body = FilteredBody(response.body, transform, True)
     response.head = b""
 
 

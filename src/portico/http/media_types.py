@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.config.reader import Statement
 
 if TYPE_CHECKING:
     from portico.http.response import Response
+
+_CHARSET: Final = b"charset="
+
+
+def split_charset(content_type: bytes) -> tuple[bytes, bytes]:
+    """What stands before the `charset` parameter, and its value with all that follows (ngx_http_upstream_copy_content_type)."""
+    semicolon = content_type.find(b";")
+    while semicolon >= 0:
+        start = semicolon + 1
+        while content_type[start : start + 1] == b" ":
+            start += 1
+        if content_type[start : start + 8].lower() == _CHARSET:
+            charset = content_type[start + 8 :]
+            return content_type[:semicolon], charset.removeprefix(b'"').removesuffix(b'"')
+        semicolon = content_type.find(b";", start)
+    return content_type, b""
 
 
 @final
@@ -19,15 +35,16 @@ class MediaTypes:
         self.every = every
 
     def include(self, response: Response) -> bool:
-        """Whether the answer's type is one of them; parameters such as charset do not matter (ngx_http_test_content_type)."""
+        """Whether the answer's type is one of them. A charset does not matter, any other parameter makes it another type
+        (ngx_http_test_content_type).
+        """
         content_type = response.content_type
         if not content_type:
             return False
         if self.every:
             return True
-        semicolon = content_type.find(b";")
-        if semicolon >= 0:
-            content_type = content_type[:semicolon].rstrip()
+        if content_type.find(b";") >= 0:
+            content_type = split_charset(content_type)[0]
         return content_type.lower() in self.types
 
 

@@ -157,6 +157,7 @@ class Response:
         self.from_upstream: bool = False
         self.buffered: bool = True  # false: pass on every piece at once (proxy_buffering off)
         self.limit_rate: int = -1  # bytes a second, set by X-Accel-Limit-Rate
+        self.override_charset: bytes = b""  # X-Accel-Charset
         self.head: bytes = b""  # the finished fields, when whoever made the response knows them (see output.py)
 
     def get(self, name: bytes) -> bytes | None:

@@ -44,9 +44,9 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 
-def directives() -> list[Directive[object]]:
+def directives(features: Sequence[Feature]) -> list[Directive[object]]:
     """All that a configuration of these tests may use."""
-    found = [d for feature in FEATURES for d in feature.directives]
+    found = [d for feature in features for d in feature.directives]
     for module in (settings, listen, error_pages, errorlog):
         found.extend(value for value in vars(module).values() if isinstance(value, Directive))
     return list(dict.fromkeys(found))
@@ -85,7 +85,7 @@ class Site:
         text = f"http {{ error_log logs/error.log; server {{ listen 127.0.0.1:8080; {text} }} }}"
         directory.joinpath("logs").mkdir(exist_ok=True)
         log_files = LogFiles()
-        root = config_build.build(read_text(text, "x.conf", load), directives(), load)
+        root = config_build.build(read_text(text, "x.conf", load), directives(features), load)
         plan = None
         if not load.diagnostics.errors:
             plan = build_http(root, features, Zones(), log_files, "")

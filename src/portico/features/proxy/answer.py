@@ -121,6 +121,4 @@ class AnswerRules(HintRules):
             if rate is not None and rate.isdigit():
                 response.limit_rate = int(rate)
         if not self.ignore & IGNORE_CHARSET:
-            charset = head.get(b"x-accel-charset")
-            if charset is not None and response.content_type and b"charset=" not in response.content_type.lower():
-                response.content_type += b"; charset=" + charset
+            response.override_charset = head.get(b"x-accel-charset") or b""
