@@ -37,13 +37,14 @@ LOCATIONS = {
     "failing": "proxy_cache_use_stale error timeout;",
     "left": "",
     "torn": "",
-    "late": "",
+    "late": "proxy_cache_purge $purge;",
     "damaged100": "",
     "damaged3000000": "",
     "small": "proxy_cache small;",
     "brief": "proxy_cache brief;",
     "kept": "proxy_cache kept; proxy_cache_memory 1m;",
     "purged": "proxy_cache_purge $purge;",
+    "varied": "proxy_cache_purge $purge; proxy_cache_bypass $http_x_bypass;",
     "guarded": "proxy_cache_purge $purge; limit_except GET HEAD { deny all; }",
     "stale": "proxy_cache_valid 200 1s; proxy_cache_use_stale updating; proxy_cache_background_update on;",
 }
@@ -261,18 +262,42 @@ def test_purging_is_guarded(proxy: Proxied) -> None:
 
 
 def test_an_answer_asked_for_before_a_purge_is_not_kept_after_it(proxy: Proxied) -> None:
-    with proxy.get("/late/a") as client:
-        upstream = proxy.accept("late")
-        upstream.request()
-        upstream.send(answer(b"old", "Connection: close", length=6))
-        client.head()
-        proxy.fetch("/purged/any", method="PURGE")
-        upstream.send(b"old")
-        assert client.exactly(6) == b"oldold"
-    with proxy.get("/late/a") as client:
-        proxy.accept("late").send(answer(b"new"))
-        message = client.response()
-        assert status_of(message) == "MISS" and message.body == b"new"
+    for target, moment in (("/late/a", 0), ("/late/a", 1), ("/late/*", 1), ("/late/other", 1)):
+        with proxy.get("/late/a") as client:
+            upstream = proxy.accept("late")
+            upstream.request()
+            if moment == 0:
+                assert proxy.fetch(target, method="PURGE").status == 404
+            upstream.send(answer(b"old", "Connection: close", length=6))
+            client.head()
+            if moment == 1:
+                assert proxy.fetch(target, method="PURGE").status == 404
+            upstream.send(b"old")
+            assert client.exactly(6) == b"oldold"
+    assert status_of(proxy.fetch("/late/a")) == "HIT"  # the last purge was of another key
+
+
+def test_a_purge_leaves_no_variant(proxy: Proxied) -> None:
+    """Also when the key's own answer is there again, by which variants are found."""
+    bodies = {b"de": b"alt", b"en": b"old"}
+
+    def say(end: End, request: Message) -> None:
+        end.send(answer(bodies[request.get(b"accept-language") or b""], "Vary: Accept-Language"))
+
+    def ask(language: str) -> tuple[str, bytes]:
+        message = proxy.fetch("/varied/a", f"Accept-Language: {language}")
+        return status_of(message), message.body
+
+    proxy.upstream("varied").serve(say)
+    assert [ask("de"), ask("en")] == [("MISS", b"alt"), ("MISS", b"old")]
+    assert [ask("de"), ask("en")] == [("HIT", b"alt"), ("HIT", b"old")]
+    bodies.update({b"de": b"neu", b"en": b"new"})
+    assert proxy.fetch("/varied/a", method="PURGE").status == 204
+    assert [ask("de"), ask("en")] == [("MISS", b"neu"), ("MISS", b"new")]
+    assert [ask("de"), ask("en")] == [("HIT", b"neu"), ("HIT", b"new")]
+    bodies[b"en"] = b"newer"
+    assert proxy.fetch("/varied/a", "Accept-Language: en", "X-Bypass: 1").body == b"newer"  # takes the key's own place …
+    assert [ask("en"), ask("de")] == [("HIT", b"newer"), ("MISS", b"neu")]  # … where another variant was
 
 
 def test_the_size_is_kept(proxy: Proxied) -> None:

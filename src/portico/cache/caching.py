@@ -31,7 +31,9 @@ class Caching:
         self.main_first = first  # the key's
         self.main_second = second
         self.vary: bytes = b""  # of the key's entry, when another variant than its own is asked for
+        self.family: bytes = b""  # of the key's entry, when it has variants
         self.uses = 1
+        self.purges = 0  # of the index, when the upstream was asked
         self.keep = True  # the answer may be kept
         self.claimed = False  # others wait for us to fetch it
         self.method: bytes = b""  # to ask the upstream with, when it is not the client's

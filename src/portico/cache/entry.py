@@ -1,10 +1,11 @@
 """A stored answer: the form of its file, and an open one.
 
     times   magic, valid, updating, error, stored, age, length of what follows, checksum of this        64 bytes, rewritten in place
-    meta    lengths and checksum of the body, then key, names in Vary, their values, tags, the upstream's head; its own checksum
+    meta    lengths and checksum of the body; key, names in Vary, their values, tags, family, the upstream's head; its own checksum
     body
 
-A file gets its name when it is whole, so it is never seen half written. What a disk does to it later, the checksums tell.
+A file gets its name when it is whole, so it is never seen half written. What a disk does to it later, the checksums tell. That is why
+nothing is flushed (fsync), as in nginx: after a power cut a file may have its name and not its bytes, and then it is as if not there.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import struct
 import zlib
 from typing import Final, final
 
-MAGIC: Final = b"PORTICO\x01"
+MAGIC: Final = b"PORTICO\x02"
 _TIMES: Final = struct.Struct("<8s5qII8x")
 _SUMMED: Final = 52  # bytes of it that the checksum is of
-_META: Final = struct.Struct("<5IQI")
+_META: Final = struct.Struct("<6IQI")
 TIMES_SIZE: Final = 64
 _FIRST_READ: Final = 8192
 _MOST_META: Final = 4 << 20
 _PIECE: Final = 1 << 20
+_SHORT: Final = 8192  # bytes of body that an open entry keeps in memory
 
 
 class Damaged(Exception):
@@ -49,18 +51,19 @@ class Times:
 class Meta:
     """What a file says of the answer that it holds."""
 
-    def __init__(self, key: bytes, vary: bytes, variant: bytes, tags: bytes, head: bytes) -> None:
+    def __init__(self, key: bytes, vary: bytes, variant: bytes, tags: bytes, head: bytes, family: bytes = b"") -> None:
         self.key = key
         self.vary = vary  # the names in Vary, lower case, joined by ","; b"": there are none
         self.variant = variant  # what the request said of them
         self.tags = tags  # separated and surrounded by blanks
         self.head = head  # as the upstream sent it
+        self.family = family  # drawn by lot: part of the names of the key's other variants; a purge leaves none that knows it
 
     def packed(self, body_length: int, body_sum: int) -> bytes:
         """The part between times and body. Its length depends on the texts only."""
-        texts = (self.key, self.vary, self.variant, self.tags, self.head)
+        texts = (self.key, self.vary, self.variant, self.tags, self.family, self.head)
         made = _META.pack(
-            len(self.key), len(self.vary), len(self.variant), len(self.tags), len(self.head), body_length, body_sum
+            len(self.key), len(self.vary), len(self.variant), len(self.tags), len(self.family), len(self.head), body_length, body_sum
         ) + b"".join(texts)
         return made + struct.pack("<I", zlib.crc32(made))
 
@@ -83,7 +86,8 @@ class Entry:
         self.generation = 0
         self.used = 0  # the second in which it was used last, and the file looked at
         self.changed = os.fstat(fd).st_mtime_ns
-        self.data: bytes | None = None  # the body, kept in memory
+        self.data: bytes | None = None  # the body, kept in memory as `proxy_cache_memory` allows
+        self.short: bytes | None = None  # the body when it is short: kept as long as the entry is open
         self.parsed: object = None  # what the HTTP side has made of the head
         self.owner: object = None  # whose `lines` are
         self.lines: bytes = b""
@@ -92,6 +96,9 @@ class Entry:
 
     def body(self) -> bytes:
         """The whole body. Raises Damaged, OSError."""
+        data = self.short
+        if data is not None:
+            return data
         data = self.data
         if data is None:
             data = os.pread(self.fd, self.body_length, self.body_at)
@@ -102,6 +109,7 @@ class Entry:
     def check_body(self) -> None:
         """Compare the body with its checksum. Raises Damaged, OSError."""
         total = 0
+        piece = b""
         at = self.body_at
         left = self.body_length
         while left > 0:
@@ -113,6 +121,8 @@ class Entry:
             left -= len(piece)
         if total != self.body_sum:
             raise Damaged
+        if piece and len(piece) == self.body_length <= _SHORT:
+            self.short = piece
 
     def is_as_written(self) -> bool:
         """Whether nobody has touched the file since it was opened."""
@@ -143,6 +153,7 @@ class Entry:
         """Close the file once nobody holds it; safe to call twice."""
         self.closing = True
         self.data = None
+        self.short = None
         if self.users == 0 and self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -176,15 +187,15 @@ def _read(fd: int) -> Entry:
     raw = data[TIMES_SIZE:end]
     if zlib.crc32(raw[:-4]) != struct.unpack("<I", raw[-4:])[0]:
         raise Damaged
-    key, vary, variant, tags, head, body_length, body_sum = _META.unpack_from(raw)
-    if _META.size + key + vary + variant + tags + head + 4 != meta_length:
+    key, vary, variant, tags, family, head, body_length, body_sum = _META.unpack_from(raw)
+    if _META.size + key + vary + variant + tags + family + head + 4 != meta_length:
         raise Damaged
     texts: list[bytes] = []
     at = _META.size
-    for length in (key, vary, variant, tags, head):
+    for length in (key, vary, variant, tags, family, head):
         texts.append(raw[at : at + length])
         at += length
     if os.fstat(fd).st_size != end + body_length:
         raise Damaged
-    meta = Meta(texts[0], texts[1], texts[2], texts[3], texts[4])
+    meta = Meta(texts[0], texts[1], texts[2], texts[3], texts[5], texts[4])
     return Entry(fd, Times(valid, updating, error, stored, age), meta, meta_length, body_length, body_sum)

@@ -1,33 +1,105 @@
-"""An answer on its way into the cache: written under a temporary name, and given its own when it is whole."""
+"""An answer on its way into the cache: written where nobody sees it, and given its name when it is whole.
+
+    begin ─▶ write … ─▶ finish     the file takes its place
+                    └─▶ abort      nothing is left of it
+
+Where the file system can do that, the file has no name meanwhile (O_TMPFILE): of a worker that is killed the kernel leaves nothing
+behind. Elsewhere it is called `DIGEST.WORKER.N`; what a dead worker leaves of these, the next start removes.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 import zlib
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.entry import TIMES_SIZE, Meta, Times
 
 if TYPE_CHECKING:
     from portico.cache.store import Store
 
+_PIECE: Final = 1 << 20
+_EXDEV: Final = 18
+_ATTEMPTS: Final = 100
+
+
+@final
+class Draft:
+    """A file that is being written; `path` is empty when it has no name."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+
+    def append(self, data: bytes) -> None:
+        """Write all of `data`. Raises OSError."""
+        written = os.write(self.fd, data)
+        while written < len(data):  # the last room of a disk takes a part; the next write says why
+            data = data[written:]
+            written = os.write(self.fd, data)
+
+    def put(self, data: bytes, at: int) -> None:
+        """Write over what is there. Raises OSError."""
+        written = os.pwrite(self.fd, data, at)
+        while written < len(data):
+            data = data[written:]
+            at += written
+            written = os.pwrite(self.fd, data, at)
+
+    def take_place(self, target: str) -> None:
+        """Become the file `target`, in place of the one that is there. Raises OSError, also when its directory is not there."""
+        if self.path:
+            os.rename(self.path, target)
+            self.path = ""
+            return
+        name = f"/proc/self/fd/{self.fd}"
+        for _ in range(_ATTEMPTS):  # another worker may be at it too
+            try:
+                os.link(name, target, src_dir_fd=self.fd)  # with a descriptor it is linkat(AT_SYMLINK_FOLLOW): what the link shows
+                return
+            except FileExistsError:
+                _unlink(target)
+        raise FileExistsError(17, "File exists", target)
+
+    def copy_to(self, other: Draft) -> None:
+        """Write all of it into another file. Raises OSError."""
+        at = 0
+        while True:
+            data = os.pread(self.fd, _PIECE, at)
+            if not data:
+                return
+            other.append(data)
+            at += len(data)
+
+    def close(self) -> None:
+        """Close it, and remove it if it has a name of its own; safe to call twice."""
+        fd = self.fd
+        self.fd = -1  # before: closed it is, whatever close(2) says
+        if self.path:
+            _unlink(self.path)
+            self.path = ""
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # a write that failed late; the checksums tell
+
 
 @final
 class Fill:
     """One answer that is being stored. Whoever has it calls `finish` or `abort`; both give back the right to fetch the key."""
 
-    def __init__(self, store: Store, first: int, second: int) -> None:
+    def __init__(self, store: Store, first: int, second: int, purges: int, claimed: bool) -> None:
         self.store = store
         self.first = first
         self.second = second
         self.meta: Meta | None = None
         self.times = Times(0, 0, 0, 0, 0)
-        self.purges = store.index.purges()
+        self.purges = purges  # of the index, when the upstream was asked
+        self.claimed = claimed
         self.length = 0
         self._sum = 0
-        self._fd = -1
-        self._path = ""
+        self._draft: Draft | None = None
         self.over = False
 
     def begin(self, meta: Meta, times: Times) -> None:
@@ -35,69 +107,44 @@ class Fill:
         self.meta = meta
         self.times = times
         meta_bytes = meta.packed(0, 0)
-        self._fd, self._path = self.store.temporary(self.first, self.second)
-        _write(self._fd, times.packed(len(meta_bytes)) + meta_bytes)
+        draft = self._draft = self.store.draft(self.first, self.second)
+        draft.append(times.packed(len(meta_bytes)) + meta_bytes)
 
     def write(self, data: bytes) -> None:
         """A part of the body. Raises OSError."""
-        _write(self._fd, data)
+        draft = self._draft
+        if draft is None:
+            return
+        draft.append(data)
         self.length += len(data)
         self._sum = zlib.crc32(data, self._sum)
 
     def finish(self) -> bool:
-        """The body is whole: give the file its name; whether that worked out. Raises OSError."""
+        """The body is whole: it takes its place; False: it was purged meanwhile. Raises OSError."""
         meta = self.meta
-        if self.over or meta is None:
+        draft = self._draft
+        if self.over or meta is None or draft is None:
             return False
-        store = self.store
         made = meta.packed(self.length, self._sum)
-        os.pwrite(self._fd, made, TIMES_SIZE)
-        os.close(self._fd)
-        self._fd = -1
-        if self.purges != store.index.purges():
-            self.abort()
-            return False
-        store.put(self._path, self.first, self.second, TIMES_SIZE + len(made) + self.length, self.times)
-        self._path = ""
+        draft.put(made, TIMES_SIZE)
+        stored = self.store.put(draft, self.first, self.second, TIMES_SIZE + len(made) + self.length, self.times, self.purges)
         self.abort()
-        return True
+        return stored
 
     def abort(self) -> None:
         """Leave nothing behind; safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._path:
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
-            self._path = ""
+        draft = self._draft
+        if draft is not None:
+            self._draft = None
+            draft.close()
         if not self.over:
             self.over = True
-            self.store.release(self.first, self.second)
+            if self.claimed:
+                self.store.release(self.first, self.second)
 
 
-def _write(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):  # the last room of a disk takes a part; the next write says why
-        data = data[written:]
-        written = os.write(fd, data)
-
-
-def move(source: str, target: str) -> None:
-    """Give a file its name, also over to another file system: never is `target` seen half written. Raises OSError."""
+def _unlink(path: str) -> None:
     try:
-        os.rename(source, target)
-    except OSError as error:
-        if error.errno != 18:  # EXDEV
-            raise
-        near = f"{target}.{os.getpid()}.x"
-        try:
-            shutil.copyfile(source, near)
-            os.rename(near, target)
-        except OSError:
-            if os.path.exists(near):
-                os.unlink(near)
-            raise
-        os.unlink(source)
+        os.unlink(path)
+    except OSError:
+        pass

@@ -3,7 +3,7 @@
 Entries are found by the 128 bits of their key's digest. A row is 128 bytes, so a megabyte holds 8,191, as in nginx.
 
     row    first second | chain newer older bucket | flags accessed valid updating error size generation uses owner since
-    row 0  dirty used   | free  oldest newest      | flags …                              total generation purges
+    row 0  dirty used   | free  oldest newest      | flags wide …                         total generation purges keeper
 
 Rows of one bucket (first modulo rows) are chained, all rows in use form one ring ordered by use through row 0, rows not in use are
 chained from row 0. As these change in several stores, `dirty` is raised meanwhile: whoever finds it raised makes them anew from the
@@ -11,6 +11,12 @@ rows.
 
 `generation` changes with every change of an entry's file, so a worker that keeps an entry at hand sees by one load whether it is
 still the one. Times are whole seconds since the epoch, but `since`.
+
+A row outlives its file: from before a file is replaced or removed until that is done it says LEFT, so that no file remains of which
+the index knows nothing when a worker is killed in between.
+
+`purges` counts purges. Above its lower 24 bits `uses` has which purge was the row's last; `wide` (of row 0) is the last of many rows,
+or of one that is no more. What was asked for before that must not be stored after it.
 """
 
 from __future__ import annotations
@@ -43,6 +49,7 @@ _USED: Final = 1
 _FREE: Final = 2
 _OLDEST: Final = _NEWER  # the ring closes in row 0
 _NEWEST: Final = _OLDER
+_WIDE: Final = _ACCESSED
 _PURGES: Final = 13
 _KEEPER: Final = 14
 
@@ -50,10 +57,14 @@ USED: Final = 1  # the row stands for a key
 EXISTS: Final = 2  # there is a file
 KNOWN: Final = 4  # valid, updating and error are the file's; else the file has to be read
 STATUS_SHIFT: Final = 8  # above it: the status of a failure that is kept without a file
+LEFT: Final = 16  # there may be a file, which is not to be used
 CHECKED: Final = 8  # the file was written, or its checksum verified, since the index was made
 
 COLD: Final = 0
 LOADED: Final = 1
+_USES_BITS: Final = 24  # of the column `uses`; above them the row's last purge
+_USES_MOST: Final = (1 << _USES_BITS) - 1
+_TRIED: Final = 20  # rows looked at for one that nobody fetches (nginx: ngx_http_file_cache_forced_expire)
 
 
 @final
@@ -89,17 +100,23 @@ class Index:
         cells = self._cells
         return cells[at + _GENERATION] == generation and cells[at] == first
 
-    def valid(self, slot: int) -> int:
-        """Until when the entry is fresh."""
-        return self._cells[slot * COLUMNS + _VALID]
+    def valid(self, slot: int, generation: int) -> int:
+        """Until when the entry is fresh; 0 when there is another file by now."""
+        return self._still(slot, generation, _VALID)
 
-    def updating(self, slot: int) -> int:
+    def updating(self, slot: int, generation: int) -> int:
         """Until when it may be served stale while it is fetched anew (stale-while-revalidate)."""
-        return self._cells[slot * COLUMNS + _UPDATING]
+        return self._still(slot, generation, _UPDATING)
 
-    def error(self, slot: int) -> int:
+    def error(self, slot: int, generation: int) -> int:
         """Until when it may be served stale when the upstream fails (stale-if-error)."""
-        return self._cells[slot * COLUMNS + _ERROR]
+        return self._still(slot, generation, _ERROR)
+
+    def _still(self, slot: int, generation: int, column: int) -> int:
+        cells = self._cells
+        at = slot * COLUMNS
+        value = cells[at + column]
+        return value if cells[at + _GENERATION] == generation else 0  # asked last: a generation never comes again
 
     def size(self) -> int:
         """Bytes of all files."""
@@ -110,7 +127,7 @@ class Index:
         return self._cells[_FLAGS] == LOADED
 
     def purges(self) -> int:
-        """How often a part of the cache was purged: what was asked for before must not be stored after."""
+        """How often something was purged. Who asks the upstream notes it before, and gives it to `store`."""
         return self._cells[_PURGES]
 
     # -- use -------------------------------------------------------------------------------------------------------------
@@ -142,8 +159,11 @@ class Index:
                 self._freshen(slot)
             at = slot * COLUMNS
             cells[at + _ACCESSED] = now
-            cells[at + _USES] += 1
-            return slot, cells[at + _FLAGS], cells[at + _GENERATION], cells[at + _USES], removed
+            uses = cells[at + _USES]
+            if uses & _USES_MOST != _USES_MOST:
+                uses += 1
+                cells[at + _USES] = uses
+            return slot, cells[at + _FLAGS], cells[at + _GENERATION], uses & _USES_MOST, removed
         finally:
             self._lock.release()
 
@@ -198,10 +218,8 @@ class Index:
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
-    def store(
-        self, first: int, second: int, size: int, valid: int, updating: int, error: int, now: int
-    ) -> tuple[int, int, Removed | None]:
-        """There is a new file for a key: (slot, generation, what had to go for it)."""
+    def replace(self, first: int, second: int) -> Removed | None:
+        """A new file is about to take a key's place: until `store` it has none that can be used. What had to go for it."""
         self._enter()
         try:
             cells = self._cells
@@ -211,17 +229,34 @@ class Index:
                 slot, removed = self._add(first, second)
                 cells[slot * COLUMNS + _USES] = 1
             at = slot * COLUMNS
-            cells[_SIZE] += size - cells[at + _SIZE]
-            cells[at + _SIZE] = size
+            cells[at + _FLAGS] = USED | LEFT
+            cells[at + _GENERATION] = 0
+            return removed
+        finally:
+            self._lock.release()
+
+    def store(
+        self, first: int, second: int, size: int, valid: int, updating: int, error: int, now: int, purges: int
+    ) -> tuple[int, Removed | None]:
+        """There is a new file for a key: (its generation, what had to go for it). Generation 0: the key was purged since `purges`."""
+        self._enter()
+        try:
+            cells = self._cells
+            removed: Removed | None = None
+            slot = self._find(first, second)
+            if cells[_WIDE] > purges or (slot and cells[slot * COLUMNS + _USES] >> _USES_BITS > purges):
+                if slot:
+                    self._empty(slot)
+                return 0, None
+            if slot == 0:
+                slot, removed = self._add(first, second)
+                cells[slot * COLUMNS + _USES] = 1
+            at = slot * COLUMNS
             cells[at + _VALID] = valid
             cells[at + _UPDATING] = updating
             cells[at + _ERROR] = error
             cells[at + _ACCESSED] = now
-            generation = cells[_GENERATION] + 1
-            cells[_GENERATION] = generation
-            cells[at + _GENERATION] = generation
-            cells[at + _FLAGS] = USED | EXISTS | KNOWN | CHECKED
-            return slot, generation, removed
+            return self._set_file(slot, size, USED | EXISTS | KNOWN | CHECKED), removed
         finally:
             self._lock.release()
 
@@ -239,7 +274,7 @@ class Index:
                 return removed  # a stale answer is worth more
             cells[at + _VALID] = valid
             cells[at + _ACCESSED] = now
-            cells[at + _FLAGS] = USED | status << STATUS_SHIFT
+            cells[at + _FLAGS] = USED | cells[at + _FLAGS] & LEFT | status << STATUS_SHIFT
             return removed
         finally:
             self._lock.release()
@@ -273,13 +308,7 @@ class Index:
                     return False
                 slot, _ = self._add(first, second)
                 cells[slot * COLUMNS + _ACCESSED] = accessed
-            at = slot * COLUMNS
-            cells[_SIZE] += size
-            cells[at + _SIZE] = size
-            generation = cells[_GENERATION] + 1
-            cells[_GENERATION] = generation
-            cells[at + _GENERATION] = generation
-            cells[at + _FLAGS] = USED | EXISTS
+            self._set_file(slot, size, USED | EXISTS)
             return True
         finally:
             self._lock.release()
@@ -296,49 +325,71 @@ class Index:
             if generation and cells[at + _GENERATION] != generation:
                 return False
             existed = cells[at + _FLAGS] & EXISTS != 0
-            if cells[at + _OWNER]:  # somebody fetches it: the row stays
-                cells[_SIZE] -= cells[at + _SIZE]
-                cells[at + _SIZE] = 0
-                cells[at + _GENERATION] = 0
-                cells[at + _FLAGS] = USED
-            else:
-                self._remove(slot)
+            self._empty(slot)
+            return existed
+        finally:
+            self._lock.release()
+
+    def purge(self, first: int, second: int) -> bool:
+        """As `drop`, and what is being fetched for the key must not be stored."""
+        self._enter()
+        try:
+            cells = self._cells
+            purge = cells[_PURGES] + 1
+            cells[_PURGES] = purge
+            slot = self._find(first, second)
+            if slot == 0:
+                if not self._has_room():
+                    cells[_WIDE] = purge
+                    return False
+                slot, _ = self._add(first, second)
+            at = slot * COLUMNS
+            existed = cells[at + _FLAGS] & EXISTS != 0
+            cells[at + _USES] = purge << _USES_BITS
+            self._empty(slot)
             return existed
         finally:
             self._lock.release()
 
     def oldest(self, before: int, most: int) -> list[Removed]:
-        """Give up at most `most` of the entries not used since `before`."""
+        """Give up at most `most` of the entries not used since `before`; whoever asks removes their files and says `forget`."""
+        return self._give_up(before, -1, most)
+
+    def shrink(self, size: int, most: int) -> list[Removed]:
+        """Give up entries, those used longest ago first, until the files have no more than `size` bytes; at most `most` of them.
+
+        Whoever asks removes their files and says `forget`.
+        """
+        return self._give_up(0, size, most)
+
+    def _give_up(self, before: int, size: int, most: int) -> list[Removed]:
         removed: list[Removed] = []
         self._enter()
         try:
             cells = self._cells
-            while len(removed) < most:
-                slot = cells[_OLDEST]
+            slot = cells[_OLDEST]
+            passed = 0
+            while slot and len(removed) < most and passed < _TRIED:
                 at = slot * COLUMNS
-                if slot == 0 or cells[at + _ACCESSED] >= before:
+                if cells[_SIZE] <= size if size >= 0 else cells[at + _ACCESSED] >= before:
                     break
-                if cells[at + _FLAGS] & EXISTS:
+                if cells[at + _OWNER]:
+                    passed += 1  # somebody fetches it
+                else:
                     removed.append(Removed(cells[at], cells[at + _SECOND]))
-                self._remove(slot)
+                    self._empty(slot)
+                slot = cells[at + _NEWER]
             return removed
         finally:
             self._lock.release()
 
-    def shrink(self, size: int, most: int) -> list[Removed]:
-        """Give up entries, those used longest ago first, until the files have no more than `size` bytes; at most `most` of them."""
-        removed: list[Removed] = []
+    def forget(self, first: int, second: int) -> None:
+        """The file of a row that was given up is removed."""
         self._enter()
         try:
-            cells = self._cells
-            while len(removed) < most and cells[_SIZE] > size:
-                slot = cells[_OLDEST]
-                if slot == 0:
-                    break
-                if cells[slot * COLUMNS + _FLAGS] & EXISTS:
-                    removed.append(Removed(cells[slot * COLUMNS], cells[slot * COLUMNS + _SECOND]))
+            slot = self._find(first, second)
+            if slot and not self._cells[slot * COLUMNS + _FLAGS] & EXISTS and not self._cells[slot * COLUMNS + _OWNER]:
                 self._remove(slot)
-            return removed
         finally:
             self._lock.release()
 
@@ -346,7 +397,9 @@ class Index:
         """A part of the cache is purged now."""
         self._enter()
         try:
-            self._cells[_PURGES] += 1
+            purge = self._cells[_PURGES] + 1
+            self._cells[_PURGES] = purge
+            self._cells[_WIDE] = purge
         finally:
             self._lock.release()
 
@@ -410,8 +463,8 @@ class Index:
         cells = self._cells
         removed: Removed | None = None
         if not self._has_room():
-            oldest = cells[_OLDEST]
-            if cells[oldest * COLUMNS + _FLAGS] & EXISTS:
+            oldest = self._oldest_unclaimed()
+            if cells[oldest * COLUMNS + _FLAGS] & (EXISTS | LEFT):
                 removed = Removed(cells[oldest * COLUMNS], cells[oldest * COLUMNS + _SECOND])
             self._remove(oldest)
         cells[_DIRTY] = 1
@@ -432,9 +485,48 @@ class Index:
         cells[_DIRTY] = 0
         return slot, removed
 
+    def _oldest_unclaimed(self) -> int:
+        cells = self._cells
+        slot = cells[_OLDEST]
+        for _ in range(_TRIED):
+            if slot == 0:
+                break
+            if cells[slot * COLUMNS + _OWNER] == 0:
+                return slot
+            slot = cells[slot * COLUMNS + _NEWER]
+        return cells[_OLDEST]
+
+    def _set_file(self, slot: int, size: int, flags: int) -> int:
+        """There is a file; its generation."""
+        cells = self._cells
+        at = slot * COLUMNS
+        cells[_DIRTY] = 1
+        cells[_SIZE] += size - cells[at + _SIZE]
+        cells[at + _SIZE] = size
+        cells[_DIRTY] = 0
+        generation = cells[_GENERATION] + 1
+        cells[_GENERATION] = generation
+        cells[at + _GENERATION] = generation
+        cells[at + _FLAGS] = flags
+        return generation
+
+    def _empty(self, slot: int) -> None:
+        """There is no file, or one that is not to be used."""
+        cells = self._cells
+        at = slot * COLUMNS
+        cells[at + _FLAGS] = USED | LEFT
+        cells[at + _GENERATION] = 0
+        cells[_DIRTY] = 1
+        cells[_SIZE] -= cells[at + _SIZE]
+        cells[at + _SIZE] = 0
+        cells[_DIRTY] = 0
+
     def _remove(self, slot: int) -> None:
         cells = self._cells
         at = slot * COLUMNS
+        purge = cells[at + _USES] >> _USES_BITS
+        if purge > cells[_WIDE]:
+            cells[_WIDE] = purge
         cells[_DIRTY] = 1
         cells[_SIZE] -= cells[at + _SIZE]
         self._unchain(slot)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.index import Removed
@@ -29,15 +29,16 @@ _TURN: Final = 0.004  # seconds that a turn may hold the loop, whatever loader_t
 class Keeper:
     """Looks after one cache, in one of the workers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, is_leaving: Callable[[], bool]) -> None:
         self.store = store
+        self.is_leaving = is_leaving  # the worker only finishes what it has, which can take long: another one shall do it
         self.ended = False
         self._next_look = 0.0
 
     async def run(self) -> None:
         """Until the worker ends."""
         store = self.store
-        while not self.ended:
+        while not self.ended and not self.is_leaving():
             before = store.index.keeper()
             mine = before == store.identity
             if not mine and (before == 0 or not is_alive(before)):
@@ -47,6 +48,14 @@ class Keeper:
                     await self._load()
                 await self._tidy()
             await asyncio.sleep(_LOOK_SECONDS)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let another worker do it. Safe to call twice."""
+        self.ended = True
+        store = self.store
+        if store.index.keeper() == store.identity:
+            store.index.take_over(store.identity, 0)
 
     async def _load(self) -> None:
         """Take what is in the directory into the index; remove what a dead worker left half written."""
@@ -81,7 +90,7 @@ class Keeper:
         except OSError:
             return
         if path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
-            key[0], key[1], status.st_size, int(max(status.st_atime, status.st_mtime))
+            key[0], key[1], self.store.room_of(status.st_size), int(max(status.st_atime, status.st_mtime))
         ):
             _unlink(path)  # of other levels, or more than the index has room for
 
@@ -94,12 +103,17 @@ class Keeper:
             self._leftover(f"{directory}/{name}", name)
 
     def _leftover(self, path: str, name: str) -> None:
-        """Remove `DIGEST.PID.N`, which is written to, when that process is no more."""
+        """Remove `DIGEST.WORKER.N`, which is written to, when that worker is no more."""
         digest, _, rest = name.partition(".")
-        pid = rest.partition(".")[0]
-        if digest_of_name(digest) is None or not pid.isdigit() or os.path.exists(f"/proc/{pid}"):
+        worker = rest.partition(".")[0]
+        if digest_of_name(digest) is None or not worker:
             return
-        _unlink(path)
+        try:
+            identity = int(worker, 16)
+        except ValueError:
+            return
+        if not is_alive(identity):
+            _unlink(path)
 
     async def _tidy(self) -> None:
         store = self.store

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final, final
 
 from portico.cache.entry import Damaged, Entry, Times, open_entry
-from portico.cache.fill import Fill, move
-from portico.cache.index import KNOWN, Index, Removed
+from portico.cache.fill import Draft, Fill
+from portico.cache.index import Index, Removed
 
 _AT_HAND: Final = 512  # entries with their files open, in each worker
 _INLINE_CHECK: Final = 1 << 20  # bytes of body
@@ -47,6 +47,11 @@ def digest(key: bytes) -> tuple[int, int]:
     return int.from_bytes(made[:8], "big", signed=True), int.from_bytes(made[8:], "big", signed=True)
 
 
+def variant_name(key: bytes, family: bytes, variant: bytes) -> bytes:
+    """What stands in the key's place for another variant than that of the key's own entry (no key has a NUL)."""
+    return key + b"\0" + family + variant
+
+
 def file_name(first: int, second: int) -> str:
     """32 hexadecimal digits."""
     return f"{first & _WORD:016x}{second & _WORD:016x}"
@@ -78,7 +83,8 @@ class Store:
         self._in_memory = 0
         self._complained = -_COMPLAINT_SECONDS
         self._serial = 0
-        self._made: set[str] = set()
+        self._block = 0  # bytes in which the file system gives out room
+        self._nameless = True  # it has O_TMPFILE, as far as is known
         self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
 
     # -- names -----------------------------------------------------------------------------------------------------------
@@ -93,19 +99,41 @@ class Store:
             end -= level
         return f"{path}/{name}"
 
-    def temporary(self, first: int, second: int) -> tuple[int, str]:
-        """A new file to write to: descriptor and path. The name tells whose it is. Raises OSError."""
-        self._serial += 1
-        path = self.path_of(first, second)
-        if self.settings.use_temp_path:
-            path = f"{self.settings.temp_path}/{file_name(first, second)}"
-        path = f"{path}.{os.getpid()}.{self._serial}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    def draft(self, first: int, second: int) -> Draft:
+        """A new file to write to. Raises OSError."""
+        settings = self.settings
+        path = f"{settings.temp_path}/{file_name(first, second)}" if settings.use_temp_path else self.path_of(first, second)
+        return self._draft_at(path)
+
+    def _draft_at(self, path: str) -> Draft:
+        directory = os.path.dirname(path)
         try:
-            return os.open(path, flags, 0o600), path
+            return self._open_draft(directory, path)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            return os.open(path, flags, 0o600), path
+            os.makedirs(directory, 0o700, exist_ok=True)
+            return self._open_draft(directory, path)
+
+    def _open_draft(self, directory: str, path: str) -> Draft:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        if self._nameless:
+            try:
+                return Draft(os.open(directory, flags | os.O_TMPFILE, 0o600), "")
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2): how it is said that there is none
+                    raise
+                self._nameless = False
+        self._serial += 1
+        path = f"{path}.{self.identity:x}.{self._serial}"
+        return Draft(os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path)
+
+    def room_of(self, size: int) -> int:
+        """What a file of `size` bytes takes up on the disk (nginx: c->fs_size), for `max_size`."""
+        if self._block == 0:
+            try:
+                self._block = os.statvfs(self.settings.path).f_bsize
+            except OSError:
+                self._block = 512
+        return (size + self._block - 1) // self._block * self._block
 
     # -- looking up --------------------------------------------------------------------------------------------------------
 
@@ -127,24 +155,28 @@ class Store:
                 return None
         return entry
 
-    def read(self, name: bytes, key: bytes, first: int, second: int, slot: int, flags: int, generation: int) -> Entry | None:
-        """Open the entry that the index speaks of. A damaged one, or one of another key, is dropped. Raises OSError."""
+    def read(
+        self, name: bytes, key: bytes, variant: bytes | None, first: int, second: int, slot: int, generation: int
+    ) -> Entry | None:
+        """Open the entry that the index speaks of; `variant` None: any. A damaged one is dropped, one of another key let be.
+
+        Raises OSError.
+        """
         path = self.path_of(first, second)
         try:
             entry = open_entry(path)
             if entry is None:
                 self.index.drop(first, second, generation)
                 return None
-            if entry.meta.key != key:
+            if entry.meta.key != key or (variant is not None and entry.meta.variant != variant):
                 entry.close()
                 self.complain(f'cache file "{path}" belongs to another key')
                 return None
             entry.slot, entry.first, entry.second, entry.generation = slot, first, second, generation
             if entry.body_length <= _INLINE_CHECK:
                 self.check(entry)  # at each opening: somebody may have written over it since
-            elif not flags & KNOWN:
-                times = entry.times
-                self.index.refresh(slot, first, generation, times.valid, times.updating, times.error, False)
+            else:
+                self._note(entry, False)
         except Damaged:
             self.damaged(path, first, second, generation)
             return None
@@ -155,21 +187,29 @@ class Store:
         """Verify the body and note it in the index. Raises Damaged, OSError."""
         try:
             entry.check_body()
-        except Damaged:
+        except BaseException:
             entry.close()
             raise
         self.check_done(entry)
 
     def check_done(self, entry: Entry) -> None:
         """Note that the body is what was stored."""
+        self._note(entry, True)
+
+    def _note(self, entry: Entry, checked: bool) -> None:
+        """The file's own times hold: two workers that stored one key at once may have left those of the other in the index."""
         times = entry.times
-        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, True)
+        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, checked)
 
     def damaged(self, path: str, first: int, second: int, generation: int) -> None:
         """Drop an entry whose file cannot be used."""
         self.complain(f'cache file "{path}" is damaged and was removed')
         self.index.drop(first, second, generation)
         _unlink(path)
+
+    def unreadable(self, error: OSError) -> None:
+        """A file cannot be read, which says nothing about what is in it: no descriptors left, no memory, a disk that fails."""
+        self.complain(f'the cache "{self.settings.path}" cannot be read ({error.errno}: {error.strerror})')
 
     def exists_unknown(self, first: int, second: int) -> bool:
         """While the files are still being looked through: whether there is one for a key that the index does not have yet."""
@@ -179,7 +219,7 @@ class Store:
             status = os.stat(self.path_of(first, second))
         except OSError:
             return False
-        return self.index.load(first, second, status.st_size, int(status.st_mtime))
+        return self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
 
     def _keep(self, name: bytes, entry: Entry) -> None:
         self.forget(name)
@@ -211,9 +251,9 @@ class Store:
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
-    def fill(self, first: int, second: int) -> Fill:
-        """Begin to store an answer; the caller has the right to fetch the key, or needs none."""
-        return Fill(self, first, second)
+    def fill(self, first: int, second: int, purges: int, claimed: bool) -> Fill:
+        """Begin to store an answer that was asked for when the index had `purges`. With `claimed` goes the right to fetch the key."""
+        return Fill(self, first, second, purges, claimed)
 
     def release(self, first: int, second: int) -> None:
         """Give back the right to fetch a key; who waits for it in this worker looks again."""
@@ -233,26 +273,41 @@ class Store:
             if not waiting:
                 del self._waiting[(first, second)]
 
-    def put(self, temporary: str, first: int, second: int, size: int, times: Times) -> None:
-        """A file is whole: it takes its place. Raises OSError."""
+    def put(self, draft: Draft, first: int, second: int, size: int, times: Times, purges: int) -> bool:
+        """A file is whole: it takes its place, unless it was purged since. Raises OSError.
+
+        Killed at any point here, a worker leaves a row that says that there may be a file, and that it cannot be used.
+        """
         path = self.path_of(first, second)
-        directory = os.path.dirname(path)
-        if self.settings.levels and directory not in self._made:
-            os.makedirs(directory, 0o700, exist_ok=True)
-            self._made.add(directory)
-        self.index.drop(first, second)  # should we die between the next two: no generation speaks of a file that changed
+        removed = self.index.replace(first, second)
+        if removed is not None:
+            self.remove_files([removed])
         try:
-            move(temporary, path)
-        except FileNotFoundError:
-            self._made.discard(directory)
-            os.makedirs(directory, 0o700, exist_ok=True)
-            move(temporary, path)
-        _, _, removed = self.index.store(first, second, size, times.valid, times.updating, times.error, times.stored)
+            _place(draft, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._bring(draft, path)
+        stored, removed = self.index.store(
+            first, second, self.room_of(size), times.valid, times.updating, times.error, times.stored, purges
+        )
+        if not stored:
+            _unlink(path)
         if removed is not None:
             self.remove_files([removed])
         most = self.settings.max_size
         if most and self.index.size() > most:
             self.remove_files(self.index.shrink(most, _EVICTED_AT_ONCE))
+        return stored > 0
+
+    def _bring(self, draft: Draft, path: str) -> None:
+        """From the file system of `proxy_temp_path` to that of the cache: a copy takes the place."""
+        near = self._draft_at(path)
+        try:
+            draft.copy_to(near)
+            near.take_place(path)
+        finally:
+            near.close()
 
     def refresh(self, entry: Entry, times: Times) -> None:
         """The upstream says that the entry is still good. Raises OSError."""
@@ -260,15 +315,23 @@ class Store:
         self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, False)
 
     def purge(self, first: int, second: int) -> bool:
-        """Remove a key's entry; whether there was one."""
-        self.exists_unknown(first, second)
-        existed = self.index.drop(first, second)
-        return _unlink(self.path_of(first, second)) or existed
+        """Remove a key's entry; whether there was one. What is being fetched for the key is not stored."""
+        existed = self.index.purge(first, second)
+        path = self.path_of(first, second)
+        try:
+            os.unlink(path)
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return existed
+        except OSError as error:
+            self.complain(f'cache file "{path}" cannot be removed ({error.errno}: {error.strerror})')
+            return existed
 
     def remove_files(self, removed: list[Removed]) -> None:
         """Remove the files of what the index gave up."""
         for gone in removed:
             _unlink(self.path_of(gone.first, gone.second))
+            self.index.forget(gone.first, gone.second)
 
     def complain(self, message: str) -> None:
         """Tell the error log, at most once a minute."""
@@ -285,9 +348,16 @@ class Store:
             self.forget(name)
 
 
-def _unlink(path: str) -> bool:
+def _place(draft: Draft, path: str) -> None:
+    try:
+        draft.take_place(path)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        draft.take_place(path)
+
+
+def _unlink(path: str) -> None:
     try:
         os.unlink(path)
-    except OSError as error:
-        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
-    return True
+    except OSError:
+        pass

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
+    from portico.cache.entry import Entry
     from portico.net.transport import Transport
 
 BYTES: Final = 0
@@ -72,15 +73,18 @@ class BytesBody(Body):
 
 @final
 class FileBody(Body):
-    """A range of an open file."""
+    """A range of an open file. With an `entry` it is that of a kept answer, which stays open as long as this needs it."""
 
-    def __init__(self, fd: int, offset: int, length: int, owned: bool) -> None:
+    def __init__(self, fd: int, offset: int, length: int, owned: bool, entry: Entry | None = None) -> None:
         self.kind = FILE
         self.fd = fd
         self.offset = offset
         self.length = length
         self.left = length
         self.owned = owned  # close the descriptor afterwards (false: the open file cache keeps it)
+        self.entry = entry
+        if entry is not None:
+            entry.hold()
 
     def take(self) -> bytes | None:
         if self.left <= 0:
@@ -94,9 +98,12 @@ class FileBody(Body):
         return
 
     def close(self) -> None:
-        if self.owned and self.fd >= 0:
+        if self.entry is not None:
+            self.entry.give()
+            self.entry = None
+        elif self.owned and self.fd >= 0:
             os.close(self.fd)
-            self.fd = -1
+        self.fd = -1
 
 
 @final

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import signal
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portico.cache.entry import Damaged, Meta, Times, open_entry
+from portico.cache.entry import MAGIC, Damaged, Entry, Meta, Times, open_entry
 from portico.cache.fill import Fill
-from portico.cache.index import COLUMNS, Index
+from portico.cache.index import COLUMNS, EXISTS, Index
+from portico.cache.keeper import Keeper
 from portico.cache.store import CachePath, Store, digest
+from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -30,8 +37,8 @@ def make_store(folder: Path, levels: tuple[int, ...] = (1, 2)) -> Store:
 
 
 def fill(store: Store, key: bytes, *pieces: bytes) -> Fill:
-    made = store.fill(*digest(key))
-    made.begin(Meta(key, b"accept", b"accept:x", b"one two", HEAD), Times(NOW + 60, 0, NOW + 90, NOW, 3))
+    made = store.fill(*digest(key), store.index.purges(), False)
+    made.begin(Meta(key, b"accept", b"accept:x", b"one two", HEAD, b"family"), Times(NOW + 60, 0, NOW + 90, NOW, 3))
     for piece in pieces:
         made.write(piece)
     return made
@@ -49,6 +56,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert entry is not None
     meta, times = entry.meta, entry.times
     assert (meta.key, meta.vary, meta.variant, meta.tags, meta.head) == (b"key", b"accept", b"accept:x", b"one two", HEAD)
+    assert meta.family == b"family"
     assert (times.valid, times.updating, times.error, times.stored, times.age) == (NOW + 60, 0, NOW + 90, NOW, 3)
     assert entry.body() == b"hello"
     entry.check_body()
@@ -87,7 +95,7 @@ def test_every_damaged_byte_is_seen(tmp_path: Path) -> None:
 def test_any_bytes_are_an_entry_or_damaged(data: bytes) -> None:
     path = Path(f"/tmp/portico-entry-{os.getpid()}")
     try:
-        path.write_bytes(b"PORTICO\x01" + data)
+        path.write_bytes(MAGIC + data)
         with pytest.raises(Damaged):
             open_entry(str(path))
     finally:
@@ -108,9 +116,24 @@ def test_another_keys_file_is_not_served(tmp_path: Path) -> None:
     path = path_of(store, b"yours")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.rename(path_of(store, b"mine"), path)
-    key = digest(b"yours")
-    slot, generation, _ = store.index.store(*key, 10, NOW, 0, 0, NOW)
-    assert store.read(b"yours", b"yours", *key, slot, 7, generation) is None
+    store.index.store(*digest(b"yours"), 10, NOW, 0, 0, NOW, 0)
+    assert read(store, b"yours") is None
+
+
+def test_another_variants_file_is_not_served(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    fill(store, b"key", b"body").finish()
+    key = digest(b"key")
+    slot, _, generation, _, _ = store.index.use(*key, NOW)
+    assert store.read(b"key", b"key", b"accept:y", *key, slot, generation) is None
+    assert store.read(b"key", b"key", b"accept:x", *key, slot, generation) is not None
+    store.close()
+
+
+def read(store: Store, name: bytes) -> Entry | None:
+    key = digest(name)
+    slot, flags, generation, _, _ = store.index.use(*key, NOW)
+    return store.read(name, name, None, *key, slot, generation) if flags & EXISTS else None
 
 
 def test_a_purge_meanwhile_keeps_it_out(tmp_path: Path) -> None:
@@ -118,14 +141,17 @@ def test_a_purge_meanwhile_keeps_it_out(tmp_path: Path) -> None:
     late = fill(store, b"key", b"old")
     store.index.note_purge()
     assert late.finish() is False and not path_of(store, b"key").exists()
+    late, other = fill(store, b"key", b"old"), fill(store, b"other", b"old")
+    assert store.purge(*digest(b"key")) is False
+    assert late.finish() is False and not path_of(store, b"key").exists()
+    assert other.finish() is True
+    assert store.purge(*digest(b"other")) is True and not path_of(store, b"other").exists()
 
 
 def test_at_hand_until_it_changes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"one").finish()
-    key = digest(b"key")
-    slot, flags, generation, _, _ = store.index.use(*key, NOW)
-    assert store.read(b"key", b"key", *key, slot, flags, generation) is not None
+    assert read(store, b"key") is not None
     kept = store.at_hand(b"key", NOW + 1)
     assert kept is not None and kept.body() == b"one"
     fill(store, b"key", b"two").finish()
@@ -136,13 +162,11 @@ def test_at_hand_until_it_changes(tmp_path: Path) -> None:
 def test_a_file_that_vanished_is_noticed(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"one").finish()
-    key = digest(b"key")
-    slot, flags, generation, _, _ = store.index.use(*key, NOW)
-    store.read(b"key", b"key", *key, slot, flags, generation)
+    assert read(store, b"key") is not None
     path_of(store, b"key").unlink()
     assert store.at_hand(b"key", NOW + 1) is None
-    assert store.read(b"key", b"key", *key, slot, flags, generation) is None
-    assert store.index.look(*key) == (0, 0)
+    assert read(store, b"key") is None
+    assert store.index.look(*digest(b"key"))[0] & EXISTS == 0
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
@@ -151,11 +175,204 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     for number in range(8):
         name = b"%d" % number
         fill(store, name, b"x" * 10).finish()
-        key = digest(name)
-        slot, flags, generation, _, _ = store.index.use(*key, NOW)
-        entry = store.read(name, name, *key, slot, flags, generation)
+        entry = read(store, name)
         assert entry is not None
         store.keep_body(entry, entry.body())
     kept = [entry for entry in (store.at_hand(b"%d" % number, NOW) for number in range(8)) if entry is not None and entry.data]
     assert len(kept) == 4 and kept[-1].meta.key == b"7"
     store.close()
+
+
+# -- deaths and disks that fail: at every system call that changes a file ------------------------------------------------------
+
+CHANGING = ("open", "write", "pwrite", "link", "rename", "unlink", "makedirs")
+OLD, NEW = b"old" * 9, b"new" * 700
+
+
+@pytest.fixture(params=["nameless", "named"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whether the file system can hold files without a name."""
+    return str(request.param)
+
+
+def store_of_kind(folder: Path, kind: str) -> Store:
+    store = make_store(folder)
+    store.identity = own_identity()
+    store._nameless = kind == "nameless"
+    return store
+
+
+class Fault:
+    """From the call with that number on, system calls that change files meet their end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, end: Callable[[], None]) -> None:
+        self.left = number
+        self.end = end
+        for name in CHANGING:
+            monkeypatch.setattr(os, name, self._wrapped(getattr(os, name)))
+
+    def _wrapped(self, call: Callable[..., object]) -> Callable[..., object]:
+        def faulty(*args: object, **named: object) -> object:
+            self.left -= 1
+            if self.left < 0:
+                self.end()
+            return call(*args, **named)
+
+        return faulty
+
+
+def kept(store: Store) -> bytes | None:
+    """What a request would be answered with."""
+    entry = read(store, b"key")
+    if entry is None:
+        return None
+    entry.check_body()
+    assert (entry.times.valid == NOW + 60) and entry.meta.key == b"key"
+    assert store.index.valid(entry.slot, entry.generation) == NOW + 60
+    return entry.body()
+
+
+def after_a_start(folder: Path) -> bytes | None:
+    """What is found by a process that knows nothing but the directory."""
+    store = make_store(folder)
+    keeper = Keeper(store, lambda: False)
+    asyncio.run(keeper._load())
+    found = kept(store)
+    store.close()
+    return found
+
+
+def test_a_death_between_any_two_system_calls(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that replaces an answer is killed: there is the old one, or the new one, or none, and nothing is left over."""
+    seen: list[bytes | None] = []
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        store = store_of_kind(folder, kind)
+        assert fill(store, b"key", OLD).finish()
+        assert kept(store) == OLD
+        pid = os.fork()
+        if pid == 0:
+            store.identity = own_identity()
+            with monkeypatch.context() as patch:
+                Fault(patch, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+                fill(store, b"key", NEW[:999], NEW[999:]).finish()
+            os._exit(0)
+        status = os.waitpid(pid, 0)[1]
+        alive = kept(store)
+        assert alive in (OLD, NEW, None)
+        found = after_a_start(folder)
+        assert found in (OLD, NEW, None)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert len(files) == (found is not None), files
+        assert store.index.size() >= sum(path.stat().st_size for path in files)  # whatever is there is counted
+        store.purge(*digest(b"key"))
+        assert fill(store, b"key", NEW).finish() and kept(store) == NEW  # and it goes on
+        store.close()
+        seen.append(alive)
+        if os.WIFEXITED(status):
+            break
+    assert seen[0] == OLD and seen[-1] == NEW and len(seen) > 4, seen
+
+
+def test_a_disk_that_fails_at_any_call(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full, for example: the answer is not stored, and nothing is left of it, neither file nor descriptor."""
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        store = store_of_kind(folder, kind)
+        assert fill(store, b"key", OLD).finish()
+        descriptors = len(os.listdir("/proc/self/fd"))
+        made = store.fill(*digest(b"key"), store.index.purges(), False)
+
+        def full() -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        stored = False
+        with monkeypatch.context() as patch:
+            Fault(patch, number, full)
+            try:
+                made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(NOW + 60, 0, 0, NOW, 0))
+                made.write(NEW)
+                stored = made.finish()
+            except OSError:
+                made.abort()
+        made.abort()
+        left = [path for path in folder.rglob("*") if path.is_file() and "." in path.name]
+        assert kind == "named" or not left  # a file with a name cannot be removed from a disk where unlink fails
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert kept(store) in ((NEW,) if stored else (OLD, None))
+        assert after_a_start(folder) in ((NEW,) if stored else (OLD, None))
+        store.close()
+        if stored:
+            return
+    raise AssertionError("it never worked")
+
+
+def test_writes_that_take_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path)
+    write, pwrite = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: max(1, len(data) // 2)]))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[: max(1, len(data) // 2)], at))
+    assert fill(store, b"key", NEW).finish()
+    assert kept(store) == NEW
+    store.close()
+
+
+def test_an_answer_from_another_file_system(tmp_path: Path) -> None:
+    """`proxy_temp_path` and the cache on two of them: what has its name is whole all the same."""
+    if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    store = make_store(tmp_path)
+    store.settings.use_temp_path = True
+    store.settings.temp_path = tempfile.mkdtemp(dir="/dev/shm")
+    try:
+        for nameless in (True, False):
+            store._nameless = nameless
+            assert fill(store, b"key", NEW).finish() and kept(store) == NEW
+            assert not os.listdir(store.settings.temp_path)
+            assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+            store.purge(*digest(b"key"))
+    finally:
+        os.rmdir(store.settings.temp_path)
+        store.close()
+
+
+def test_two_workers_write_one_key(tmp_path: Path) -> None:
+    """Body and times are always of one answer, whoever comes first."""
+    store = make_store(tmp_path)
+    pids: list[int] = []
+    for worker in range(3):
+        pid = os.fork()
+        if pid == 0:
+            for number in range(10_000):
+                mine = worker * 10_000 + number
+                made = store.fill(*digest(b"key"), store.index.purges(), False)
+                made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(mine, 0, 0, NOW, 0))
+                made.write(b"%d" % mine * 50)
+                made.finish()
+        pids.append(pid)
+    try:
+        seen: set[bytes] = set()
+        while len(seen) < 200:
+            entry = read(store, b"key")
+            if entry is None:
+                continue
+            body = entry.body()
+            assert body == b"%d" % entry.times.valid * 50
+            assert store.index.valid(entry.slot, entry.generation) in (entry.times.valid, 0)
+            seen.add(body)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    store.close()
+
+
+def test_a_file_takes_up_whole_blocks(tmp_path: Path) -> None:
+    """`max_size` is about room on the disk (ngx_http_file_cache_update)."""
+    store = make_store(tmp_path)
+    block = os.statvfs(tmp_path).f_bsize
+    assert [store.room_of(size) for size in (1, block, block + 1)] == [block, block, 2 * block]
+    fill(store, b"key", b"x").finish()
+    assert store.index.size() == block

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from portico.cache.index import COLUMNS, EXISTS, KNOWN, Index
+from portico.cache.index import COLUMNS, EXISTS, KNOWN, Index, Removed
 from portico.cache.store import digest
 from portico.zones.table import SharedTable
 
@@ -22,7 +22,7 @@ def make(slots: int) -> Index:
 def store(index: Index, key: bytes, size: int = 100, now: int = NOW) -> int:
     """The generation of the new file."""
     first, second = digest(key)
-    return index.store(first, second, size, now + 60, 0, 0, now)[1]
+    return index.store(first, second, size, now + 60, 0, 0, now, index.purges())[0]
 
 
 def test_what_was_stored_is_found() -> None:
@@ -32,7 +32,7 @@ def test_what_was_stored_is_found() -> None:
     made = store(index, b"a")
     again, flags, generation, uses, _ = index.use(*digest(b"a"), NOW)
     assert (again, generation, uses) == (slot, made, 2) and flags & EXISTS and flags & KNOWN
-    assert index.is_same(slot, digest(b"a")[0], made) and index.valid(slot) == NOW + 60
+    assert index.is_same(slot, digest(b"a")[0], made) and index.valid(slot, made) == NOW + 60
     assert index.look(*digest(b"b")) == (0, 0)
 
 
@@ -54,13 +54,68 @@ def test_the_one_used_longest_ago_goes_first() -> None:
     for key in (b"a", b"b", b"c"):
         store(index, key)
     index.use(*digest(b"a"), NOW + 1)
-    removed = index.store(*digest(b"d"), 1, NOW, 0, 0, NOW + 2)[2]
+    removed = index.store(*digest(b"d"), 1, NOW, 0, 0, NOW + 2, 0)[1]
     assert removed is not None and (removed.first, removed.second) == digest(b"b")
     assert [bool(index.look(*digest(key))[0]) for key in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
-    gone = index.shrink(110, 9)
-    assert [(one.first, one.second) for one in gone] == [digest(b"c")]
-    gone = index.oldest(NOW + 2, 9)
-    assert [(one.first, one.second) for one in gone] == [digest(b"a")] and index.count() == 1
+    assert forgotten(index, index.shrink(110, 9)) == [digest(b"c")]
+    assert forgotten(index, index.oldest(NOW + 2, 9)) == [digest(b"a")] and index.count() == 1
+
+
+def forgotten(index: Index, gone: list[Removed]) -> list[tuple[int, int]]:
+    """What was given up, once its files are removed."""
+    for one in gone:
+        index.forget(one.first, one.second)
+    return [(one.first, one.second) for one in gone]
+
+
+def test_what_was_given_up_is_known_until_its_file_is_gone() -> None:
+    """Of a worker that dies in between, the next one removes the files."""
+    index = make(8)
+    store(index, b"a")
+    assert forgotten(index, index.oldest(NOW + 1, 9)[:0]) == []
+    assert index.size() == 0 and index.count() == 1 and not index.look(*digest(b"a"))[0] & EXISTS
+    assert forgotten(index, index.oldest(NOW + 1, 9)) == [digest(b"a")] and index.count() == 0
+    index.replace(*digest(b"b"))
+    assert forgotten(index, index.oldest(NOW + 1, 9)) == [digest(b"b")]
+
+
+def test_what_is_being_fetched_is_not_given_up() -> None:
+    index = make(4)
+    for key in (b"a", b"b", b"c"):
+        store(index, key)
+    index.claim(*digest(b"a"), 1, 0, 0)
+    removed = index.store(*digest(b"d"), 1, NOW, 0, 0, NOW, 0)[1]
+    assert removed is not None and (removed.first, removed.second) == digest(b"b")
+    assert forgotten(index, index.shrink(0, 9)) == [digest(b"c"), digest(b"d")]
+    assert index.is_fetched_by(*digest(b"a")) == 1 and index.size() == 100
+
+
+def test_a_purge_keeps_out_what_was_asked_for_before() -> None:
+    index = make(4)
+    key, other = digest(b"a"), digest(b"b")
+    asked = index.purges()
+    assert index.purge(*key) is False
+    assert index.store(*key, 1, NOW, 0, 0, NOW, asked)[0] == 0
+    assert index.store(*other, 1, NOW, 0, 0, NOW, asked)[0] > 0  # of another key
+    assert index.store(*key, 1, NOW, 0, 0, NOW, index.purges())[0] > 0
+    asked = index.purges()
+    assert index.purge(*key) is True and index.look(*key)[0] & EXISTS == 0 and index.size() == 1
+    for name in (b"c", b"d", b"e"):  # the row that knows of the purge has to go
+        store(index, name)
+    assert index.look(*key) == (0, 0)
+    assert index.store(*key, 1, NOW, 0, 0, NOW, asked)[0] == 0
+    asked = index.purges()
+    index.note_purge()
+    assert index.store(*other, 1, NOW, 0, 0, NOW, asked)[0] == 0
+
+
+def test_the_times_are_those_of_the_file_asked_about() -> None:
+    index = make(4)
+    generation = store(index, b"a")
+    slot = index.use(*digest(b"a"), NOW)[0]
+    assert index.valid(slot, generation) == NOW + 60
+    store(index, b"a")
+    assert index.valid(slot, generation) == index.updating(slot, generation) == index.error(slot, generation) == 0
 
 
 def test_only_one_may_fetch() -> None:
@@ -102,20 +157,29 @@ def test_it_keeps_its_books(seed: int) -> None:
     sizes: dict[tuple[int, int], int] = {}
     for step in range(3000):
         key = digest(b"%d" % dice.randrange(60))
-        action = dice.randrange(4)
+        action = dice.randrange(6)
         if action < 2:
             size = dice.randrange(1000)
-            removed = index.store(*key, size, NOW, 0, 0, NOW + step)[2]
+            removed = index.store(*key, size, NOW, 0, 0, NOW + step, 0)[1]
             sizes[key] = size
             if removed is not None:
-                del sizes[removed.first, removed.second]
+                sizes.pop((removed.first, removed.second), None)
         elif action == 2:
             assert index.drop(*key) == (key in sizes)
             sizes.pop(key, None)
+        elif action == 3:
+            removed = index.replace(*key)  # the file that was there still takes room
+            if removed is not None:
+                sizes.pop((removed.first, removed.second), None)
+            index.drop(*key)
+            sizes.pop(key, None)
+        elif action == 4:
+            for gone in forgotten(index, index.shrink(max(0, index.size() - 700), 3)):
+                sizes.pop(gone, None)
         else:
             removed = index.use(*key, NOW + step)[4]
             if removed is not None:
-                del sizes[removed.first, removed.second]
+                sizes.pop((removed.first, removed.second), None)
         assert index.size() == sum(sizes.values())
     for number in range(60):
         key = digest(b"%d" % number)
@@ -131,10 +195,14 @@ def test_a_death_at_any_moment_leaves_an_index() -> None:
             dice = random.Random()
             while True:
                 key = b"%d" % dice.randrange(200)
-                if dice.randrange(3):
+                what = dice.randrange(4)
+                if what < 2:
+                    index.replace(*digest(key))
                     store(index, key)
+                elif what == 2:
+                    index.purge(*digest(key))
                 else:
-                    index.drop(*digest(key))
+                    forgotten(index, index.shrink(5000, 2))
         while index.count() < 20:
             pass
         os.kill(pid, signal.SIGKILL)
@@ -142,4 +210,4 @@ def test_a_death_at_any_moment_leaves_an_index() -> None:
         for number in range(200):
             store(index, b"%d" % number)
         assert index.count() == 63 and index.size() == 6300
-        assert len(index.shrink(0, 100)) == 63 and index.size() == 0
+        assert len(forgotten(index, index.shrink(0, 100))) == 63 and index.size() == index.count() == 0

@@ -214,17 +214,20 @@ class CacheHook(WorkerHook):
         def now() -> float:
             return reactor.now
 
+        def is_leaving() -> bool:
+            return runtime.draining
+
         for store in self.caches.stores.values():
             store.identity = own_identity()
             store.log = complain
             store.now = now
-            keeper = Keeper(store)
+            keeper = Keeper(store, is_leaving)
             self.keepers.append(keeper)
             asyncio.get_event_loop().call_soon(_begin, reactor, keeper)  # once the loop runs
 
     def stop(self) -> None:
         for keeper in self.keepers:
-            keeper.ended = True
+            keeper.leave()
         for store in self.caches.stores.values():
             store.close()
 
@@ -293,8 +296,7 @@ class PurgeHandler(Handler):
 
 
 def _purge_key(store: Store, key: bytes) -> bool:
-    """Remove the key's answer. Its variants cannot be reached without it; they go when nobody has asked for them long enough."""
-    store.index.note_purge()
+    """Remove the key's answer. Without it nobody knows the names of its other variants; they go when their time is over."""
     first, second = digest(key)
     return store.purge(first, second)
 

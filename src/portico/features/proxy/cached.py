@@ -13,10 +13,10 @@ import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.caching import BYPASS, EXPIRED, HIT, MISS, REVALIDATED, STALE, UPDATING, Caching
-from portico.cache.entry import Damaged, Entry, Meta, Times
+from portico.cache.entry import Damaged, Entry, Meta, Times, open_entry
 from portico.cache.fill import Fill
 from portico.cache.index import CHECKED, EXISTS, STATUS_SHIFT
-from portico.cache.store import Store, digest
+from portico.cache.store import Store, digest, variant_name
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
 from portico.features.proxy.handler import ProxyHandler
@@ -44,6 +44,7 @@ _IN_ONE_PIECE: Final = 32768  # bytes of body that are read and sent with the he
 _LOOK_SECONDS: Final = 0.05  # between two looks whether another worker has what is waited for
 _CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range")
 _TAGS: Final = (b"cache-tag", b"surrogate-key")
+_FAMILY: Final = 8  # bytes
 
 
 @final
@@ -116,7 +117,7 @@ class CachedProxy(Handler):
         bypass = bool(settings.bypass) and any_set(settings.bypass, request)
         if not bypass:
             entry = self._at_hand(request, store, key, now)
-            if entry is not None and store.index.valid(entry.slot) >= now:
+            if entry is not None and store.index.valid(entry.slot, entry.generation) >= now:
                 caching = Caching(store, key, entry.first, entry.second)
                 caching.status = HIT
                 request.caching = caching
@@ -172,24 +173,26 @@ class CachedProxy(Handler):
         variant = variant_of(entry.meta.vary, request.fields.names, request.fields.values)
         if variant == entry.meta.variant:
             return entry
-        return store.at_hand(key + b"\n" + variant, now)
+        return store.at_hand(variant_name(key, entry.meta.family, variant), now)
 
     def _look_up(self, request: Request, caching: Caching, now: int) -> Entry | None:
         """The entry in the index. Sets the digest under which the answer belongs."""
         key = caching.key
         caching.vary = b""
         caching.first, caching.second = caching.main_first, caching.main_second
-        entry = self._open(caching, key, now)
+        entry = self._open(caching, key, None, now)
         if entry is None or not entry.meta.vary or self.ignore & IGNORE_VARY:
             return entry
+        caching.family = entry.meta.family
         variant = variant_of(entry.meta.vary, request.fields.names, request.fields.values)
         if variant == entry.meta.variant:
             return entry
         caching.vary = entry.meta.vary
-        caching.first, caching.second = digest(key + b"\n" + variant)
-        return self._open(caching, key + b"\n" + variant, now)
+        name = variant_name(key, entry.meta.family, variant)
+        caching.first, caching.second = digest(name)
+        return self._open(caching, name, variant, now)
 
-    def _open(self, caching: Caching, name: bytes, now: int) -> Entry | None:
+    def _open(self, caching: Caching, name: bytes, variant: bytes | None, now: int) -> Entry | None:
         store = caching.store
         first, second = caching.first, caching.second
         entry = store.at_hand(name, now)
@@ -199,16 +202,16 @@ class CachedProxy(Handler):
         if removed is not None:
             store.remove_files([removed])
         if not flags & EXISTS:
-            if flags >> STATUS_SHIFT and store.index.valid(slot) >= now:
+            if flags >> STATUS_SHIFT and store.index.valid(slot, generation) >= now:
                 caching.status = HIT
                 raise HTTPError(flags >> STATUS_SHIFT)
             if not store.exists_unknown(first, second):
                 return None
             slot, flags, generation, _, _ = store.index.use(first, second, now)
         try:
-            return store.read(name, caching.key, first, second, slot, flags, generation)
+            return store.read(name, caching.key, variant, first, second, slot, generation)
         except OSError as error:
-            store.complain(f'the cache "{store.settings.path}" cannot be read ({error.errno}: {error.strerror})')
+            store.unreadable(error)
             caching.keep = False
             return None
 
@@ -231,7 +234,7 @@ class CachedProxy(Handler):
     def _use(self, request: Request, caching: Caching, entry: Entry, now: int) -> Response | None:
         """The answer that an entry gives, fresh or stale; None: the upstream is to be asked."""
         try:
-            if caching.store.index.valid(entry.slot) >= now:
+            if caching.store.index.valid(entry.slot, entry.generation) >= now:
                 caching.status = HIT
                 return self._response(request, caching, entry)
             return self._stale(request, caching, entry, now)
@@ -266,7 +269,7 @@ class CachedProxy(Handler):
         index = caching.store.index
         caching.found(entry)
         caching.revalidate = settings.revalidate and _status(entry) in (200, 206)
-        allowed = settings.use_stale & WHILE_UPDATING != 0 or index.updating(entry.slot) >= now
+        allowed = settings.use_stale & WHILE_UPDATING != 0 or index.updating(entry.slot, entry.generation) >= now
         if self._claim(request, caching):
             if allowed and settings.background_update and request.parent is None:
                 self._update(request, caching)
@@ -360,7 +363,7 @@ class CachedProxy(Handler):
             response = self.proxy.rules.response(request, head, BytesBody(b""))
         elif entry.data is not None or length <= _IN_ONE_PIECE:
             data = entry.body()
-            if caching.store.memory:
+            if caching.store.memory and entry.short is None:
                 caching.store.keep_body(entry, data)
             if entry.owner is self and not conditional:
                 response = Response(head.status, BytesBody(data))
@@ -369,7 +372,7 @@ class CachedProxy(Handler):
                 return response
             response = self.proxy.rules.response(request, head, BytesBody(data))
         else:
-            response = self.proxy.rules.response(request, head, FileBody(os.dup(entry.fd), entry.body_at, length, True))
+            response = self.proxy.rules.response(request, head, FileBody(entry.fd, entry.body_at, length, False, entry))
         response.content_length = length
         self._open_to_conditions(response, head)
         if not conditional and not self.proxy.edits_heads and self.proxy.is_memorable(response) and request.method != b"HEAD":
@@ -388,6 +391,7 @@ class CachedProxy(Handler):
     # -- fetching --------------------------------------------------------------------------------------------------------
 
     async def _fetch(self, request: Request, caching: Caching) -> Response | None:
+        caching.purges = caching.store.index.purges()
         if 0 <= self.settings.max_range_offset < _range_start(request):
             caching.keep = False
             caching.passes_range = True
@@ -420,7 +424,9 @@ class CachedProxy(Handler):
         """Whether the stale entry answers in place of such a failure."""
         if self.settings.use_stale & failure:
             return True
-        return failure & _NO_ANSWER != 0 and caching.store.index.error(entry.slot) >= int(request.client.transport.reactor.wall())
+        if failure & _NO_ANSWER == 0:
+            return False
+        return caching.store.index.error(entry.slot, entry.generation) >= int(request.client.transport.reactor.wall())
 
     def instead(self, request: Request, caching: Caching, answer: ResponseHead) -> Response | None:
         """The kept answer in place of the upstream's: it says 304, or has failed."""
@@ -496,17 +502,32 @@ class CachedProxy(Handler):
         if caching.vary and verdict.vary != caching.vary:
             caching.release()  # what was a variant is the key's own answer from now on
             caching.first, caching.second = caching.main_first, caching.main_second
+            caching.family = b""
         variant = variant_of(verdict.vary, request.fields.names, request.fields.values) if verdict.vary else b""
         tags = b" ".join(b" ".join(answer.get_all(name)) for name in _TAGS if name in answer.first).replace(b",", b" ")
-        fill = caching.store.fill(caching.first, caching.second)
+        family = (caching.family or self._family(caching)) if verdict.vary else b""
+        fill = caching.store.fill(caching.first, caching.second, caching.purges, caching.claimed)
         storing = Storing(fill)
         try:
-            fill.begin(Meta(caching.key, verdict.vary, variant, b" ".join(tags.split()), raw), times)
+            fill.begin(Meta(caching.key, verdict.vary, variant, b" ".join(tags.split()), raw, family), times)
         except OSError as error:
             storing.failed(error)
             return None
         caching.fill = fill
         return storing
+
+    def _family(self, caching: Caching) -> bytes:
+        """The one of the key's entry that nobody has looked for, so that its other variants stay; else a new one."""
+        store = caching.store
+        try:
+            entry = open_entry(store.path_of(caching.main_first, caching.main_second)) if caching.status == BYPASS else None
+        except (Damaged, OSError):
+            entry = None
+        if entry is None:
+            return os.urandom(_FAMILY)
+        entry.close()
+        same = entry.meta.key == caching.key and entry.meta.family
+        return entry.meta.family if same else os.urandom(_FAMILY)
 
     def intercepted(self, request: Request, caching: Caching, answer: ResponseHead) -> None:
         """An error page of our own takes the place of the upstream's answer: the status is kept."""
@@ -540,6 +561,7 @@ class CachedProxy(Handler):
         mine = Caching(caching.store, caching.key, caching.first, caching.second)
         mine.main_first, mine.main_second = caching.main_first, caching.main_second
         mine.vary = caching.vary
+        mine.family = caching.family
         mine.status = EXPIRED
         mine.claimed = True
         caching.claimed = False
