@@ -101,6 +101,9 @@ class RequestBody:
     async def next(self, seconds: float) -> bytes:
         """The next content, b"" at the end. Raises HTTPError, OSError, Timeout."""
         self.allow()
+        reactor = self.client.transport.reactor
+        if reactor.is_turn_over():
+            await reactor.turn()
         while True:
             data = self.take()
             if data is not None:
@@ -137,11 +140,13 @@ class RequestBody:
         reactor = self.client.transport.reactor
         while not self.done:
             data = self.take()
+            left = deadline - reactor.now
+            if left <= 0.0 and not self.done:
+                return False
             if data is None:
-                left = deadline - reactor.now
-                if left <= 0.0:
-                    return False
                 await self.client.transport.readable(min(seconds, left))
+            elif reactor.is_turn_over():
+                await reactor.turn()
         return True
 
     def read_file(self, offset: int, count: int) -> bytes:

@@ -184,6 +184,7 @@ class Connection(Watcher):
 
     async def _requests(self) -> None:
         client = self.client
+        runtime = self.runtime
         core = self.listener.default.core
         header_timeout = core.client_header_timeout
         idle_timeout = header_timeout  # the first request gets client_header_timeout, nginx's way
@@ -192,10 +193,12 @@ class Connection(Watcher):
             if not head:
                 return
             client.requests += 1
-            self.runtime.requests += 1
+            runtime.requests += 1
             request = self._parse(head)
             if not await self._serve(request):
                 return
+            if (client.buffer or self.transport.ready) and runtime.reactor.is_turn_over():
+                await runtime.reactor.turn()  # the client sends requests without waiting for answers
             idle_timeout = request.location.core.keepalive_timeout
             if client.requests == 1:
                 self._forget()  # most connections that idle have served one request: remember from the second on
@@ -533,3 +536,5 @@ class Connection(Watcher):
                 await transport.readable(min(core.lingering_timeout, left))
             elif not data or reactor.now > deadline:
                 return
+            elif reactor.is_turn_over():
+                await reactor.turn()

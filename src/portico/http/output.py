@@ -212,6 +212,8 @@ async def _send_file(
             request.body_bytes += moved
             if pace is not None:
                 pace.used(moved)
+            if left > 0 and transport.reactor.is_turn_over():
+                await transport.reactor.turn()
         elif moved == 0:
             await transport.writable(seconds)
         else:
@@ -244,6 +246,8 @@ async def _send_stream(
             data = pending + data
             pending = b""
         await _push(request, response, data, seconds, pace)
+        if transport.reactor.is_turn_over():
+            await transport.reactor.turn()
         if not chunked and pace is None and body.can_splice() and not transport.secure:
             moved = await body.splice(transport, seconds)
             delivered += moved

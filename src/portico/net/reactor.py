@@ -33,6 +33,8 @@ HUP: Final = 0x010  # EPOLLHUP
 RDHUP: Final = 0x2000  # EPOLLRDHUP
 EDGE: Final = 1 << 31  # EPOLLET
 
+TURN_SECONDS: Final = 0.004
+
 
 class NetworkSignal(Exception):
     """Base of what the reactor throws into a waiting coroutine.
@@ -90,6 +92,7 @@ class Task:
         self.reactor = reactor
         self.coroutine = coroutine
         self.done = False
+        self.queued = False  # among those that the reactor resumes after the events at hand
         self.future: asyncio.Future[Any] | None = None
 
     def resume(self) -> None:
@@ -97,6 +100,7 @@ class Task:
         reactor = self.reactor
         previous = reactor.current
         reactor.current = self
+        self.queued = False
         try:
             awaited = self.coroutine.send(None)
             if awaited is not None:
@@ -114,6 +118,7 @@ class Task:
         reactor = self.reactor
         previous = reactor.current
         reactor.current = self
+        self.queued = False
         self.future = None
         try:
             awaited = self.coroutine.throw(error)
@@ -195,17 +200,24 @@ class Reactor:
         return task
 
     def soon(self, task: Task) -> None:
-        """Resume `task` after the events at hand: for work that must not go on inside the caller."""
+        """Resume `task` after the events at hand, unless something else resumes it before: for work that must not go on
+        inside the caller.
+        """
+        task.queued = True
         self._later.append(task)
 
     def turn(self) -> Suspend:
-        """`await reactor.turn()`: the others have their turn, then the running coroutine goes on. For loops that a peer could
-        keep busy, and for long work in short steps.
-        """
+        """`await reactor.turn()`: the others have their turn, then the running coroutine goes on. For long work in short steps."""
         task = self.current
         assert task is not None
-        self._later.append(task)
+        self.soon(task)
         return SUSPEND
+
+    def is_turn_over(self) -> bool:
+        """Whether the events at hand have been worked on for so long that a loop which its peer can keep busy, one that waits
+        only when nothing is there, should let others go first (nginx posts such connections: ngx_post_event).
+        """
+        return time.monotonic() - self.now > TURN_SECONDS
 
     def report(self, error: BaseException) -> None:
         """An exception nobody caught ended a task: a defect of ours. It is logged and serving goes on."""
@@ -260,7 +272,7 @@ class Reactor:
             later = self._later
             self._later = []
             for task in later:
-                if not task.done:
+                if task.queued and not task.done:
                     task.resume()
         return others
 

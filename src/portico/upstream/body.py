@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
     from portico.upstream.exchange import Exchange
 
-_NOBODY: Final = 1 << 16  # bytes that are read on without a wait for a client that has left, then others have their turn
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
 
@@ -190,6 +189,9 @@ class UpstreamBody(Body):
         try:
             while client.writer is not None:
                 self._read_ahead()
+                if transport.ready and self.exchange is not None and self._has_room():
+                    await transport.reactor.turn()  # the upstream sends faster than this worker should read for one client
+                    continue
                 if self.exchange is None:  # all is here, the connection somebody else's
                     await SUSPEND
                     return
@@ -217,6 +219,8 @@ class UpstreamBody(Body):
                     return
                 if data:
                     self._keep(data)
+                    if self.transport.reactor.is_turn_over():
+                        return
         except BodyCutShort:
             return  # `cut` is set: the client gets what is here before it learns of it
         if self.done:
@@ -281,6 +285,8 @@ class UpstreamBody(Body):
                         self._unpipe(pipe)
                         return moved
                     await client.writable(seconds)
+                elif self.left > 0 and client.reactor.is_turn_over():
+                    await client.reactor.turn()
         finally:
             pool.give_back(pipe)
         return moved
@@ -339,7 +345,7 @@ class UpstreamBody(Body):
 
     async def _read_on(self) -> None:
         """The client has left, but a cache wants the rest (nginx: p->cacheable)."""
-        taken = 0
+        reactor = self.transport.reactor
         try:
             while not self.done and self.sink is not None and self.sink.is_wanted():
                 data = self._receive()
@@ -347,11 +353,8 @@ class UpstreamBody(Body):
                     await self.wait()
                 elif not data:
                     break
-                else:
-                    taken += len(data)
-                    if taken >= _NOBODY:
-                        taken = 0
-                        await self.transport.reactor.turn()
+                elif reactor.is_turn_over():
+                    await reactor.turn()
         except (BodyCutShort, NetworkSignal):
             pass  # what there was to say is in the error log
         finally:

@@ -315,6 +315,7 @@ class Exchange:
         if not await self._send(connection, head):
             return
         attempt.bytes_sent += len(head)
+        transport = connection.transport
         if body.file >= 0:
             offset = 0
             while offset < body.length:
@@ -323,6 +324,8 @@ class Exchange:
                 attempt.bytes_sent += len(data)
                 if not await self._send(connection, data):
                     return
+                if transport.reactor.is_turn_over():
+                    await transport.reactor.turn()
             return
         await self._stream_body(connection, attempt, body)
 
@@ -355,6 +358,8 @@ class Exchange:
             attempt.bytes_sent += len(piece)
             if not await self._send(connection, piece):
                 return
+            if transport.reactor.is_turn_over():
+                await transport.reactor.turn()
         if body.chunked:
             await self._send(connection, LAST_CHUNK)
 

@@ -122,6 +122,8 @@ class Tunnel(Body):
                 else:
                     self.attempt.bytes_sent += len(data)
                 await self._send(sink, data)
+                if reactor.is_turn_over():
+                    await reactor.turn()
             got = self._receive(source)
             if got is None:
                 data = b""
