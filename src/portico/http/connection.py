@@ -251,6 +251,9 @@ class Connection(Watcher):
                 buffer = data.lstrip(b"\r\n") if data[0] <= 13 else data
                 if until == 0.0:
                     until = self.runtime.reactor.now + header_timeout
+            if start == 0 and self._is_repeated(buffer):
+                end = len(buffer)
+                break
             end = find_request_end(buffer, start if start > 0 else 0)
             if end < 0 and not checked and not self._may_be_http(buffer):
                 await self._serve(self._parse(buffer.partition(b"\n")[0] + b"\r\n\r\n"))
@@ -269,6 +272,11 @@ class Connection(Watcher):
         transport.clear_deadline()
         client.buffer = buffer[end:]
         return buffer[:end]
+
+    def _is_repeated(self, buffer: bytes) -> bool:
+        """Whether `buffer` is one request line and the header block of the request before: then its end need not be looked for."""
+        raw = self.fields.raw
+        return len(raw) > 0 and buffer.endswith(raw + b"\r\n") and buffer.find(b"\n") == len(buffer) - len(raw) - 3
 
     def _forget(self) -> None:
         """Idle for a while: what is remembered of the last header block is not worth its memory."""

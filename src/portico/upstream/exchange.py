@@ -224,7 +224,8 @@ class Exchange:
         settings = self.settings
         transport = connection.transport
         attempt.bytes_received += len(data)
-        end = find_head_end(data, 0)
+        last = connection.last_head
+        end = len(last) if last and data.startswith(last) else find_head_end(data, 0)
         try:
             while True:
                 while end < 0:
