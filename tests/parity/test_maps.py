@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.parity.exchange import Exchange, get
+from tests.parity.backend import reply
+from tests.parity.exchange import Exchange, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
 MAPS = Group(
@@ -38,6 +39,13 @@ MAPS = Group(
     map $uri $anew { volatile; default "$uri"; }
     map $plain $chained { 1 first; default "not $plain"; }
     map $arg_up $pool { b second; default first; }
+    map $request_method:$http_x_version:$cookie_beta:$arg_to $by_everything {
+        default first;
+        ~^PUT: second;
+        ~^\w+:2: second;
+        "~^\w+:[^:]*:(?:yes|1):" second;
+        ~*:sec[^:]*$ second;
+    }
     map $http_upgrade $connection_upgrade { default upgrade; "" close; }
     upstream first { server @BACKEND@; }
     upstream second { server @BACKEND_2@; }
@@ -68,6 +76,12 @@ MAPS = Group(
     geo $proxied { proxy 127.0.0.0/8; default none; 10.0.0.0/8 ten; 127.0.0.0/8 loop; 192.0.2.0/24 test; }
     geo $recursive { proxy 127.0.0.0/8; proxy 10.0.0.0/8; proxy_recursive; default none; 10.0.0.0/8 ten; 192.0.2.0/24 test; }
 
+    map $around $about { default "<$around>"; }
+    map $about $around { default "($about)"; }
+    split_clients "$turned" $turning { * "$turned"; }
+    map $turning $turned { default "[$turning]"; }
+    map $arg_d $deep { ~^(?<first>.)(?<rest>.*)$ "$first-$rest"; volatile; }
+    split_clients "$arg_c" $hundredths { @HUNDREDTHS@ * rest; }
     split_clients "$arg_c" $share { 0.5% tiny; 20% small; 50.25% large; * rest; }
     split_clients "${arg_c}x" $part { 30% a; 30% b; }
 
@@ -83,9 +97,25 @@ MAPS = Group(
         location /upgrade { proxy_set_header Connection $connection_upgrade; proxy_pass http://first; }
         location /geo { return 200 "[$area][$mine][$nothing][$inrange]"; }
         location /proxied { return 200 "[$proxied][$recursive]"; }
-        location /split { return 200 "[$share][$part]"; }
+        location /split { return 200 "[$share][$part][$hundredths]"; }
+        location /cycle { return 200 "[$around][$about]"; }
+        location /turn { return 200 "[$turned][$turning]"; }
+        location /deep {
+            set $before $deep;
+            if ($arg_e ~ (?<first>.)) { return 200 "[$before][$deep][$first][$rest]"; }
+            return 200 "$deep$rest";
+        }
+
+        location /by/ { proxy_pass http://$by_everything; }
+        location /if/ {
+            if ($http_x_version = 2) { proxy_pass http://second; }
+            if ($cookie_beta ~ ^(yes|1)$) { proxy_pass http://second; }
+            if ($request_method = PUT) { proxy_pass http://second; }
+            if ($arg_to ~* ^SEC) { proxy_pass http://second; }
+            proxy_pass http://first;
+        }
     }
-    """,
+    """.replace("@HUNDREDTHS@", " ".join(f"0.33% v{number};" for number in range(300))),
     {"more.map": b"included yes;\n", "more.geo": b"172.16.0.0/12 included;\n"},
 )
 
@@ -106,7 +136,8 @@ def _rows(*targets: str) -> list[Exchange]:
                 "both.org", "a.both.org", "a.net", "example.com.", "*.example.com", "", ".",
             )
         ),
-        "/cached", "/set", "/capture?a=r7&z=y", "/capture?a=r7", "/pool", "/pool?up=b", "/upgrade",
+        "/cached", "/set", "/deep?d=abc&e=z", "/deep?d=abc", "/deep",
+        "/capture?a=r7&z=y", "/capture?a=r7", "/pool", "/pool?up=b", "/upgrade",
     ),
     Exchange("upgrade", get("/upgrade", "Upgrade: x")),
 )
@@ -140,6 +171,45 @@ def test_geo(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 
-@exchanges(MAPS, *_rows(*(f"/split?c={'v' * length}{number}" for length in range(5) for number in range(12))))
+@exchanges(
+    MAPS,
+    Exchange("a cycle of maps", get("/cycle"), status=200),
+    Exchange("a cycle through split_clients", get("/turn"), status=200),
+    Exchange("served after it", get("/plain?a=one"), status=200),
+)
+def test_cycles(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+ROUTES = (
+    ("header", "GET", "", ("X-Version: 2",), True), ("other header", "GET", "", ("X-Version: 3",), False),
+    ("cookie", "GET", "", ("Cookie: a=b; beta=yes",), True), ("other cookie", "GET", "", ("Cookie: beta=yess",), False),
+    ("method", "PUT", "", (), True), ("other method", "DELETE", "", (), False),
+    ("query", "GET", "?to=second", (), True), ("other query", "GET", "?to=first", (), False), ("nothing", "GET", "", (), False),
+)  # fmt: skip
+
+
+@exchanges(
+    MAPS,
+    *(
+        Exchange(
+            f"{how} {name}", request(method, f"/{how}/x{query}", *headers), reached=1,
+            backend={"BACKEND": reply(200, "first"), "BACKEND_2": reply(200, "second")}, body=b"second" if second else b"first",
+        )
+        for how in ("by", "if")
+        for name, method, query, headers, second in ROUTES
+    ),
+)  # fmt: skip
+def test_routes(servers: Servers, exchange: Exchange) -> None:
+    """To which upstream a request goes, by header, cookie, method and query, through `map` and through `if`."""
+    servers.check(exchange)
+
+
+@exchanges(
+    MAPS,
+    *_rows(*(f"/split?c={'v' * length}{number}" for length in range(5) for number in range(12))),
+    # These two hash to the last 22 numbers of a share, which count to the next: each share is rounded down before they are added.
+    *_rows("/split?c=207694", "/split?c=742906"),
+)
 def test_split_clients(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)

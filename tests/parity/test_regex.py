@@ -16,6 +16,7 @@ REGEX = Group(
         location ~ ^/slow/(a+)+$ { return 200 "never"; }
         location ~ ^/poss/a++b$ { return 200 "possessive"; }
         location ~ "^/comma/a{,2}$" { return 200 "text"; }
+        location ~ "^/hex/(\x{62}|[\x{61}])*$" { return 200 "hexadecimal"; }
         location /if/ { if ($arg_x ~ "^(i+)+$") { return 200 "in"; } return 200 "out"; }
         location /rewrite/ { rewrite ^/rewrite/(r+)+$ /there; return 200 "stayed"; }
         location /map/ { return 200 "$mapped"; }
@@ -38,6 +39,7 @@ def long(letter: str) -> str:
     Exchange("keep out", get("/keep/xx"), body=b"kept"),
     Exchange("possessive", get("/poss/aab"), body=b"possessive"),
     Exchange("comma", get("/comma/a%7B,2%7D"), body=b"text"),
+    Exchange("hexadecimal", get("/hex/abba"), body=b"hexadecimal"),
     Exchange("reference by name", get("/map/?x=bb"), body=b"twice b"),
     Exchange("location without end", get("/slow/" + long("a")), status=500),
     Exchange("if without end", get("/if/?x=" + long("i")), status=500),

@@ -92,6 +92,15 @@ class Statement:
             return ConfigError(message, self.where, hint, self.span, self.end)
         return ConfigError(message, argument.where, hint, argument.span, self.end)
 
+    def fail_within(self, message: str, argument: Argument | None, part: str, position: int) -> ConfigError:
+        """The error about one character: that at `position` of `part`, which is in the argument's text (None: in the name)."""
+        error = self.fail(message, argument)
+        text = self.name if argument is None else argument.text
+        place = _place_within(self.load, error.where, text.find(part) + max(0, min(position, len(part) - 1)))
+        if place is not None:
+            error.where, error.span = place, 1
+        return error
+
     def warn(self, message: str, argument: Argument | None = None, hint: str = "") -> None:
         """Remember a doubt about this statement; it loads all the same."""
         error = self.fail(message, argument, hint)
@@ -373,6 +382,21 @@ class _Reader:
 def _unescaped(found: re.Match[str]) -> str:
     char = found.group(1)
     return _ESCAPED.get(char, char)
+
+
+def _place_within(load: Load, word: Where | None, position: int) -> Where | None:
+    """Where the character stands that became the one at `position` of a word's text; None when it is in another line."""
+    lines = [] if word is None else load.files.get(word.path, "").split("\n")
+    if word is None or position < 0 or not 0 < word.line <= len(lines):
+        return None
+    line = lines[word.line - 1]
+    at = word.column - 1
+    if line[at : at + 1] in ("'", '"'):
+        at += 1
+    for _ in range(position):
+        found = _ESCAPE.match(line, at)
+        at = at + 1 if found is None else found.end()
+    return Where(word.path, word.line, at + 1, word.order) if at < len(line) else None
 
 
 def _matches(pattern: str) -> list[str]:

@@ -14,7 +14,14 @@ from portico.config.pcre import Pcre
 
 STEPS: Final = 1_000_000  # PCRE2's own default is 10,000,000, as in nginx: 16 ms in which a worker does nothing else
 _LIMIT: Final = b"(*LIMIT_MATCH=%d)" % STEPS
-_NO_REPEAT: Final = re.compile(rb"\\Q.*?(?:\\E|\Z)|\\.|\{,", re.DOTALL)
+_SPELLINGS: Final = re.compile(
+    rb"\\Q.*?(?:\\E|\Z)"
+    rb"|\\x(?:\{(?P<braced>[^}]*)\}?|(?P<digits>[0-9A-Fa-f]{0,2}))"
+    rb"|\\(?P<unknown>[uU]|N(?=\{(?!U\+|[0-9]+(?:,[0-9]*)?\})))"
+    rb"|\\."
+    rb"|\{(?![0-9]+(?:,[0-9]*)?\})(?=[ \t]*(?:[0-9]+[ \t]*(?:,[ \t]*[0-9]*)?|,[ \t]*[0-9]+)[ \t]*\})",
+    re.DOTALL,
+)
 _MOST_CHOICES: Final = 64
 _WIDE: Final = 64  # a repeat of more than this may go on as long as the subject
 
@@ -36,8 +43,6 @@ class Regex:
         try:
             found = _with_re(raw, caseless)
         except ValueError as error:
-            if str(error.args[0]).endswith("is too large"):
-                raise  # a character above 255, which the binding lets pass and never finds
             refused = error
         self.is_limited: bool = found is None
         """Whether PCRE2 runs it."""
@@ -96,9 +101,9 @@ def _with_pcre2(raw: bytes, caseless: bool, refused: ValueError | None) -> Any:
     """The pattern for PCRE2. Raises ValueError(message, offset): that of `refused`, which knows the place better, if there is one."""
     pcre2: Any = importlib.import_module("pcre2")  # it has no types
 
-    raw = _as_before(raw)
     flags = pcre2.IGNORECASE if caseless else pcre2.NOFLAG
     try:
+        raw = _SPELLINGS.sub(_respelt, raw)
         pcre2.compile(raw, flags)
         return pcre2.compile(_LIMIT + raw, flags)
     except pcre2.PatternError as error:
@@ -107,14 +112,23 @@ def _with_pcre2(raw: bytes, caseless: bool, refused: ValueError | None) -> Any:
         raise ValueError(str(error.msg).partition("; ")[2] or str(error.msg), int(error.pos)) from None
 
 
-def _as_before(raw: bytes) -> bytes:
-    """`{,3}` is text to PCRE2 before 10.43, which nginx comes with in most places, and a repeat to later ones."""
-    return raw if b"{," not in raw else _NO_REPEAT.sub(_escaped, raw)
+def _respelt(found: re.Match[bytes]) -> bytes:
+    """What nginx's PCRE and the binding read in two ways, so that both read the same. Raises ValueError(message, offset).
 
-
-def _escaped(found: re.Match[bytes]) -> bytes:
+    The binding takes `\\x` and `\\u` for JavaScript's (PCRE2_ALT_BSUX): its `\\x{41}` is 41 times an x. And `{,3}` and `{ 3 }` are
+    text before PCRE2 10.43, which nginx comes with in most places, and repeats in later ones.
+    """
     text = found.group()
-    return text if text.startswith(b"\\") else b"\\" + text
+    digits = found.group("digits")
+    if found.group("braced") is not None:
+        digits = found.group("braced")
+        if not text.endswith(b"}") or not digits or digits.strip(b"0123456789abcdefABCDEF"):
+            raise ValueError("non-hex character in \\x{} (closing brace missing?)", found.end())
+    if found.group("unknown") is not None:
+        raise ValueError("PCRE2 does not support \\F, \\L, \\l, \\N{name}, \\U, or \\u", found.end())
+    if digits is not None:
+        return b"\\o{%o}" % int(digits or b"0", 16)
+    return b"\\{" if text == b"{" else text
 
 
 def _names(pattern: Any) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, final
 
@@ -10,7 +11,7 @@ from portico.config.reader import Statement
 from portico.http.feature import Feature
 from portico.http.forwarded_for import client_address
 from portico.http.networks import Network, NetworkTable, network, packed, unmapped
-from portico.http.variables import Template, Variables, template, variable_name
+from portico.http.variables import NESTING, Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -19,29 +20,69 @@ _EVERYTHING_4: Final = Network(bytes(4), 0)
 _EVERYTHING_6: Final = Network(bytes(16), 0)
 
 
+Piece = tuple[int, int, bytes]
+
+
 @final
 class Ranges:
-    """Values by range of IPv4 addresses; what is added later is painted over what is there."""
+    """Values by range of IPv4 addresses.
+
+    As in nginx a range is kept in pieces, one for each /16 that it touches. A new piece may be where none is, inside another one, or
+    in place of the same one; what lies across the end of another is refused (ngx_http_geo_add_range).
+    """
 
     def __init__(self) -> None:
-        self.starts: list[int] = []  # ascending; a value holds from its start to before the next one
-        self.values: list[bytes | None] = []
+        self.blocks: dict[int, list[Piece]] = {}  # upper half of the address → (first, last, value) of the lower half, ascending
 
-    def put(self, first: int, last: int, value: bytes | None) -> None:
-        """Set the value for `first` to `last`, both included; None removes."""
-        after = self._at(last + 1)
-        low = bisect_right(self.starts, first - 1)
-        high = bisect_right(self.starts, last + 1)
-        self.starts[low:high] = [first, last + 1]
-        self.values[low:high] = [value, after]
+    def put(self, first: int, last: int, value: bytes) -> tuple[bytes | None, str]:
+        """Set the value for `first` to `last`, both included. Returns the value of the same range, if there is one, and the range
+        that it lies across, "" when all is well."""
+        old: bytes | None = None
+        whole = (0, 0xFFFF, value)
+        for block in range(first >> 16, (last >> 16) + 1):
+            low = first & 0xFFFF if block == first >> 16 else 0
+            high = last & 0xFFFF if block == last >> 16 else 0xFFFF
+            pieces = self.blocks.setdefault(block, [])
+            index = bisect_right(pieces, (high, 0x10000, b"")) - 1
+            if index < 0 or pieces[index][1] < low:
+                pieces.insert(index + 1, whole if high - low == 0xFFFF else (low, high, value))
+                continue
+            start, end, kept = pieces[index]
+            if low < start or high > end:
+                return None, _written(block, pieces[index])
+            if low == start and high == end:
+                old = kept
+            parts = [(start, low - 1, kept), (low, high, value), (high + 1, end, kept)]
+            pieces[index : index + 1] = [part for part in parts if part[0] <= part[1]]
+        return old, ""
+
+    def remove(self, first: int, last: int) -> bool:
+        """Forget a range as it was put; False when some of it was not there."""
+        complete = True
+        for block in range(first >> 16, (last >> 16) + 1):
+            low = first & 0xFFFF if block == first >> 16 else 0
+            high = last & 0xFFFF if block == last >> 16 else 0xFFFF
+            pieces = self.blocks.get(block, [])
+            left = [piece for piece in pieces if piece[0] != low or piece[1] != high]
+            complete = complete and len(left) < len(pieces)
+            self.blocks[block] = left
+        return complete
 
     def find(self, address: bytes) -> bytes | None:
         """The value for an address of 4 bytes."""
-        return self._at(int.from_bytes(address, "big")) if len(address) == 4 else None
+        if len(address) != 4:
+            return None
+        pieces = self.blocks.get(address[0] << 8 | address[1])
+        if pieces is None:
+            return None
+        number = address[2] << 8 | address[3]
+        index = bisect_right(pieces, (number, 0x10000, b"")) - 1
+        return None if index < 0 or pieces[index][1] < number else pieces[index][2]
 
-    def _at(self, number: int) -> bytes | None:
-        index = bisect_right(self.starts, number) - 1
-        return None if index < 0 else self.values[index]
+
+def _written(block: int, piece: Piece) -> str:
+    first, last = block << 16 | piece[0], block << 16 | piece[1]
+    return f"{socket.inet_ntoa(first.to_bytes(4, 'big'))}-{socket.inet_ntoa(last.to_bytes(4, 'big'))}"
 
 
 @final
@@ -53,6 +94,7 @@ class Geo:
         self.name = name
         self.source: Template | None = template(statement) if len(statement.args) == 2 else None
         self.default: bytes = b""
+        self.has_default = False
         self.networks: NetworkTable[bytes] = NetworkTable()
         self.ranges: Ranges | None = None
         self.proxies: list[Network] = []
@@ -63,7 +105,12 @@ class Geo:
         known = request.values
         if known is not None and self.name in known:
             return known[self.name]
-        address = self._address(request)
+        if not NESTING.enter(request, self.name):
+            return None
+        try:
+            address = self._address(request)
+        finally:
+            NESTING.leave()
         if address is None:
             return self.default
         found = self.networks.find(address) if self.ranges is None else self.ranges.find(address)
@@ -87,7 +134,7 @@ class Geo:
             raise line.fail("invalid number of the geo parameters")
         text = line.args[0].text
         if line.name == "default":
-            self.default = text.encode("utf-8", "surrogateescape")
+            self._set_default(line, text)
         elif line.name == "proxy":
             self.proxies.append(_network(line, text))
         elif self.ranges is not None:
@@ -95,10 +142,26 @@ class Geo:
         else:
             self._add_network(line, text)
 
+    def _set_default(self, line: Statement, text: str) -> None:
+        if self.has_default:
+            shown = self.default.decode("utf-8", "replace")
+            what = 'network "default", value' if self.ranges is None else "default geo range value"
+            line.warn(f'duplicate {what}: "{text}", old value: "{shown}"')
+        self.default = text.encode("utf-8", "surrogateescape")
+        self.has_default = True
+
     def _add_range(self, ranges: Ranges, line: Statement, text: str) -> None:
-        removed = line.name == "delete"
-        first, last = _range(line, text if removed else line.name)
-        ranges.put(first, last, None if removed else text.encode("utf-8", "surrogateescape"))
+        if line.name == "delete":
+            if not ranges.remove(*_range(line, text)):
+                line.warn(f'no address range "{text}" to delete')
+            return
+        first, last = _range(line, line.name)
+        old, across = ranges.put(first, last, text.encode("utf-8", "surrogateescape"))
+        if across:
+            raise line.fail(f'range "{line.name}" overlaps "{across}"')
+        if old is not None:
+            shown = old.decode("utf-8", "replace")
+            line.warn(f'duplicate range "{line.name}", value: "{text}", old value: "{shown}"')
 
     def _add_network(self, line: Statement, text: str) -> None:
         if line.name == "delete":
@@ -124,7 +187,7 @@ def _network(line: Statement, text: str) -> Network:
 def _range(line: Statement, text: str) -> tuple[int, int]:
     """First and last address of `192.0.2.1-192.0.2.9`."""
     low, _, high = text.partition("-")
-    first, last = packed(low), packed(high or low)
+    first, last = packed(low), packed(high)
     if first is None or last is None or len(first) != 4 or len(last) != 4 or first > last:
         raise line.fail(f'invalid range "{text}"')
     return int.from_bytes(first, "big"), int.from_bytes(last, "big")

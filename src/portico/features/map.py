@@ -16,7 +16,7 @@ from portico.errorlog import ALERT
 from portico.http.feature import Feature
 from portico.http.listen import parse_regex
 from portico.http.server_names import ServerNames
-from portico.http.variables import Template, Variables, template, template_of, variable_name
+from portico.http.variables import NESTING, Template, Variables, template, template_of, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -42,8 +42,13 @@ class Map:
         known = request.values
         if known is not None and self.name in known:
             return known[self.name]
-        found = self._find(request, self.source.render(request))
-        value = b"" if found is None else found.render(request)
+        if not NESTING.enter(request, self.name):
+            return None
+        try:
+            found = self._find(request, self.source.render(request))
+            value = b"" if found is None else found.render(request)
+        finally:
+            NESTING.leave()
         if not self.volatile:
             if request.values is None:
                 request.values = {}
@@ -103,7 +108,7 @@ class Map:
             added = key not in self.strings
             self.strings[key] = value
         if not added:
-            raise line.fail(f'conflicting parameter "{text}"')
+            raise line.fail(f'conflicting parameter "{text.lower()}"')
 
 
 def _map(statement: Statement) -> Map:

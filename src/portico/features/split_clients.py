@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature
-from portico.http.variables import Variables, template, variable_name
+from portico.http.variables import NESTING, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _M: Final = 0x5BD1E995
 _32: Final = 0xFFFFFFFF
 _WHOLE: Final = 10000  # a share is counted in hundredths of a percent
+_PERCENT: Final = re.compile(r"([0-9]*)(?:\.([0-9]{0,2}))?%")
 
 
 def murmur_hash2(data: bytes) -> int:
@@ -58,7 +60,12 @@ class Split:
         known = request.values
         if known is not None and self.name in known:
             return known[self.name]
-        number = murmur_hash2(self.source.render(request))
+        if not NESTING.enter(request, self.name):
+            return None
+        try:
+            number = murmur_hash2(self.source.render(request))
+        finally:
+            NESTING.leave()
         for index, bound in enumerate(self.bounds):
             if bound < 0 or number < bound:
                 return self.values[index]
@@ -68,14 +75,16 @@ class Split:
 def _split(statement: Statement) -> Split:
     made = Split(statement, variable_name(statement, 1))
     total = 0
+    bound = 0  # the parts are rounded one by one, as in nginx: 99 of 1 % end a little before one of 99 %
     for line in statement.block or []:
         if len(line.args) != 1 or line.block is not None:
             raise line.fail("invalid number of parameters: a share and a value")
         share = _share(line)
-        total += share
+        total = total + share if share else _WHOLE
         if total > _WHOLE:
             raise line.fail("percent total is greater than 100%")
-        made.bounds.append(total * _32 // _WHOLE if share else -1)
+        bound += share * _32 // _WHOLE
+        made.bounds.append(bound if share else -1)
         made.values.append(line.args[0].text.encode("utf-8", "surrogateescape"))
     return made
 
@@ -85,10 +94,8 @@ def _share(line: Statement) -> int:
     text = line.name
     if text == "*":
         return 0
-    whole, _, part = text.removesuffix("%").partition(".")
-    if not text.endswith("%") or not whole.isdecimal() or (part and not part.isdecimal()) or len(part) > 2:
-        raise line.fail(f'invalid percent value "{text}"')
-    share = int(whole) * 100 + int(part.ljust(2, "0"))
+    found = _PERCENT.fullmatch(text)
+    share = 0 if found is None else int(found.group(1) or "0") * 100 + int((found.group(2) or "").ljust(2, "0"))
     if not share:
         raise line.fail(f'invalid percent value "{text}"')
     return share

@@ -182,13 +182,14 @@ class ServerName:
 
 
 def parse_regex(statement: Statement, index: int, pattern: str, caseless: bool) -> Regex:
-    """Compile a regex argument. Raises ConfigError that shows where in the pattern the mistake is."""
+    """Compile a regex that stands in an argument or (`index` -1) in the name. Raises ConfigError with the place of the mistake."""
     try:
         return compile_regex(pattern, caseless)
     except ValueError as error:
-        message = error.args[0] if error.args else "invalid pattern"
-        place = f" at position {error.args[1]}" if len(error.args) > 1 else ""
-        raise statement.fail(f'regex "{pattern}" cannot be used: {message}{place}', statement.args[index]) from None
+        message, position = str(error.args[0]), int(error.args[1])
+        argument = None if index < 0 else statement.args[index]
+        text = f'regex "{pattern}" cannot be used: {message} at position {position}'
+        raise statement.fail_within(text, argument, pattern, position) from None
 
 
 def _server_names(statement: Statement) -> list[ServerName]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Late
 from portico.config.reader import Statement, Where
+from portico.http.errors import ERR
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -25,6 +26,30 @@ PER_REQUEST: Final = 2
 Getter = Callable[["Request"], "bytes | None"]
 
 _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_DEEPEST: Final = 100  # nginx: ngx_http_variable_depth
+
+
+@final
+class Nesting:
+    """How deep we are in variables that are made of others (`map`, `geo`, `split_clients`), which may form a cycle."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+    def enter(self, request: Request, name: str) -> bool:
+        """One deeper, till `leave`; False, and said in the log, when it is too deep: then the variable has no value."""
+        if self.depth >= _DEEPEST:
+            request.log_error(ERR, f'cycle while evaluating variable "{name}"')
+            return False
+        self.depth += 1
+        return True
+
+    def leave(self) -> None:
+        """Back again."""
+        self.depth -= 1
+
+
+NESTING: Final = Nesting()  # values are found without waiting, so one is enough
 
 
 @final

@@ -252,7 +252,13 @@ def test_mistakes_are_told_as_pcre_does(pcre2: Pcre2, pattern: str, message: str
     assert library.startswith(message)
 
 
-@pytest.mark.parametrize("pattern", [r"(?&n)(?<n>a", r"(?P>n)", "(*NOSUCH)a", "(?<a", "(?i", r"\N{U+41}", "(?(9)a)"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?&n)(?<n>a", r"(?P>n)", "(*NOSUCH)a", "(?<a", "(?i", r"\N{U+41}", "(?(9)a)", r"\u0041", r"(a)\1\u0041", r"(a)\1[\U]",
+        r"(a)\1\l", r"(a)\1\x{zz}", r"(a)\1\x{}", r"(a)\1\x{41", r"(a)\1\x{100}", r"(a)\1\N{,2}", r"(a)\1\N{name}",
+    ],
+)  # fmt: skip
 def test_what_pcre_refuses_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError) as caught:
         compile_regex(pattern)
@@ -265,7 +271,9 @@ def test_what_pcre_refuses_is_refused(pattern: str) -> None:
         (r"a\Kb", b"ab"), (r"^\X$", b"a"), (r"\p{Lu}", b"aB"), (r"^(\((?:[^()]|(?1))*\))$", b"(a(b)c)"), (r"^(?1)(a|b)$", b"ab"),
         (r"^(?&n)(?<n>a)$", b"aa"), (r"^(?|(a)|(b))$", b"b"), ("(*UTF)^.$", "é".encode()), ("(?^i)A", b"a"),
         (r"(?<=a|bc)d", b"bcd"), ("^(?(?=a)ab|c)$", b"ab"), ("(?(DEFINE)(?<d>[0-9]))^(?&d)$", b"7"), (r"a{,2}b", b"a{,2}b"),
-        (r"^(\w+)-\1$", b"ab-ab"),
+        (r"^(\w+)-\1$", b"ab-ab"), (r"^(a|\x{41})*$", b"AaA"), (r"^(?:[\x{41}-\x43]b?)*$", b"AbB"), (r"^(\x)\1\x4$", b"\0\0\4"),
+        ("(*UTF)^(?:\\x{20ac}|a)*$", "€a€".encode()), (r"^(a)\1\Q\x{41}\u\E$", b"aa\\x{41}\\u"), (r"^(a)\1{ 2 }$", b"aa{ 2 }"),
+        (r"^(a)\1{,2}\N{2}$", b"aa{,2}xy"),
     ],
 )  # fmt: skip
 def test_what_only_pcre_can_say(pcre2: Pcre2, pattern: str, subject: bytes) -> None:
@@ -325,7 +333,7 @@ def test_named_groups() -> None:
 ATOMS = [
     "a", "b", "A", ".", "[ab]", "[^a]", r"\w", r"\W", "(a)", "(b|a)", "(?:ab|a)", "(?i)", "(?-i)", "(?i:a)",
     "^", "$", r"\b", r"\h", r"\R", "(?=a)", "(?!b)", "(?<=a|ba)", "(?<!b)", "(?>a|ab)", r"\x61", "\n", r"\n",
-    "(?s)", "(?m)", "[[:alpha:]]", r"\Qa\E", "-", "|",
+    "(?s)", "(?m)", "[[:alpha:]]", r"\Qa\E", "-", "|", r"\x{61}", r"[\x{41}-\x{62}]", r"(?<n>a|b)", r"\1", r"\k<n>", "{ 1 }",
 ]  # fmt: skip
 QUANTIFIERS = ["", "", "", "", "*", "+", "?", "*?", "+?", "??", "*+", "++", "?+", "{2}", "{1,2}", "{,2}"]
 

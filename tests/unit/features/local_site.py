@@ -115,6 +115,7 @@ class Site:
         request = Request(self.client, line, method.encode(), 11, parsed, self.plan.servers[0])
         uri = normalise(target.encode("latin-1"), True)
         request.raw_uri, request.uri, request.args = target.encode("latin-1"), uri.uri, uri.args
+        request.quoted_uri = uri.quoted
         request.host = b"example.com"
         request.asked_host = b"example.com"
         return request

@@ -47,14 +47,21 @@ def test_a_mask_is_a_length() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.one_of(st.none(), st.binary(max_size=2))), max_size=20))
-def test_later_ranges_are_painted_over_earlier_ones(ranges: list[tuple[int, int, bytes | None]]) -> None:
+def test_ranges_are_painted_over_one_another(ranges: list[tuple[int, int, bytes | None]]) -> None:
+    """Around the border between two /16, where they are divided. What lies across another is refused."""
+    base = 0x0A010000 - 20
     painted: list[bytes | None] = [None] * 41
     table = Ranges()
     for one, other, value in ranges:
         first, last = min(one, other), max(one, other)
-        table.put(first, last, value)
+        if value is None:
+            if not table.remove(base + first, base + last):
+                return  # some of it was there, perhaps
+        elif table.put(base + first, base + last, value)[1]:
+            assert any(value is not None for value in painted[first : last + 1])
+            return
         painted[first : last + 1] = [value] * (last + 1 - first)
-    assert [table.find(number.to_bytes(4, "big")) for number in range(41)] == painted
+        assert [table.find((base + number).to_bytes(4, "big")) for number in range(41)] == painted
 
 
 def _seconds(count: int) -> float:

@@ -65,7 +65,7 @@ def _test_file(request: Request, path: bytes, test: str) -> bool:
         return kind == 0o100000
     if test == "d":
         return kind == 0o040000
-    return info.st_mode & 0o111 != 0
+    return info.st_mode & 0o100 != 0  # nginx's ngx_is_exec: by the owner, whoever that is
 
 
 def condition(statement: Statement) -> Condition:

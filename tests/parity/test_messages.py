@@ -1,0 +1,261 @@
+"""What is wrong with a configuration is told in nginx's words and at nginx's place: `nginx -t` beside Portico's load."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from portico.config.diagnostics import Diagnostics
+from portico.program import LoadFailed, Source, load_program
+from tests.processes import NGINX
+
+pytestmark = pytest.mark.skipif(not os.access(NGINX, os.X_OK), reason=f"{NGINX} is missing: apt-get install nginx-light")
+
+REQ = "limit_req_zone $host zone=a:1m rate=1r/s; "
+CONN = "limit_conn_zone $host zone=c:1m; "
+LOOP = "map $b $a { } map $a $b { }"
+
+HTTP_ROWS = f"""
+map $nope $b {{}}
+map $host $b {{ default a; default b; }}
+map $host $b {{ a b c; }}
+map $host $b {{ a; }}
+map $host $b {{ default; }}
+map $host b {{ }}
+map $host {{ }}
+map $host $uri {{ }}
+map $host $b {{ a 1; a 2; }}
+map $host $b {{ a 1; A 2; }}
+map $host $b {{ a $nope; }}
+map $host $b {{ include /none/at/all; }}
+map $host $b {{ hostnames; *.a 1; *.a 2; }}
+map $host $b {{ hostnames; a.*.b 1; }}
+map $host $b {{ hostnames; "" 1; }}
+map $host $b {{ }} map $host $b {{ }}
+map $host $b {{ volatile x; }}
+{LOOP}
+map_hash_max_size x;
+geo $a {{ 1.2.3.4/33 x; }}
+geo $a {{ ::1/129 x; }}
+geo $a {{ x y; }}
+geo $a {{ 1.2.3.4/24 x; }}
+geo $a {{ 1.2.3.4 a b; }}
+geo $a {{ 1.2.3.4 x; 1.2.3.4 y; }}
+geo $a {{ 1.2.3.0/24 x; ranges; }}
+geo $a {{ delete x; }}
+geo $a {{ delete 1.2.3.4; }}
+geo $a {{ proxy x; }}
+geo $a {{ default; }}
+geo $a {{ include /none/at/all; }}
+geo a {{ }}
+geo $nope $a {{ }}
+geo $a {{ ranges; 1.2.3.4 x; }}
+geo $a {{ ranges; 1.2.3.0/24 x; }}
+geo $a {{ ranges; ::1-::2 x; }}
+geo $a {{ ranges; 1.2.3.4-1.2.3.3 x; }}
+geo $a {{ ranges; default x; default y; }}
+geo $a {{ ranges; delete 1.2.3.4-1.2.3.9; }}
+geo $a {{ ranges; delete 1.2.3.4; }}
+geo $a {{ ranges; 1.1.1.1-1.1.1.9 a; 1.1.1.1-1.1.1.9 b; }}
+geo $a {{ ranges; 1.1.1.1-1.1.1.2 a; 1.1.1.4-1.1.1.5 b; 1.1.1.0-1.1.1.9 c; }}
+geo $a {{ ranges; 10.1.0.0-10.1.255.255 a; 10.0.0.0-10.255.255.255 b; }}
+geo $a {{ ranges; 10.1.0.5-10.1.255.255 a; 10.0.0.0-10.255.255.255 b; }}
+geo $a {{ ranges; 10.1.0.5-10.1.0.9 a; 10.1.0.1-10.1.0.5 b; }}
+geo $a {{ ranges; 10.1.0.5-10.1.0.9 a; 10.1.0.9-10.1.0.10 b; }}
+geo $a {{ ranges; 10.1.0.5-10.1.0.9 a; 10.1.0.8-10.1.0.9 b; 10.1.0.5-10.1.0.6 c; 10.1.0.0-10.1.0.4 d; delete 10.1.0.8-10.1.0.8; }}
+split_clients $host $a {{ 50% a; 51% b; }}
+split_clients $host $a {{ * a; 50% b; }}
+split_clients $host $a {{ * a; * b; }}
+split_clients $host $a {{ 100% a; * c; }}
+split_clients $host $a {{ 50 a; }}
+split_clients $host $a {{ 0% a; }}
+split_clients $host $a {{ 0.001% a; }}
+split_clients $host $a {{ 0.01% a; .5% b; 50.% c; }}
+split_clients $host $a {{ .% a; }}
+split_clients $host $a {{ -1% a; }}
+split_clients $host $a {{ 1x% a; }}
+split_clients $host $a {{ 50.5.5% a; }}
+{REQ}limit_req_zone $host zone=a:2m rate=1r/s;
+{REQ}limit_req_zone $host zone=a:1m rate=1r/s;
+{REQ}limit_conn_zone $host zone=a:1m;
+limit_req_zone $host zone=a:1k rate=1r/s;
+limit_req_zone $host zone=a rate=1r/s;
+limit_req_zone $host zone=a:x rate=1r/s;
+limit_req_zone $host zone=:1m rate=1r/s;
+limit_req_zone $host zone=a:1m rate=0r/s;
+limit_req_zone $host zone=a:1m rate=1r/h;
+limit_req_zone $host zone=a:1m rate=1.5r/s;
+limit_req_zone $host zone=a:1m;
+limit_req_zone $nope zone=a:1m rate=1r/s;
+limit_req_zone "" zone=a:1m rate=1r/s;
+{CONN}limit_conn_zone $host zone=c:1m;
+limit_conn_zone $host zone=c:1k;
+limit_conn_zone $host x;
+server {{ listen 127.0.0.1:8080 proxy_protocol=on; }}
+""".strip().split("\n")
+
+SERVER_ROWS = """
+set $document_root x;
+set $host x;
+set $limit_req_status x;
+set $realip_remote_addr x;
+set x y;
+set $ y;
+set $args a; set $http_foo b; set $arg_x c; set $cookie_a d; set $limit_rate 3k; set $sent_http_x e; set $1 f;
+if ($nope) { }
+if ($host == a) {}
+if ($host = $nope) {}
+if (-f) {}
+if (-q $uri) {}
+if $host {}
+if (!$host) {}
+if (a = b) {}
+if {}
+if ($host) { if ($host) {} }
+if ($host) { proxy_pass http://127.0.0.1; }
+if ($host) { root /a; }
+if ($request_method = POST) { limit_rate 1k; }
+location / { if ($host) { root /a; set $x 1; limit_rate 1k; proxy_pass http://127.0.0.1; } }
+rewrite a b c;
+rewrite a "";
+rewrite a;
+rewrite a b last last;
+rewrite a ?;
+rewrite a $1$2;
+rewrite (a) $nope;
+break x;
+return;
+return 200 a b;
+return x;
+return 1000;
+return -1;
+return /a;
+rewrite_log x;
+uninitialized_variable_warn x;
+limit_req zone=b;
+limit_req zone=c;
+limit_req zone=a burst=0;
+limit_req zone=a burst=x;
+limit_req zone=a delay=0;
+limit_req zone=a nodelay delay=3;
+limit_req zone=a burst=5 delay=9;
+limit_req zone=a; limit_req zone=a;
+limit_req burst=3;
+limit_req zone=a x;
+limit_req_log_level crit;
+limit_req_dry_run x;
+limit_conn c 0;
+limit_conn c x;
+limit_conn c 65536;
+limit_conn c 1; limit_conn c 2;
+limit_conn b 1;
+limit_conn a 1;
+limit_conn c;
+limit_rate x;
+limit_rate_after x;
+limit_rate $nope;
+limit_except GET { }
+location / { limit_except { deny all; } }
+location / { limit_except FOO { deny all; } }
+location / { limit_except GET { root /; } }
+allow x;
+allow 1.2.3.4/33;
+allow 1.2.3.4/24;
+allow 1.2.3.4/255.255.255.0;
+deny unix:;
+deny unix;
+allow all all;
+allow ::1;
+allow [::1];
+satisfy some;
+auth_basic;
+auth_basic_user_file;
+auth_delay x;
+auth_delay -1;
+set_real_ip_from 1.2.3.4/24;
+set_real_ip_from unix:;
+real_ip_header;
+real_ip_header a b;
+real_ip_recursive x;
+valid_referers;
+valid_referers none "";
+valid_referers a.*.b;
+secure_link_md5 $nope;
+sub_filter "" x;
+sub_filter a;
+sub_filter_once x;
+sub_filter_types;
+add_before_body;
+mirror;
+mirror_request_body x;
+userid x;
+userid_name "a b";
+userid_expires x;
+userid_mark aa;
+userid_mark !;
+userid_p3p;
+userid_service x;
+empty_gif;
+location / { empty_gif x; }
+stub_status x y;
+autoindex x;
+autoindex_format x;
+random_index x;
+add_header a;
+add_header a b c;
+add_trailer a b c;
+expires x;
+expires @25h;
+expires modified @1h;
+expires $nope;
+expires modified;
+""".strip().split("\n")
+
+LINE = re.compile(r"\[(emerg|warn)\] (?:\d+#\d+: )?(.*)")
+
+
+def told(text: str) -> list[str]:
+    """Messages with their places, in the order given."""
+    return [f"{found.group(1)}: {found.group(2)}" for found in LINE.finditer(text)]
+
+
+def of_portico(conf: Path) -> list[str]:
+    diagnostics: Diagnostics
+    try:
+        program = load_program(Source(f"{conf.parent}/", str(conf), "", ""), None)
+        diagnostics = program.load.diagnostics
+        program.close()
+    except LoadFailed as failed:
+        diagnostics = failed.diagnostics
+    return told(diagnostics.render())
+
+
+def of_nginx(conf: Path) -> list[str]:
+    return told(subprocess.run([NGINX, "-t", "-q", "-p", str(conf.parent), "-c", str(conf)], capture_output=True, text=True).stderr)
+
+
+def _write(folder: Path, http: str) -> Path:
+    conf = folder / "nginx.conf"
+    conf.write_text(f"pid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{http}\n}}\n")
+    return conf
+
+
+def _same(conf: Path) -> None:
+    theirs, ours = of_nginx(conf), of_portico(conf)
+    if theirs and " in /" not in theirs[-1]:  # nginx names no place for what it finds when all is read
+        ours = [message.rpartition(" in /")[0] for message in ours]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("text", HTTP_ROWS)
+def test_in_http(tmp_path: Path, text: str) -> None:
+    _same(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", SERVER_ROWS)
+def test_in_a_server(tmp_path: Path, text: str) -> None:
+    _same(_write(tmp_path, f"{REQ}{CONN}\nserver {{ listen 127.0.0.1:8080;\n{text} }}"))
