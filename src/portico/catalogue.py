@@ -45,6 +45,7 @@ from portico.features import (
 from portico.features.auth_basic import feature as auth_basic
 from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
+from portico.features.compression import feature as compression
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
 from portico.http.core import FEATURE as CORE
@@ -83,6 +84,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     addition.FEATURE,
     sub_filter.FEATURE,
     charset.FEATURE,
+    compression.GZIP,
+    compression.BROTLI,
+    compression.ZSTD,
+    compression.FEATURE,
     ranges.FEATURE,
     random_index.FEATURE,
     index.FEATURE,

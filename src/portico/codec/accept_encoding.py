@@ -3,7 +3,7 @@
     gzip, br;q=0.8, *;q=0.1, identity;q=0
 
 An element without a weight has the weight 1, one with the weight 0 is not acceptable, `*` stands for all that are not named. What
-is not coded at all (`identity`) is acceptable unless `identity;q=0` says otherwise, or `*;q=0` does and nothing names identity. An
+is not coded at all (`identity`) is acceptable unless `identity;q=0` or `*;q=0` says otherwise. An
 element that is not well formed counts as not acceptable, and of a coding that is named twice the first counts, both as in nginx
 (ngx_http_gzip_accept_encoding), which knows neither `*` nor identity.
 """
@@ -27,8 +27,6 @@ class AcceptEncoding:
     def __init__(self, weights: dict[bytes, int]) -> None:
         self._weights = weights
         self._others = weights.get(b"*", 0)
-        self.refuses_identity: bool = weights.get(IDENTITY, weights.get(b"*", _FULL)) == 0
-        """Whether the client wants nothing that is not coded."""
 
     def weight(self, coding: bytes) -> int:
         """How gladly a coding (lower case) is taken, from 0, not at all, to 1000."""
@@ -37,7 +35,8 @@ class AcceptEncoding:
     def choose(self, order: tuple[bytes, ...]) -> int:
         """The place in `order`, the server's preference, of what this client gets: its own preference goes first. -1: no coding.
 
-        A client that names identity with a higher weight than all of them wants none.
+        A client that names identity with a higher weight than all of them wants none. One that refuses identity gets it all the same
+        where nothing else is to be had: RFC 9110 allows that, and an answer is worth more than a 406.
         """
         best = -1
         highest = 0

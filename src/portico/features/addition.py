@@ -118,6 +118,7 @@ class AdditionFilter(HeaderFilter):
             return
         response.body = AdditionBody(request, self.before, response.body, self.after)
         response.content_length = -1
+        response.file = None
         response.allow_ranges = False
         response.replace(b"accept-ranges", b"", b"")
         response.head = b""

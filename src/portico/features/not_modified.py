@@ -91,6 +91,9 @@ def lists_etag(text: bytes, etag: bytes, weak: bool) -> bool:
 def _not_modified(response: Response) -> None:
     response.status = 304
     response.reason = b""
+    if response.get(b"content-encoding") is None:
+        response.unmodified_type = response.content_type
+        response.unmodified_length = response.content_length
     response.content_type = b""
     response.content_length = -1
     response.allow_ranges = False

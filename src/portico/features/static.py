@@ -77,7 +77,7 @@ class StaticHandler(Handler):
             else:
                 body = FileBody(fd, 0, size, True)
                 kept = True
-            return self._answer(request, body, int(status[ST_MTIME]), size)
+            return self._answer(request, body, status, int(status[ST_MTIME]), size)
         finally:
             if not kept:
                 os.close(fd)
@@ -104,10 +104,11 @@ class StaticHandler(Handler):
             cache.release(info, settings)
         else:
             body = FileBody(cache.lend(info, settings), 0, info.size, True)
-        return self._answer(request, body, info.mtime, info.size)
+        return self._answer(request, body, info.status, info.mtime, info.size)
 
-    def _answer(self, request: Request, body: Body, mtime: int, size: int) -> Response:
+    def _answer(self, request: Request, body: Body, status: os.stat_result | None, mtime: int, size: int) -> Response:
         response = Response(200, body)
+        response.file = status
         if request.method == b"HEAD":
             response.content_length = size
         core = request.location.core

@@ -1,8 +1,8 @@
 """What everything that sends compressed answers has in common: may this client have one, and what do caches have to know?
 
-`gzip`, `gzip_static` and `gunzip`, and what does the same for Brotli and Zstandard, are features of their own. They share the
-conditions of nginx's ngx_http_gzip_ok, whose directives have gzip's name and hold for every coding, and one reading of
-Accept-Encoding.
+`gzip`, `gzip_static` and `gunzip`, and what does the same for Brotli and Zstandard, are features of their own. They share one reading
+of Accept-Encoding, `gzip_vary`, and, for gzip alone, as the nginx modules for the others do not ask them, the conditions of
+ngx_http_gzip_ok.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ GZIP_VARY: Final = Directive[bool](
 GZIP_HTTP_VERSION: Final = Directive[int](
     "gzip_http_version", _ALL, values.choice({"1.0": 10, "1.1": 11}), args="1", default=11, default_text="1.1",
     syntax="1.0 | 1.1",
-    doc="The lowest version of HTTP that a request must have for its answer to be compressed, by whatever coding.",
+    doc="The lowest version of HTTP that a request must have for its answer to be compressed with gzip.",
     example="gzip_http_version 1.0;",
 )
 GZIP_PROXIED: Final = Directive[int](
@@ -69,16 +69,16 @@ GZIP_PROXIED: Final = Directive[int](
     ),
     args="1+", default=OFF, default_text="off",
     syntax="off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any ...",
-    doc="Which answers to requests that came through a proxy (they have a Via field) are compressed, by whatever coding: those that "
-    "the proxy will not keep, as Expires or Cache-Control tell (`expired`, `no-cache`, `no-store`, `private`), those without "
+    doc="Which answers to requests that came through a proxy (they have a Via field) are compressed with gzip: those that the "
+    "proxy will not keep, as Expires or Cache-Control tell (`expired`, `no-cache`, `no-store`, `private`), those without "
     "Last-Modified or ETag, those to a request with Authorization, or all.",
     example="gzip_proxied expired no-cache no-store private auth;",
 )  # fmt: skip
 GZIP_DISABLE: Final = Directive[list[Regex | None]](
     "gzip_disable", _ALL, _disable, args="1+", many=True, default=list[Regex | None](),
     syntax="REGEX ...",
-    doc="Requests whose User-Agent matches one of the patterns, in whatever case, get no compressed answer. `msie6` stands for "
-    "Internet Explorer 4 to 6 without its last service pack.",
+    doc="Requests whose User-Agent matches one of the patterns, in whatever case, get nothing compressed with gzip. `msie6` stands "
+    "for Internet Explorer 4 to 6 without its last service pack.",
     example='gzip_disable msie6 "^Wget/1\\.[0-9]$";',
 )
 
@@ -121,7 +121,7 @@ def accepted_codings(build: HttpBuild) -> AcceptedCodings:
 
 @final
 class CompressionRules:
-    """The conditions as they hold in one location."""
+    """`gzip_vary` and the conditions for gzip, as they hold in one location."""
 
     def __init__(self, scope: Scope) -> None:
         self.vary: bool = scope.get(GZIP_VARY)
@@ -130,7 +130,7 @@ class CompressionRules:
         self.not_msie6, self.not_for = _disabled(scope)
 
     def allow(self, request: Request, response: Response | None) -> bool:
-        """Whether the answer may be compressed, if the client takes the coding (ngx_http_gzip_ok). None: it has no head yet."""
+        """Whether the answer may be gzip, if the client takes that (ngx_http_gzip_ok). None: it has no head yet."""
         if request.parent is not None or request.version < self.version:
             return False
         first = request.fields.first

@@ -65,6 +65,7 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
     """Have `transform` change the body: its length is not known any more, and no part of it can be asked for."""
     response.body = FilteredBody(response.body, transform)
     response.content_length = -1
+    response.file = None
     response.allow_ranges = False
     response.replace(b"accept-ranges", b"", b"")
     response.head = b""

@@ -35,10 +35,13 @@ class MediaTypes:
         self.every = every
 
     def include(self, response: Response) -> bool:
-        """Whether the answer's type is one of them. A charset does not matter, any other parameter makes it another type
+        """Whether the answer's type is one of them."""
+        return self.has(response.content_type)
+
+    def has(self, content_type: bytes) -> bool:
+        """Whether a Content-Type is one of them. A charset does not matter, any other parameter makes it another type
         (ngx_http_test_content_type).
         """
-        content_type = response.content_type
         if not content_type:
             return False
         if self.every:

@@ -39,6 +39,7 @@ class FileInfo:
         self.inode = 0
         self.mtime = 0
         self.size = 0
+        self.status: os.stat_result | None = None
         self.uses = 0
         self.created = 0.0
         self.accessed = 0.0
@@ -46,6 +47,7 @@ class FileInfo:
     def fill(self, status: os.stat_result) -> None:
         """Take over what stat(2) says."""
         self.error = 0
+        self.status = status
         kind = stat.S_IFMT(status.st_mode)
         self.is_directory = kind == stat.S_IFDIR
         self.is_file = kind == stat.S_IFREG

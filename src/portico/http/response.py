@@ -156,6 +156,9 @@ class Response:
         self.no_server = False  # proxy_pass_header Server, and the upstream named none
         self.fields: list[tuple[bytes, bytes]] = []
         self.trailers: bytes = b""
+        self.file: os.stat_result | None = None  # of the file whose whole the body is, unchanged
+        self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
+        self.unmodified_length: int = -1
         self.allow_ranges: bool = False
         self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)
         self.upgrade: bytes = b""  # 101: the protocol switched to

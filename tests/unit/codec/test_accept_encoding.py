@@ -66,25 +66,8 @@ def test_what_is_no_weight_is_not_acceptable(parameter: bytes) -> None:
     assert chosen(b"gzip;" + parameter + b", br") == b"br"
 
 
-@pytest.mark.parametrize(
-    ("text", "refused"),
-    [
-        (b"identity;q=0", True),
-        (b"*;q=0", True),
-        (b"*;q=0, gzip", True),
-        (b"*;q=0, identity", False),
-        (b"*;q=0, identity;q=0.1", False),
-        (b"gzip", False),
-        (b"", False),
-        (b"gzip;q=0", False),
-    ],
-)
-def test_identity_is_refused_only_in_so_many_words(text: bytes, refused: bool) -> None:
-    assert parse_accept_encoding(text).refuses_identity is refused
-
-
 def test_who_says_nothing_gets_no_coding() -> None:
-    assert NOTHING.choose(ORDER) == -1 and not NOTHING.refuses_identity
+    assert NOTHING.choose(ORDER) == -1
 
 
 @settings(max_examples=300, deadline=None)
