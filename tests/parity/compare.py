@@ -1,5 +1,6 @@
 """What is compared, what is masked, and how a difference is told.
 
+Bodies with Content-Encoding gzip are compared as what they decode to, for no two libraries make the same of one text.
 Masked: the Date, the server's name and version (also in error pages, of which the Content-Length follows),
 ports, the server's own folder, multipart boundaries, and an Expires that counts from the Date. Nothing else.
 """
@@ -125,7 +126,7 @@ def outcome(
 
 
 def _answer(message: Message, method: bytes, masks: _Masks) -> Seen:
-    body = SIGNATURE.sub("<center>SERVER</center>", masks.text(message.body))
+    body = SIGNATURE.sub("<center>SERVER</center>", masks.text(_decoded(message)))
     boundary = BOUNDARY.search((message.get(b"content-type") or b"").decode("latin-1"))
     if boundary:
         body = body.replace(boundary[1], "BOUNDARY")
@@ -136,6 +137,18 @@ def _answer(message: Message, method: bytes, masks: _Masks) -> Seen:
     for name, value in message.trailers:
         headers.append((f"(trailer) {name.decode('latin-1')}", masks.text(value)))
     return Seen("answer", masks.text(message.start), message.status, headers, body, message.truncated)
+
+
+def _decoded(message: Message) -> bytes:
+    """The body without its gzip; as it is when it is a part, or no whole gzip after all."""
+    if message.get(b"content-encoding") != b"gzip" or message.status == 206 or not message.body:
+        return message.body
+    stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = stream.decompress(message.body)
+    except zlib.error:
+        return b"(broken gzip) " + message.body
+    return content if stream.eof and not stream.unused_data else b"(no whole gzip) " + message.body
 
 
 def _header(name: bytes, value: bytes, message: Message, body: str, method: bytes, masks: _Masks) -> str:

@@ -152,7 +152,7 @@ def test_every_dependency_has_its_reason() -> None:
         wanted += group
     said = section(ARCHITECTURE, "Dependencies")
     for requirement in wanted:
-        name = re.split(r"[^\w-]", requirement)[0]
+        name = re.split(r"[^\w.-]", requirement)[0]
         assert f"`{name}`" in said, name
 
 

@@ -74,6 +74,7 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
 def transform_bytes(response: Response, transform: BodyTransform) -> None:
     """Have `transform`, which makes one byte of one byte, change the body: its length stays, and parts can be asked for."""
     response.body = FilteredBody(response.body, transform, True)
+    response.file = None
     response.head = b""
 
 

@@ -4,8 +4,8 @@
         None (nothing there yet) ──► flush, when somebody may wait for what there is
         b"" (the end)            ──► finish
 
-After some milliseconds of work `take` says None, and `wait` lets the others have their turn. What a library may brood over for longer
-goes to a thread: then `wait` is for that. One piece is under way at a time, so nothing heaps up when the client is slow.
+When the turn is over `take` says None, and `wait` lets the others have theirs. What a library may brood over for long goes to a
+thread: then `wait` is for that. One piece is under way at a time, so nothing heaps up when the client is slow.
 """
 
 from __future__ import annotations
