@@ -1,5 +1,6 @@
 # make run    install Portico compiled into .venv and start the quickstart
 # make test   everything: style, types, import rules, tests interpreted and compiled
+# make soak   two minutes of everything at once against the cache
 # make bench  nginx and Portico side by side; writes bench/results.md
 # make docs   writes the directive reference
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.py') setup.py pyproject.toml
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
 
-.PHONY: run test bench docs lint unit clean tools nginx compiled
+.PHONY: run test soak bench docs lint unit clean tools nginx compiled
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -49,6 +50,9 @@ test: nginx $(VENV)/.installed $(VENV)/.tools lint
 
 unit: $(VENV)/.tools
 	@PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest tests/unit
+
+soak: $(VENV)/.installed $(VENV)/.tools
+	@PORTICO_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/system/test_cache_soak.py
 
 lint: $(VENV)/.tools
 	@$(BIN)/ruff check src tests tools bench setup.py

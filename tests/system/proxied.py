@@ -17,6 +17,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -28,7 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tests.parity.wire import Message, Wire
-from tests.processes import PORTICO, Process, children, free_port, wait_until
+from tests.processes import PORTICO, Process, children, free_port, listening, wait_until
 
 PATIENCE = 8.0
 MAIN = """\
@@ -279,11 +280,11 @@ class Proxied:
                 server=self._filled(server + "\n" + text),
             )
         )
-        env = {"PYTHONDONTWRITEBYTECODE": "1"}
+        self._env = {"PYTHONDONTWRITEBYTECODE": "1"}
         if os.environ.get("PORTICO_TEST_PYTHONPATH"):
-            env["PYTHONPATH"] = os.environ["PORTICO_TEST_PYTHONPATH"]
-        argv = [*wrap, *PORTICO, "-p", f"{self.folder}/", "-c", str(conf), "-e", f"{self.folder}/error.log"]
-        self.process = Process(argv, self.folder / "output", env=env)
+            self._env["PYTHONPATH"] = os.environ["PORTICO_TEST_PYTHONPATH"]
+        self._argv = [*wrap, *PORTICO, "-p", f"{self.folder}/", "-c", str(conf), "-e", f"{self.folder}/error.log"]
+        self.process = Process(self._argv, self.folder / "output", env=self._env)
 
     def _location(self, name: str, directives: str) -> str:
         target = "" if "proxy_pass " in directives else f"proxy_pass http://@{name}@;"
@@ -309,6 +310,17 @@ class Proxied:
     def ready(self) -> Proxied:
         self.process.wait_listening(self.port)
         return self
+
+    def start_anew(self, between: Callable[[], None] | None = None) -> Proxied:
+        """Kill all processes, as a power cut does, do what is to be done meanwhile, and start again."""
+        for pid in [self.process.pid, *self.workers()]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not listening(self.port), what="the end of the workers and of their sockets")
+        if between is not None:
+            between()
+        self.process = Process(self._argv, self.folder / "output", env=self._env)
+        return self.ready()
 
     def accept(self, name: str, receive_buffer: int = 0) -> End:
         return self.upstream(name).accept(receive_buffer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.parity.wire import Message
-from tests.processes import PORTICO, Process, children, wait_until
+from tests.processes import wait_until
 from tests.system.proxied import End, Proxied, answer, pattern, running
 
 HTTP = """
@@ -361,28 +360,6 @@ def test_a_cache_that_cannot_be_written_to_is_only_no_cache(proxy: Proxied) -> N
     assert sum("cannot be stored" in line for line in proxy.log().splitlines()) <= workers
 
 
-def is_refused(port: int) -> bool:
-    """Whether nobody listens any more."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) != 0
-
-
-def start_again(proxy: Proxied) -> None:
-    """Kill all processes, as a power cut does, and start anew."""
-    pids = [proxy.process.pid, *children(proxy.process.pid)]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    proxy.process.wait()
-    wait_until(lambda: is_refused(proxy.port), what="the end of the workers and of their sockets")
-    conf = proxy.folder / "nginx.conf"
-    argv = [*PORTICO, "-p", f"{proxy.folder}/", "-c", str(conf), "-e", f"{proxy.folder}/error.log"]
-    env = {"PYTHONDONTWRITEBYTECODE": "1"}
-    if os.environ.get("PORTICO_TEST_PYTHONPATH"):
-        env["PYTHONPATH"] = os.environ["PORTICO_TEST_PYTHONPATH"]
-    proxy.process = Process(argv, proxy.folder / "output2", env=env)
-    proxy.ready()
-
-
 def test_everything_is_there_after_a_crash() -> None:
     with running(Proxied(LOCATIONS, http=HTTP, workers=2, listen="reuseport")) as proxy:
         serve_counts(proxy, "plain", pattern(3_000_000))
@@ -396,7 +373,7 @@ def test_everything_is_there_after_a_crash() -> None:
         large[0].write_bytes(data)
         leftover = large[1].with_name(f"{large[1].name}.999999999.1")
         leftover.write_bytes(b"half")
-        start_again(proxy)
+        proxy.start_anew()
         assert [status_of(proxy.fetch(f"/slow/{name}")) for name in "abc"] == ["HIT"] * 3
         seen = [proxy.fetch(f"/plain/{name}") for name in "abc"]
         assert sorted(map(status_of, seen)) == ["HIT", "HIT", "MISS"]
