@@ -106,7 +106,7 @@ class Soak:
 
     def _resource(self, dice: random.Random, name: str, number: int) -> Resource:
         size = SIZES[number % len(SIZES)] if name != "tight" else dice.choice((900, 30_000, 300_000))
-        seconds, tag = dice.choice((1, 1, 2, 60)), f"tag{number % 2}"
+        seconds, tag = dice.choice((1, 2, 60)), f"tag{number % 2}"
         return Resource(f"/{name}/{number}", seconds, size, number % 3 == 0, number % 4 == 1, number % 5 > 0, tag)
 
     def body(self, resource: Resource, version: int, language: str) -> bytes:
@@ -402,10 +402,10 @@ class Soak:
     def damage(self, dice: random.Random) -> None:
         """What a disk may do while nobody looks: other bytes, a shorter file, another key's, and something half written."""
         found = self.files("cache")
-        for path in dice.sample(found, len(found) // 2):
+        for path in dice.sample(found, len(found) * 3 // 4):
             data = bytearray(path.read_bytes())
-            how = dice.randrange(4)
-            if how == 0:
+            how = dice.randrange(6)
+            if how == 0 or how > 3:
                 data[dice.choice([at for at in (20, 70, 600, len(data) // 2, len(data) - 1) if at < len(data)])] ^= 1
                 path.write_bytes(data)
             elif how == 1:
@@ -415,7 +415,7 @@ class Soak:
             else:
                 path.with_name(f"{path.name}.7b00000001.1").write_bytes(data[:99])
         with self.lock:
-            self.seen["damaged"] += len(found) // 2
+            self.seen["damaged"] += len(found) * 3 // 4
 
     def report(self) -> str:
         """What happened, for the reader of a failure."""
