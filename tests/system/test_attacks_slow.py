@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ LOCATIONS = r"""
     location = /ping { return 200 pong; }
     location /stream { proxy_request_buffering off; client_max_body_size 0; proxy_pass http://app; }
     location /unbuffered { proxy_buffering off; proxy_pass http://app; }
+    location = /bomb { gunzip on; proxy_pass http://app; }
+    location = /heap { gunzip on; gunzip_max_ratio 0; proxy_pass http://app; }
     location / { proxy_pass http://app; }
 """
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON"
@@ -228,6 +231,41 @@ def test_chunks_of_one_byte_do_not_stop_the_others(ground: Ground) -> None:
     finally:
         stop.set()
         thread.join(5)
+
+
+def _bomb(size: int) -> bytes:
+    packed = gzip.compress(bytes(size))
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed)
+
+
+def test_a_bomb_is_cut(ground: Ground) -> None:
+    bomb = _bomb(100_000_000)
+    ground.backend.scripts[b"/bomb"] = lambda sock, head: sock.sendall(bomb)
+    answer = ground.get(b"/bomb")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(answer) < 2_000_000
+    assert not answer.endswith(b"0\r\n\r\n")
+    assert "(gunzip_max_ratio is 200)" in ground.error_log()
+
+
+def test_what_grows_as_it_is_decompressed_is_not_held(ground: Ground) -> None:
+    """The client does not read at first: all that could pile up would."""
+    heap = _bomb(100_000_000)
+    ground.backend.scripts[b"/heap"] = lambda sock, head: sock.sendall(heap)
+    before = ground.memory()
+    with ground.connect(20) as sock:
+        sock.sendall(b"GET /heap HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.5)
+        assert ground.memory() - before < 4_000_000
+        got = 0
+        slowest = 0.0
+        while data := sock.recv(1 << 20):
+            got += len(data)
+            if got > 50_000_000 and not slowest:
+                slowest = ground.latency()
+    assert got > 100_000_000
+    assert slowest < 1
+    assert ground.memory() - before < 4_000_000
 
 
 def test_an_endless_trailer_or_extension_is_cut(ground: Ground) -> None:

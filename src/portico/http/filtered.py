@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from portico.http.handler import BodyTransform
     from portico.net.transport import Transport
 
-# Where filters of bodies stand among a location's header filters: after add_header (50), before ranges (90), as in nginx.
-ORDER_GUNZIP: Final = 60
+# Where filters of bodies stand among a location's header filters: before ranges (90), and after add_header (50) as in nginx, but for
+# gunzip: a Content-Encoding that add_header adds is not the body's, and nginx keeps the two apart.
+ORDER_GUNZIP: Final = 45
 ORDER_SUB: Final = 64
 ORDER_CHARSET: Final = 66
 ORDER_ADDITION: Final = 70  # what is added has been through the filters of its own location

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from portico.http.settings import CoreSettings
     from portico.net.reactor import Reactor
 
-_WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other answers it says nothing
+_WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other answers of its own it says nothing
 _KEEP: Final = b"Connection: keep-alive\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 
@@ -82,7 +82,7 @@ def fields_of(request: Request, response: Response) -> bytes:
         lines.append(b"Content-Type: " + response.content_type)
     if response.content_length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d" % response.content_length)
-    if response.last_modified_text and response.status in _WITH_LAST_MODIFIED:
+    if response.last_modified_text and (response.status in _WITH_LAST_MODIFIED or response.from_upstream):
         lines.append(b"Last-Modified: " + response.last_modified_text)
     if response.location:
         response.location = printable_target(absolute(request, response.location))
