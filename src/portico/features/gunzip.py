@@ -196,6 +196,7 @@ class GunzipFilter(HeaderFilter):
         del response.fields[place]
         response.head = b""
         response.content_length = -1
+        response.file = None
         response.allow_ranges = False
         response.replace(b"accept-ranges", b"", b"")
         weaken_etag(response)
