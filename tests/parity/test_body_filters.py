@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.parity.backend import chunked, raw_reply, reply
+from tests.parity.backend import Wait, chunked, raw_reply, reply
 from tests.parity.exchange import Exchange, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
@@ -52,6 +52,15 @@ FILTERS = Group(
         }
         location = /failing { internal; return 500; }
         location /refused/ { mirror /failing; proxy_pass http://@BACKEND@; }
+        location /twice/ { mirror /copy; mirror /copy2; proxy_pass http://@BACKEND@; }
+        location = /copy2 {
+            internal; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection "";
+            proxy_pass http://@BACKEND_2@/second$request_uri;
+        }
+        location /small/ { client_max_body_size 10; mirror /copy; proxy_pass http://@BACKEND@; }
+        location /straight/ { mirror /copy; proxy_request_buffering off; proxy_pass http://@BACKEND@; }
+        location = /pixel { mirror /copy; empty_gif; }
+        location /returned2/ { mirror /copy; return 200 x; }
         location /unmirrored/ { mirror off; proxy_pass http://@BACKEND@; }
     }
     """,
@@ -65,6 +74,8 @@ FILTERS = Group(
     },
 )
 
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+BODILESS = "nginx announces the length of a body that does not come, unless told not to"
 HELD = "what is held back when the body ends is searched too: nginx passes it on as it is"
 DATES = (r"Last-Modified: [^\n]+", r"ETag: [^\n]+")
 
@@ -134,6 +145,27 @@ def test_addition(servers: Servers, exchange: Exchange) -> None:
     Exchange("get", get("/mirrored/x?a=b"), body=b"hello", reached=2, unordered=True),
     Exchange("of a file", get("/file/a.txt"), body=b"one", reached=1, unordered=True, forwarded=("GET /seen/file/a.txt HTTP/1.",)),
     Exchange("post", request("POST", "/mirrored/x", body=b"12345"), body=b"hello", reached=2, unordered=True),
+    *(
+        Exchange(f"{method} with a body", request(method, "/mirrored/x", body=b"12345"), reached=2, unordered=True)
+        for method in ("PUT", "PATCH", "DELETE")
+    ),
+    Exchange("head of it", request("HEAD", "/mirrored/x"), reached=2, unordered=True),
+    Exchange("in chunks", CHUNKED % b"/mirrored/x", reached=2, unordered=True),
+    Exchange("a body in a file", request("POST", "/mirrored/x", body=b"x" * 100_000), reached=2, unordered=True),
+    Exchange("not buffered", request("POST", "/straight/x", body=b"x" * 50), reached=2, unordered=True),
+    Exchange("too large", request("POST", "/small/x", body=b"x" * 50), reached=0, status=413),
+    Exchange("two mirrors", request("POST", "/twice/x", body=b"12345"), reached=3, unordered=True),
+    Exchange("without an upstream", get("/pixel"), reached=1, unordered=True),
+    Exchange("return comes before", get("/returned2/x"), body=b"x", reached=0),
+    Exchange("no body", get("/nobody/x"), reached=2, unordered=True),
+    *(
+        Exchange(
+            f"no body of {name}", sent, reached=2, unordered=True, body=b"hello", differs=BODILESS,
+            backend={"BACKEND": reply(200, "hello"), "BACKEND_2": [Wait(0.1), reply(200, "late")]},
+            forwarded=("POST /seen/nobody/x HTTP",), withheld=("Content-Length", "Transfer-Encoding", "12345"),
+        )
+        for name, sent in (("a post", request("POST", "/nobody/x", body=b"12345")), ("chunks", CHUNKED % b"/nobody/x"))
+    ),
     Exchange("refused", get("/refused/x"), body=b"hello", reached=1, unordered=True),
     Exchange("off", get("/unmirrored/x"), body=b"hello", reached=1, unordered=True),
     Exchange("the next one waits", (get("/mirrored/1") + get("/mirrored/2"),), methods=("GET", "GET"), reached=4, unordered=True),

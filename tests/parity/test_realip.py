@@ -38,6 +38,19 @@ REALIP = Group(
         location /binary { return 200 "$binary_remote_addr"; }
         location /geo { return 200 "$remote_addr"; }
     }
+    server {
+        listen 127.0.0.1:@PORT_4@;
+        set_real_ip_from 127.0.0.1;
+        set_real_ip_from 10.0.0.0/8;
+        location /custom { real_ip_header X-Custom; try_files /none @shown; }
+        location /recursive { real_ip_header X-Custom; real_ip_recursive on; try_files /none @shown; }
+        location /untrusted { set_real_ip_from 192.0.2.0/24; try_files /none @shown; }
+        location /ruled { allow 192.0.2.7; deny all; try_files /none @shown; }
+        location /added {
+            proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_pass http://@BACKEND@;
+        }
+        location @shown { return 200 "$remote_addr|$realip_remote_addr"; }
+    }
     """.replace("SHOWN", SHOWN),
 )
 
@@ -51,7 +64,28 @@ def _of(port: str, field: str, *values: str) -> list[Exchange]:
     Exchange("off", get("/off", "X-Real-IP: 192.0.2.1"), body=b"127.0.0.1 127.0.0.1"),
     *_of(
         "PORT_2", "X-Real-IP", "192.0.2.1", "192.0.2.1:8080", "::1", "[2001:db8::1]:80", "nonsense", "", "192.0.2.1, 10.1.1.1",
-        "unix:", "192.0.2.1 ", "1.2.3.4.5", "256.1.1.1", "localhost",
+        "unix:", "192.0.2.1 ", "1.2.3.4.5", "256.1.1.1", "localhost", "192.0.2.1:x", "192.0.2.1:", "192.0.2.1:65536",
+        "192.0.2.1:00080", "[::1]:", "[::1", "::1:80", "fe80::1%eth0", "1.2.3", "0x7f.1", "127.1", "192.0.2.1/24", "192.0.2.1 x",
+        "x 192.0.2.1", "2001:DB8::1", "2001:db8:0:0::1", "0.0.0.0",
+    ),
+    *(
+        Exchange(name, get(target, *fields), port="PORT_4")
+        for name, target, *fields in (
+            ("a field of one's own", "/custom", "X-Custom: 192.0.2.1"), ("not the usual one", "/custom", "X-Real-IP: 192.0.2.1"),
+            ("a list in it", "/custom", "X-Custom: 192.0.2.1, 192.0.2.2"),
+            ("recursive in it", "/recursive", "X-Custom: 192.0.2.1, 10.0.0.1"),
+            ("not trusted here", "/untrusted", "X-Real-IP: 192.0.2.1"), ("allowed", "/ruled", "X-Real-IP: 192.0.2.7"),
+            ("not allowed", "/ruled", "X-Real-IP: 192.0.2.8"),
+            ("added", "/added", "X-Real-IP: 192.0.2.8", "X-Forwarded-For: 1.1.1.1"),
+        )
+    ),
+    Exchange(
+        "told twice", get("/", "X-Real-IP: 192.0.2.1", "X-Real-IP: 192.0.2.2"), port="PORT_2", body=b"192.0.2.2 127.0.0.1",
+        differs="the last of several fields is what the proxy in front added; nginx believes the first, which may be the client's",
+    ),
+    Exchange(
+        "a leading zero", get("/", "X-Real-IP: 192.0.2.010"), port="PORT_2", body=b"127.0.0.1 127.0.0.1",
+        differs="8 to some and 10 to others: it is no address",
     ),
     Exchange(
         "IPv4 in IPv6", get("/", "X-Real-IP: ::ffff:192.0.2.1"), port="PORT_2", body=b"192.0.2.1 127.0.0.1",

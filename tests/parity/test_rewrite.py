@@ -6,6 +6,7 @@ from tests.parity.exchange import Exchange, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
 STATE = 'return 200 "$uri?$args|$1|$2|$x|$y|$request_uri";'
+CHAIN = " ".join(f"location = /n{number} {{ rewrite ^ /n{number + 1}? last; }}" for number in range(14))
 REWRITES = Group(
     r"""
     log_format rewritten '$uri $args "$x" $status';
@@ -126,8 +127,74 @@ REWRITES = Group(
         if ($uri ~ ^/moved) { rewrite ^ https://$host$request_uri? permanent; }
         location / { return 200 "$uri $request_uri"; }
     }
-    """.replace("STATE", STATE),
-    {"files/a": b"a file\n", "settings/f": b"outer\n", "inner/settings/f": b"inner\n", "tried/f": b"tried\n"},
+    server {
+        listen 127.0.0.1:@PORT_4@;
+        error_log more.log notice;
+        root @ROOT@;
+        set $x ""; set $id "";
+        CHAIN
+        location = /e0 { error_page 404 /n5; return 404; }
+        location = /e1 { error_page 404 /n6; return 404; }
+        location /cookie { if ($http_cookie ~* "id=([^;]+)(?:;|$)") { set $id $1; } return 200 "$id $1"; }
+        location /maintained { if (-f $document_root/maintenance.html) { return 503; } error_page 503 @maintenance; return 200 no; }
+        location @maintenance { rewrite ^(.*)$ /maintenance.html break; }
+        location /relative { absolute_redirect off; rewrite ^/relative/(.*)$ /x/$1 permanent; }
+        location /portoff { port_in_redirect off; rewrite ^/portoff/(.*)$ /x/$1 permanent; }
+        location /host { rewrite ^(.*)$ http://$host$1 redirect; }
+        location /inif { if ($arg_a) { rewrite ^ /target?b=$arg_a last; } return 200 "not"; }
+        location /stays { if ($arg_a) { rewrite ^ /target.txt break; } if ($uri = /target.txt) { set $x again; } add_header X-X "$x"; }
+        location /target { return 200 "$uri $args $is_args"; }
+        location /quiet { uninitialized_variable_warn off; return 200 "[$unset1]"; set $unset1 1; }
+        location /warns { return 200 "[$unset2]"; set $unset2 1; }
+        location /notlogged { rewrite_log off; rewrite ^ /target last; }
+        location /log { rewrite_log on; rewrite ^/no /x; rewrite ^/l(.*)$ /target?a=$1 last; }
+        location /lognot {
+            rewrite_log on;
+            if ($arg_a ~ ^b) { return 200 y; } if ($arg_a != c) { return 200 z; } if (-f $uri) { return 200 f; }
+            if ($arg_a) { rewrite ^ http://x/$arg_a redirect; }
+        }
+        location /slashes { rewrite ^/slashes/(.*)$ //a//$1 last; }
+        location / { return 200 "root $uri $args"; }
+        location /dots { rewrite ^/dots/(.*)$ /a/../b/$1 last; }
+        location /escaped { rewrite ^/escaped/(.*)$ /t%20$1 last; }
+        location /long { rewrite ^/long/(.*)$ /t?$1&$args&$args? last; }
+        location /amp { rewrite ^/amp/(.*)$ /t?$1& last; }
+        location /marks { rewrite ^/marks/(.*)$ /t?a=$1?b=$1 last; }
+        location /whole { set $q "/t?x=y"; rewrite ^ $q last; }
+        location /only { rewrite ^ $arg_to last; }
+        location /noslash { rewrite ^ target last; }
+        location /noslashbreak { rewrite ^ target.txt break; }
+        location /noslashredirect { rewrite ^ there redirect; }
+        location /space { rewrite "^/space/a b$" "/t/x y" last; }
+        location /user {
+            if ($remote_user = bob) { return 200 bob; }
+            if ($http_authorization) { return 200 "[$remote_user]"; }
+        }
+        location /again { set $v 1; if ($v) { set $v 2; } if ($v = 2) { set $v "3$v"; } return 200 $v; }
+        location /nothing { if ($arg_a != "") { return 200 given; } return 200 none; }
+        location /zeros { if ($arg_a) { return 200 true; } return 200 false; }
+        location /canonical {
+            if ($request_method !~ ^(GET|HEAD)$) { return 405; }
+            if ($host ~* ^www\.(?<domain>.+)$) { return 301 $scheme://$domain$request_uri; }
+            return 200 "ok";
+        }
+        location /there { if (-e $document_root$arg_f) { return 200 e; } return 200 n; }
+        location /captured { if ($arg_a ~ (.)) { } if ($arg_b ~ (.)) { } return 200 "$1"; }
+        location /lost { if ($arg_a ~ (.)) { set $x $1; } if ($arg_b ~ z(.)) { set $x no; } return 200 "$x[$1]"; }
+        location ~ ^/cap/(.)(.) { if ($arg_a ~ x) { return 200 "$1$2"; } return 200 "$1$2"; }
+        location ~ ^/cap2/(.)(.) { rewrite ^/cap2/(.) /shown/$1$2 last; }
+        location /shown { return 200 "$uri $1"; }
+        location /header { return 301 http://x/$uri; }
+        location /headerrewrite { rewrite ^/headerrewrite/(?<n>(?s).*)$ http://x/$n redirect; }
+        location /headeradded { add_header X-A "$uri"; return 200 x; }
+        location ~ ^/line/(.*)$ { proxy_pass http://@BACKEND@/a/$1; }
+        location ~ ^/lineargs/(?<n>(?s).*)$ { proxy_pass http://@BACKEND@/a?x=$n; }
+    }
+    """.replace("STATE", STATE).replace("CHAIN", CHAIN),
+    {
+        "files/a": b"a file\n", "settings/f": b"outer\n", "inner/settings/f": b"inner\n", "tried/f": b"tried\n", "dir/": b"",
+        "maintenance.html": b"down\n", "target.txt": b"target\n",
+    },
 )
 LOG = (r"\d+/\d+/\d+ [\d:]+ ", r"\d+#\d+: \*\d+ ")
 EXPIRES = (r"Expires: [^\n]+",)
@@ -210,4 +277,63 @@ def test_server(servers: Servers, exchange: Exchange) -> None:
     Exchange("access log around it", get("/logged/l"), log="outer.log"),
 )
 def test_logs(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+SAFE = "a line end in the URI cannot begin another field"
+SPACE = "a space in the URI cannot end the request line"
+
+
+@exchanges(
+    REWRITES,
+    *(
+        Exchange(f"again {target}", get(target), port="PORT_4")
+        for target in (
+            *(f"/n{number}" for number in range(15)),  # ten rounds, and one more
+            "/e0", "/e1", "/cookie", "/maintained", "/relative/a?b=c", "/relative/%0d%0aX:y", "/portoff/a", "/host/a%20b?c", "/inif",
+            "/inif?a=b", "/stays", "/stays?a=1", "/slashes/x", "/dots/x", "/escaped/x", "/long/a=b?c=d", "/amp/a?b", "/amp/a",
+            "/marks/a", "/marks/a?c", "/whole", "/whole?z", "/only?to=/target", "/only?to=target", "/only?to=", "/only?to=/t?x",
+            "/noslash", "/noslashbreak", "/noslashredirect", "/space/a%20b", "/user", "/again", "/nothing", "/nothing?a=1",
+            "/zeros?a=00", "/zeros?a=0", "/zeros?a=false", "/zeros?a=%30", "/canonical?x", "/there?f=/target.txt", "/there?f=/dir",
+            "/there?f=/none", "/there?f=%00", "/captured?a=1", "/captured?a=1&b=2", "/lost?a=1", "/lost?a=1&b=zz", "/cap/ab?a=x",
+            "/cap/ab?a=y", "/cap2/ab", "/header/a", "/line/a%3fb",
+        )
+    ),
+    Exchange("by cookie", get("/cookie", "Cookie: a=b; ID=xyz; c=d"), port="PORT_4", body=b"xyz xyz"),
+    Exchange("by user", get("/user", "Authorization: Basic Ym9iOng="), port="PORT_4", body=b"bob"),
+    Exchange("by another user", get("/user", "Authorization: Basic YW5uOng="), port="PORT_4", body=b"[ann]"),
+    Exchange("by host", get("/canonical?x=1", host="www.example.com"), port="PORT_4", status=301),
+    Exchange("by method", request("POST", "/canonical", body=b"1"), port="PORT_4", status=405),
+    Exchange("absolute form", get("http://other/target?x"), port="PORT_4"),
+    Exchange(
+        "a line end in a redirect", get("/header/a%0d%0ab:c"), port="PORT_4", has={"Location": "http://x//header/a%0D%0Ab:c"},
+        lacks=("b",), differs=SAFE,
+    ),
+    Exchange(
+        "a line end in a rewrite", get("/headerrewrite/a%0d%0ab:c"), port="PORT_4", has={"Location": "http://x/a%0D%0Ab:c"},
+        lacks=("b",), differs=SAFE,
+    ),
+    Exchange(
+        "a line end in a field", get("/headeradded/a%0d%0ab:c"), port="PORT_4", has={"X-A": "/headeradded/a  b:c"}, differs=SAFE
+    ),
+    Exchange("a space in a line", get("/line/a%20b"), port="PORT_4", forwarded=("GET /a/a%20b HTTP",), differs=SPACE),
+    Exchange(
+        "a request in a line", get("/lineargs/%20HTTP/1.1%0d%0aX:y"), port="PORT_4", lacks=("X",), withheld=("\nX:y",),
+        forwarded=("GET /a?x=%20HTTP/1.1%0D%0AX:y HTTP",), differs=SPACE,
+    ),
+)  # fmt: skip
+def test_more_rewriting(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+@exchanges(
+    REWRITES,
+    *(
+        Exchange(f"{target} logs", get(target), port="PORT_4", log="more.log", mask=LOG)
+        for target in (
+            "/n0", "/e1", "/quiet", "/warns", "/notlogged", "/log?x=y", "/lognot", "/lognot?a=b", "/lognot?a=c", "/only?to=",
+        )
+    ),
+)  # fmt: skip
+def test_more_logs(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
