@@ -142,7 +142,11 @@ REWRITES = Group(
         location /portoff { port_in_redirect off; rewrite ^/portoff/(.*)$ /x/$1 permanent; }
         location /host { rewrite ^(.*)$ http://$host$1 redirect; }
         location /inif { if ($arg_a) { rewrite ^ /target?b=$arg_a last; } return 200 "not"; }
-        location /stays { if ($arg_a) { rewrite ^ /target.txt break; } if ($uri = /target.txt) { set $x again; } add_header X-X "$x"; }
+        location /stays {
+            if ($arg_a) { rewrite ^ /target.txt break; }
+            if ($uri = /target.txt) { set $x again; }
+            add_header X-X "$x";
+        }
         location /target { return 200 "$uri $args $is_args"; }
         location /quiet { uninitialized_variable_warn off; return 200 "[$unset1]"; set $unset1 1; }
         location /warns { return 200 "[$unset2]"; set $unset2 1; }

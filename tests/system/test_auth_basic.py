@@ -124,6 +124,19 @@ def test_a_client_that_leaves_while_its_password_is_hashed() -> None:
         assert len(site.workers()) == 1
 
 
+def test_clients_that_come_and_go_keep_nobody_waiting() -> None:
+    seconds = 0.3
+    with guarded({"users": "ann:" + slow("secret", rounds_of(seconds)) + "\n"}, PROTECTED) as site:
+        for number in range(40):
+            leaver = site.connect()
+            leaver.request("GET", f"/?{number}", headers=basic("ann", f"wrong{number}"))
+            leaver.close()
+        wait_until(lambda: site.log().count('" 499 ') >= 38, what="those who left are gone")
+        started = time.monotonic()
+        assert site.get(headers=basic("ann", "secret")).status == 200
+        assert time.monotonic() - started < 10 * seconds, "40 passwords would have taken 40 times as long on one processor"
+
+
 def test_no_secret_reaches_a_log() -> None:
     with guarded({"users": QUICK + "bob:" + slow("secret-of-bob", 4) + "\n"}, PROTECTED) as site:
         for user, password in (("ann", "secret-of-ann"), ("ann", "a-wrong-one"), ("bob", "secret-of-bob"), ("bob", "a-wrong-one")):

@@ -7,7 +7,6 @@ down to that.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
@@ -19,7 +18,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.variables import PER_REQUEST, Template, Variable, template
-from portico.net.reactor import ClientGone
+from portico.http.waiting import pause
 from portico.zones.states import COLUMNS, States, fingerprint
 
 if TYPE_CHECKING:
@@ -264,7 +263,7 @@ class LimitReqHandler(Handler):
     async def handle_async(self, request: Request) -> Response | None:
         delay = self._delay(request)
         if delay:
-            await _wait(request, delay)
+            await pause(request, delay / 1000.0)
         return None
 
     def describe(self) -> str:
@@ -342,22 +341,6 @@ class LimitReqHandler(Handler):
     def _too_long(self, request: Request, limit: RequestLimit, key: bytes) -> None:
         shown = key.decode("utf-8", "backslashreplace")
         request.log_error(ERR, f'the value of the "{limit.key.text}" key is more than 65535 bytes: "{shown}"')
-
-
-async def _wait(request: Request, delay: int) -> None:
-    """Wait `delay` milliseconds, on the loop's timer: it is exact where the reactor's own come in steps of 50 ms.
-
-    A client that leaves meanwhile ends the request (nginx: ngx_http_test_reading).
-    """
-    connection = request.connection
-    if connection is None:
-        await asyncio.sleep(delay / 1000.0)
-        return
-    connection.abortable = True
-    if request.client.transport.peer_closed:
-        raise ClientGone  # it left before anybody watched
-    await asyncio.sleep(delay / 1000.0)
-    connection.abortable = False
 
 
 # -- limit_req_headers

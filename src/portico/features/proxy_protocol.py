@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 _TYPES: Final[dict[str, int]] = {"alpn": 0x01, "authority": 0x02, "unique_id": 0x05, "ssl": 0x20, "netns": 0x30}
 _SSL: Final = 0x20
-_OF_SSL: Final[dict[str, int]] = {
-    "ssl_version": 0x21, "ssl_cn": 0x22, "ssl_cipher": 0x23, "ssl_sig_alg": 0x24, "ssl_key_alg": 0x25,
-}  # fmt: skip
+_OF_SSL: Final[dict[str, int]] = {"version": 0x21, "cn": 0x22, "cipher": 0x23, "sig_alg": 0x24, "key_alg": 0x25}
 _SSL_FIXED: Final = 5  # bytes of client and verify before the TLVs inside
 
 
@@ -44,22 +42,23 @@ def _server_port(request: Request) -> bytes | None:
 
 
 def _tlv(name: str) -> Getter:
-    """`$proxy_protocol_tlv_alpn`, `…_0xEA`, `…_ssl_cn` (inside the TLV `ssl`)."""
-    inner = _OF_SSL.get(name, 0)
-    kind = _TYPES.get(name, -1) if not name.startswith("0x") else _number(name)
+    """`$proxy_protocol_tlv_alpn`, `…_0xEA`; inside the TLV `ssl`: `…_ssl_cn`, `…_ssl_0x22` (ngx_proxy_protocol_get_tlv)."""
+    inside = name.startswith("ssl_")
+    word = name.removeprefix("ssl_")
+    kind = _number(word) if word.startswith("0x") else (_OF_SSL if inside else _TYPES).get(word, -1)
 
     def get(request: Request) -> bytes | None:
         header = _header(request)
         if header is None:
             return None
-        if inner or name == "ssl_verify":
-            ssl = find_tlv(header.tlvs, _SSL)
-            if ssl is None or len(ssl) < _SSL_FIXED:
-                return None
-            if name == "ssl_verify":
-                return b"%d" % int.from_bytes(ssl[1:_SSL_FIXED], "big")
-            return find_tlv(ssl[_SSL_FIXED:], inner)
-        return None if kind < 0 else find_tlv(header.tlvs, kind)
+        if not inside:
+            return None if kind < 0 else find_tlv(header.tlvs, kind)
+        ssl = find_tlv(header.tlvs, _SSL)
+        if ssl is None or len(ssl) < _SSL_FIXED:
+            return None
+        if word == "verify":
+            return b"%d" % int.from_bytes(ssl[1:_SSL_FIXED], "big")
+        return None if kind < 0 else find_tlv(ssl[_SSL_FIXED:], kind)
 
     return get
 
@@ -89,7 +88,7 @@ FEATURE: Final = ProxyProtocolFeature(
         VariableFamily(
             "proxy_protocol_tlv_", _tlv, STABLE_FIELDS,
             "A TLV of it: `alpn`, `authority`, `unique_id`, `netns`, a type as `0xEA`; of a TLS connection `ssl_version`, `ssl_cn`, "
-            "`ssl_cipher`, `ssl_sig_alg`, `ssl_key_alg`, `ssl_verify`.",
+            "`ssl_cipher`, `ssl_sig_alg`, `ssl_key_alg`, `ssl_verify`, a type as `ssl_0x22`.",
         ),
     ),
 )  # fmt: skip

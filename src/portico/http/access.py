@@ -11,13 +11,13 @@ A subrequest is not judged again. A location without a step has no such handler.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.errors import ERR, INFO, HTTPError
 from portico.http.handler import Handler
+from portico.http.waiting import pause
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -126,7 +126,7 @@ class AccessPhase(Handler):
             request.log_error(refusal.level, refusal.reason)
             refusal.reason = ""
         request.log_error(INFO, "delaying unauthorized request")
-        await asyncio.sleep(self.delay)
+        await pause(request, self.delay)
 
     def describe(self) -> str:
         return f"access, {'any' if self.any else 'all'} of: " + ", ".join(step.describe() for step in self.steps)

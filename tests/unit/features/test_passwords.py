@@ -117,9 +117,11 @@ def test_what_is_remembered_has_an_end_and_a_bound() -> None:
 
     async def run() -> None:
         for number in range(MOST_REMEMBERED + 1):
-            assert await verifier.verify(b"%d" % number, b"x", b"{PLAIN}x", 100.0)
+            hashing = verifier.begin(b"%d" % number, b"x", b"{PLAIN}x", 100.0)
+            assert await hashing.future
+            verifier.leave(hashing)
             await asyncio.sleep(0)
-        assert not await verifier.verify(b"wrong", b"y", b"{PLAIN}x", 100.0)
+        assert not await verifier.begin(b"wrong", b"y", b"{PLAIN}x", 100.0).future
 
     asyncio.run(run())
     assert not verifier.remembers(b"wrong", 100.0)
@@ -155,3 +157,24 @@ def test_watched_files(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(FileNotFoundError):
         files.get(path)
+
+
+def test_what_nobody_waits_for_is_not_begun() -> None:
+    verifier = Verifier()
+    slow = b"$2b$11$83Y/cOxsVSbRSZ49EO36ae6jI5dx3eDGEHQHGnkRlzvJ7MB1IfVXe"
+
+    async def run() -> None:
+        first = [verifier.begin(b"%d" % number, b"x", slow, 100.0) for number in range(50)]
+        shared = verifier.begin(b"49", b"x", slow, 100.0)
+        assert shared is first[49]
+        for hashing in first[3:]:
+            verifier.leave(hashing)
+        assert [hashing.future.cancelled() for hashing in first] == [False] * 3 + [True] * 46 + [False]
+        again = verifier.begin(b"48", b"x", b"{PLAIN}x", 100.0)
+        assert again is not first[48] and await again.future
+        await asyncio.sleep(0)
+        assert verifier.remembers(b"48", 100.0)
+        assert not await shared.future
+
+    asyncio.run(run())
+    verifier.stop()

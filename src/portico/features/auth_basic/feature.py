@@ -16,6 +16,7 @@ from portico.http.errors import CRIT, ERR, INFO, HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.variables import Template, template
 from portico.http.variables_request import basic_credentials
+from portico.http.waiting import result_of
 from portico.http.watched_file import FilePath, WatchedFiles, file_path
 
 if TYPE_CHECKING:
@@ -91,10 +92,13 @@ class BasicAuth(AccessStep):
         stored = self._stored(request, realm, user)
         verifier = self.state.verifier
         tag = verifier.tag(user, password, stored)
+        hashing = verifier.begin(tag, password, stored, request.client.transport.reactor.now)
         try:
-            right = await verifier.verify(tag, password, stored, request.client.transport.reactor.now)
+            right = await result_of(request, hashing.future)
         except CryptError as error:
             raise HTTPError(500, f'user "{_shown(user)}": {error}', CRIT) from None
+        finally:
+            verifier.leave(hashing)
         if not right:
             raise _mismatch(realm, user)
         return ALLOWED

@@ -3,7 +3,7 @@
 A browser sends its password with every request, and a good scheme takes a tenth of a second for it. What is remembered is a hash
 of name, password and stored password under a key of this process: it says nothing about the password outside of this process, and
 no longer fits when the user file changes. What was wrong is not remembered. Requests with the same credentials wait for one and
-the same hashing.
+the same hashing; one that nobody waits for any more is not begun, so that clients who come and go do not keep others waiting.
 """
 
 from __future__ import annotations
@@ -22,13 +22,23 @@ _THREADS: Final = 2
 
 
 @final
+class Hashing:
+    """One password being hashed, and how many requests wait for it."""
+
+    def __init__(self, tag: bytes, future: asyncio.Future[bool]) -> None:
+        self.tag = tag
+        self.future = future
+        self.waiting = 0
+
+
+@final
 class Verifier:
     """One worker's."""
 
     def __init__(self) -> None:
         self._key: bytes = b""  # made when first used, in the worker: each process has its own
         self._right: dict[bytes, float] = {}  # tag → until when
-        self._running: dict[bytes, asyncio.Future[bool]] = {}
+        self._running: dict[bytes, Hashing] = {}
         self._threads: ThreadPoolExecutor | None = None
 
     def tag(self, user: bytes, password: bytes, stored: bytes) -> bytes:
@@ -47,24 +57,37 @@ class Verifier:
         del self._right[tag]
         return False
 
-    async def verify(self, tag: bytes, password: bytes, stored: bytes, now: float) -> bool:
-        """Whether the password is right. Raises CryptError."""
+    def begin(self, tag: bytes, password: bytes, stored: bytes, now: float) -> Hashing:
+        """The hashing to wait for: its future says whether the password is right, or raises CryptError. Then `leave`."""
         running = self._running.get(tag)
         if running is None:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "password")
-            running = asyncio.get_running_loop().run_in_executor(self._threads, verify, password, stored)
+            running = Hashing(tag, asyncio.get_running_loop().run_in_executor(self._threads, verify, password, stored))
             self._running[tag] = running
-            running.add_done_callback(lambda done: self._finished(tag, done, now))
-        return await running
+            made = running
+            running.future.add_done_callback(lambda done: self._finished(made, done, now))
+        running.waiting += 1
+        return running
 
-    def _finished(self, tag: bytes, done: asyncio.Future[bool], now: float) -> None:
-        self._running.pop(tag, None)
+    def leave(self, hashing: Hashing) -> None:
+        """Wait no more."""
+        hashing.waiting -= 1
+        if not hashing.waiting and not hashing.future.done():
+            self._forget(hashing)
+            hashing.future.cancel()
+
+    def _forget(self, hashing: Hashing) -> None:
+        if self._running.get(hashing.tag) is hashing:
+            del self._running[hashing.tag]
+
+    def _finished(self, hashing: Hashing, done: asyncio.Future[bool], now: float) -> None:
+        self._forget(hashing)
         if done.cancelled() or done.exception() is not None or not done.result():
             return
         if len(self._right) >= MOST_REMEMBERED:
             del self._right[next(iter(self._right))]  # the oldest
-        self._right[tag] = now + REMEMBERED_SECONDS
+        self._right[hashing.tag] = now + REMEMBERED_SECONDS
 
     def stop(self) -> None:
         """The worker ends: nothing more is begun."""
