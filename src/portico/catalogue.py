@@ -47,6 +47,7 @@ from portico.features.auth_basic import feature as auth_basic
 from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
+from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
 from portico.http.core import FEATURE as CORE
@@ -70,6 +71,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     limit_conn.FEATURE,
     access.FEATURE,
     auth_basic.FEATURE,
+    oidc.FEATURE,
     auth_jwt.FEATURE,
     auth_request.FEATURE,
     try_files.FEATURE,

@@ -15,7 +15,7 @@ from tests.processes import PORTICO, children, free_port, portico
 
 CONF = """\
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 user root;
 pid {folder}/run.pid;
 error_log {folder}/error.log debug;
@@ -48,15 +48,15 @@ class Answer:
 
 
 class Guarded:
-    """One running Portico; `@FOLDER@` in its configuration is the folder with its files."""
+    """One running Portico; `@FOLDER@` in its configuration is the folder with its files, `@PORT@` its port."""
 
-    def __init__(self, folder: Path, server: str, http: str = "") -> None:
+    def __init__(self, folder: Path, server: str, http: str = "", workers: int = 1) -> None:
         self.folder = folder
         self.port = free_port()
         (folder / "index.html").write_text("the file\n")
         self.conf = folder / "portico.conf"
-        text = CONF.format(folder=folder, port=self.port, server=server, http=http)
-        self.conf.write_text(text.replace("@FOLDER@", str(folder)))
+        text = CONF.format(folder=folder, port=self.port, server=server, http=http, workers=workers)
+        self.conf.write_text(text.replace("@FOLDER@", str(folder)).replace("@PORT@", str(self.port)))
         self.process = portico(folder, self.conf)
         self.process.wait_listening(self.port)
 
@@ -102,10 +102,10 @@ def folder_of(files: Mapping[str, str]) -> Iterator[Path]:
 
 
 @contextmanager
-def guarded(files: Mapping[str, str], server: str, http: str = "") -> Iterator[Guarded]:
+def guarded(files: Mapping[str, str], server: str, http: str = "", workers: int = 1) -> Iterator[Guarded]:
     """Portico with these files beside its configuration."""
     with folder_of(files) as folder:
-        running = Guarded(folder, server, http)
+        running = Guarded(folder, server, http, workers)
         try:
             yield running
         finally:
@@ -116,7 +116,7 @@ def checked(files: Mapping[str, str], server: str, http: str = "") -> tuple[int,
     """What `-t` says."""
     with folder_of(files) as folder:
         conf = folder / "portico.conf"
-        conf.write_text(CONF.format(folder=folder, port=free_port(), server=server, http=http))
+        conf.write_text(CONF.format(folder=folder, port=free_port(), server=server, http=http, workers=1))
         done = subprocess.run(
             [*PORTICO, "-t", "-p", f"{folder}/", "-c", str(conf)], capture_output=True, text=True, timeout=60
         )

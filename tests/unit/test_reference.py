@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pty
 import re
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from portico import catalogue, reference
 from portico.config.directive import (
@@ -60,13 +64,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / name).write_bytes(certificate)
     for name in ("site.key", "client.key"):
         (path / name).write_bytes(key)
-    for name in ("crl.pem", "revoked.pem", "dhparam.pem"):
-        (path / name).write_text("")
+    for name in ("crl.pem", "revoked.pem"):
+        (path / name).write_bytes(nothing_revoked())
+    (path / "dhparam.pem").write_text("")
     for name in ("pass", "passphrases"):
         (path / name).write_text("secret\n")
     (path / "ticket.key").write_bytes(os.urandom(80))
     (path / "logs").mkdir()
     return path
+
+
+def nothing_revoked() -> bytes:
+    """A revocation list, in PEM."""
+    now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
+    made = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now).next_update(now + datetime.timedelta(days=1))
+    return made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def framed(directive: Directive[object], site: Path) -> str:

@@ -27,6 +27,7 @@ LIMIT_EXCEPT: Final = 256
 STREAM: Final = 512
 STREAM_SERVER: Final = 1024
 STREAM_UPSTREAM: Final = 2048
+OIDC_PROVIDER: Final = 4096
 
 CONTEXT_NAMES: Final[dict[int, str]] = {
     MAIN: "main",
@@ -41,6 +42,7 @@ CONTEXT_NAMES: Final[dict[int, str]] = {
     STREAM: "stream",
     STREAM_SERVER: "server in stream",
     STREAM_UPSTREAM: "upstream in stream",
+    OIDC_PROVIDER: "oidc_provider",
 }
 
 T = TypeVar("T")

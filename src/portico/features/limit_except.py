@@ -69,7 +69,7 @@ class LimitExceptFeature(Feature):
 
     def location(self, build: LocationBuild) -> None:
         for scope in build.scope.blocks(LIMIT_EXCEPT_BLOCK):
-            build.add_handler(REWRITE, LimitExcept(scope.opened_as(LIMIT_EXCEPT_BLOCK), build.inner(scope)))
+            build.add_handler(REWRITE, LimitExcept(scope.opened_as(LIMIT_EXCEPT_BLOCK), build.inner(scope).location))
 
 
 FEATURE: Final = LimitExceptFeature("http_limit_except", (LIMIT_EXCEPT_BLOCK,))

@@ -4,7 +4,7 @@ Features that judge a request (`allow`, `auth_basic`, `auth_jwt`, …) add an `A
 handler, in the order of the catalogue, which is nginx's; `satisfy` says how their verdicts add up (ngx_http_core_access_phase):
 
     all   the first refusal ends the request; a step without an opinion counts for nothing
-    any   the first that allows ends the phase; if none does, a refusal ends the request, 401 before 403
+    any   the first that allows ends the phase; if none does, a refusal ends the request: 302, then 401, then 403
 
 A subrequest is not judged again. A location without a step has no such handler.
 """
@@ -54,7 +54,9 @@ class AccessStep:
         return False
 
     def check(self, request: Request) -> int:
-        """ALLOWED, NO_OPINION, or PENDING. Raises HTTPError: 401 and 403 are refusals, anything else is a failure."""
+        """ALLOWED, NO_OPINION, or PENDING. Raises HTTPError: 401 and 403 are refusals, and 302, which sends the client to where it
+        can sign in; anything else is a failure.
+        """
         raise NotImplementedError
 
     async def check_async(self, request: Request) -> int:
@@ -134,11 +136,13 @@ class AccessPhase(Handler):
 
 def _weighed(request: Request, kept: HTTPError | None, error: HTTPError) -> HTTPError:
     """The refusal to remember while other steps may still allow; what it has to say is logged now. Raises a failure."""
-    if error.status not in (401, 403):
+    if error.status not in (302, 401, 403):
         raise error
     if error.reason and error.reason != BY_RULE:
         request.log_error(error.level, error.reason)
     error.reason = ""
+    if kept is not None and (kept.status == 302 or error.status == 302):
+        return kept if kept.status == 302 else error
     if kept is not None and kept.status == 401:
         if error.status == 401:
             kept.fields = kept.fields + error.fields

@@ -75,11 +75,11 @@ class LocationBuild:
         self.loggers: list[Logger] = []
         self.has_content = False  # a content handler (proxy_pass, …) is there: static files are not looked at
 
-    def inner(self, scope: Scope) -> Location:
+    def inner(self, scope: Scope, name: str = "") -> LocationBuild:
         """A location for a block inside this one (`if`, `limit_except`): what it does not set it has from here."""
         outer = self.location
         assert scope.statement is not None
-        location = Location(outer.name, scope.statement.where, scope, outer.core)
+        location = Location(name or outer.name, scope.statement.where, scope, outer.core)
         location.prefix = outer.prefix
         location.is_regex = outer.is_regex
         location.is_named = outer.is_named
@@ -87,7 +87,7 @@ class LocationBuild:
         build = LocationBuild(self.http, self.server, location, scope, self._attach)
         self._attach(build)
         self.inners.append(build)
-        return location
+        return build
 
     def inherit_content(self, outer: LocationBuild) -> None:
         """Take over the content handler of the location around, unless there is one here (r->content_handler stays, in nginx)."""

@@ -49,6 +49,13 @@ class KeySet:
         found = [key for key in self.keys if algorithm in key.algorithms]
         return [key for key in found if key.kid in (kid, "")] if kid else found
 
+    def public(self) -> KeySet:
+        """Only the public keys among them. Raises KeyFileError when there are none."""
+        keys = [key for key in self.keys if not key.algorithms & _HMAC]
+        if not keys:
+            raise KeyFileError("no public key in it can verify a signature")
+        return KeySet(keys)
+
 
 @final
 class Jose:

@@ -80,9 +80,9 @@ class Answer:
 class Site:
     """One server on a directory."""
 
-    def __init__(self, text: str, directory: Path, features: Sequence[Feature] = FEATURES) -> None:
+    def __init__(self, text: str, directory: Path, features: Sequence[Feature] = FEATURES, http: str = "") -> None:
         load = Load(str(directory), "conf/portico.conf")
-        text = f"http {{ error_log logs/error.log; server {{ listen 127.0.0.1:8080; {text} }} }}"
+        text = f"http {{ error_log logs/error.log; {http} server {{ listen 127.0.0.1:8080; {text} }} }}"
         directory.joinpath("logs").mkdir(exist_ok=True)
         log_files = LogFiles()
         root = config_build.build(read_text(text, "x.conf", load), directives(features), load)

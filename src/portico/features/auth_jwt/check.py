@@ -9,6 +9,7 @@ from portico.errorlog import failed_call
 from portico.features.auth_jwt.key_request import KeyRequest
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
 from portico.http.errors import CRIT, ERR, INFO, HTTPError
+from portico.http.fetching import FetchFailed
 from portico.http.variables import Template
 from portico.http.watched_file import FilePath, WatchedFiles
 from portico.jose.keys import KeyFileError, KeySet, parse_keys
@@ -176,7 +177,7 @@ class JwtAuth(AccessStep):
         sets = self._file_keys(request)
         now = request.client.transport.reactor.now
         for asked in self.requests:
-            keys = asked.known(now, self._seconds(asked))
+            keys = asked.kept.known(now, self._seconds(asked))
             if keys is None:
                 return None
             sets.append(keys)
@@ -186,19 +187,22 @@ class JwtAuth(AccessStep):
         sets = self._file_keys(request)
         for asked in self.requests:
             seconds = self._seconds(asked)
-            if seconds > 0.0:
-                sets.append(await asked.shared(request, seconds, renew))
-            else:
-                sets.append(await asked.fresh(request))
+            try:
+                if seconds > 0.0:
+                    sets.append(await asked.kept.get(request, seconds, renew))
+                else:
+                    sets.append(await asked.source.fetch(request))
+            except FetchFailed as failed:
+                raise HTTPError(500, asked.source.told(failed.reason), ERR) from None
         return sets
 
     def _seconds(self, asked: KeyRequest) -> float:
         """For how long its keys are remembered: never those that a URI with variables names, as in nginx Plus."""
-        return self.key_cache if asked.uri.constant is not None else 0.0
+        return self.key_cache if asked.is_kept else 0.0
 
     def _may_renew(self, request: Request) -> bool:
         now = request.client.transport.reactor.now
-        return any(self._seconds(asked) > 0.0 and asked.may_renew(now) for asked in self.requests)
+        return any(self._seconds(asked) > 0.0 and asked.kept.may_renew(now) for asked in self.requests)
 
     def _file_keys(self, request: Request) -> list[KeySet]:
         sets: list[KeySet] = []

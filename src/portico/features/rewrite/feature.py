@@ -186,7 +186,7 @@ def _steps(scope: Scope, build: LocationBuild | None) -> list[Step]:
     for child in scope.children:
         opened = child.value
         if isinstance(opened, Condition) and child.statement is not None:
-            inner = None if build is None else build.inner(child)
+            inner = None if build is None else build.inner(child).location
             found.append((child.statement.where.order, IfStep(opened, inner, _steps(child, build))))
     return [step for _, step in sorted(found, key=_by_order)]
 

@@ -1,0 +1,184 @@
+"""The check of one location, and the URIs that belong to the providers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, final
+
+from portico.features.oidc.login import Place, arguments_of, away, back, cookies_of, opened, place_of
+from portico.features.oidc.logout import ended_by_provider, logged_out
+from portico.features.oidc.session import Session
+from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep
+from portico.http.errors import ERR, INFO, WARN, HTTPError, InternalRedirect
+from portico.http.fetching import FetchFailed
+from portico.http.handler import Handler
+from portico.http.response import BytesBody, Response
+
+if TYPE_CHECKING:
+    from portico.features.oidc.provider import Provider
+    from portico.http.request import Request
+    from portico.http.variables import Template
+
+VERIFIED: Final = "auth_oidc"
+OFF: Final = b"off"
+ENDPOINTS: Final = "@auth_oidc endpoints"  # a location that no configuration can name
+
+
+@final
+class OidcAuth(AccessStep):
+    """The check of one location."""
+
+    def __init__(self, provider: Template, providers: dict[bytes, Provider], origin: Template) -> None:
+        self.provider = provider
+        self.providers = providers
+        self.origin = origin
+
+    def waits(self) -> bool:
+        return True
+
+    def _provider(self, request: Request) -> Provider | None:
+        """The one for this request; None for `off`."""
+        name = self.provider.render(request)
+        if name == OFF:
+            return None
+        provider = self.providers.get(name)
+        if provider is None:
+            raise HTTPError(500, f'there is no oidc_provider "{os.fsdecode(name)}"', ERR)
+        return provider
+
+    def check(self, request: Request) -> int:
+        provider = self._provider(request)
+        if provider is None:
+            return NO_OPINION
+        session = provider.sessions.find(request, provider)
+        if session is None:
+            if request.method not in (b"GET", b"HEAD"):  # it could not be repeated after the login
+                raise HTTPError(401, provider.failed("the request has no session"), INFO)
+            return PENDING
+        if session.refresh_at and request.client.transport.reactor.wall() >= session.refresh_at:
+            return PENDING
+        _let_pass(request, session)
+        return ALLOWED
+
+    async def check_async(self, request: Request) -> int:
+        provider = self._provider(request)
+        assert provider is not None  # or `check` would not have been of two minds
+        place = place_of(request, provider, self.origin)
+        session = provider.sessions.find(request, provider)
+        if session is not None:
+            refresh = await provider.refreshes.refreshed(request, provider, session)
+            session = refresh.session
+            if session is not None:
+                if refresh.renewed:
+                    fields = cookies_of(request, provider, session, place.secure)
+                    request.kept_fields = [*(request.kept_fields or ()), *fields]
+                _let_pass(request, session)
+                return ALLOWED
+            if request.method not in (b"GET", b"HEAD"):
+                raise HTTPError(401, provider.failed("the session is over"), INFO)
+        try:
+            metadata = await provider.discovery.metadata(request)
+        except FetchFailed as failed:
+            raise HTTPError(failed.status, provider.failed(failed.reason), ERR) from None
+        raise away(request, provider, metadata, place)
+
+    def session(self, request: Request) -> Session | None:
+        """For a variable: the session as `check` has found it, or, before that, as the cookies say."""
+        found = None if request.verified is None else request.verified.get(VERIFIED)
+        if isinstance(found, Session):
+            return found
+        try:
+            provider = self._provider(request)
+        except HTTPError:
+            return None
+        return None if provider is None else provider.sessions.find(request, provider)
+
+    def describe(self) -> str:
+        return f"auth_oidc {self.provider.text}"
+
+
+def _let_pass(request: Request, session: Session) -> None:
+    if request.verified is None:
+        request.verified = {}
+    request.verified[VERIFIED] = session
+
+
+@final
+class OidcUris(Handler):
+    """Leads the requests for the providers' URIs on one server to their location, whatever locations are configured."""
+
+    def __init__(self, uris: frozenset[bytes]) -> None:
+        self.is_async = False
+        self.uris = uris
+
+    def handle(self, request: Request) -> Response | None:
+        if request.uri in self.uris and request.parent is None:
+            raise InternalRedirect(b"", None, ENDPOINTS)
+        return None
+
+    def describe(self) -> str:
+        return "auth_oidc: " + ", ".join(sorted(uri.decode("utf-8", "backslashreplace") for uri in self.uris))
+
+
+@final
+class OidcEndpoints(Handler):
+    """Answers them."""
+
+    def __init__(self, providers: list[Provider], origin: Template) -> None:
+        self.is_async = True
+        self.providers = providers
+        self.origin = origin
+
+    async def handle_async(self, request: Request) -> Response | None:
+        uri = request.uri
+        callbacks = [provider for provider in self.providers if provider.callback == uri]
+        args = _taken_query(request) if callbacks else b""
+        if request.method != b"GET":
+            raise HTTPError(405)
+        if callbacks:
+            return await self._callback(request, callbacks, args)
+        for provider in self._by_session(request):
+            settings = provider.settings
+            if settings.logout_uri.encode() == uri:
+                return await logged_out(request, provider, self._place(request, provider))
+            if settings.frontchannel_logout_uri.encode() == uri:
+                return self._by_provider(request, uri)
+        raise HTTPError(404)
+
+    async def _callback(self, request: Request, providers: list[Provider], args: bytes) -> Response:
+        arguments = arguments_of(args)
+        text = arguments.get("state", "").encode()
+        for provider in providers:
+            state = opened(provider, text)
+            if state is not None:
+                outcome = await back(request, provider, state, arguments, self._place(request, provider))
+                response = Response(302, BytesBody(b""))
+                response.fields = [(b"Location", outcome.url), *outcome.fields, (b"Cache-Control", b"no-store")]
+                return response
+        raise HTTPError(400, providers[0].failed("the callback has no state that we have given"), WARN)
+
+    def _by_session(self, request: Request) -> list[Provider]:
+        """Several providers may have the same URI: first those that the user is signed in with."""
+        return sorted(self.providers, key=lambda provider: provider.sessions.find(request, provider) is None)
+
+    def _by_provider(self, request: Request, uri: bytes) -> Response:
+        issuer = arguments_of(request.args).get("iss")
+        fitting = [provider for provider in self._by_session(request) if provider.settings.frontchannel_logout_uri.encode() == uri]
+        chosen = next((provider for provider in fitting if provider.issuer == issuer), fitting[0])
+        return ended_by_provider(request, chosen, self._place(request, chosen))
+
+    def _place(self, request: Request, provider: Provider) -> Place:
+        return place_of(request, provider, self.origin)
+
+    def describe(self) -> str:
+        return "auth_oidc"
+
+
+def _taken_query(request: Request) -> bytes:
+    """The query of a callback, taken out of the request: codes and states are for nobody's log."""
+    args = request.args
+    words = request.line.split(b" ")
+    request.line = b" ".join([words[0], request.uri, words[-1]])
+    request.raw_uri = request.uri
+    request.args = b""
+    return args

@@ -1,0 +1,80 @@
+"""The end of a session: asked for by the user (`logout_uri`, OpenID Connect RP-Initiated Logout 1.0) or by the provider
+(`frontchannel_logout_uri`, OpenID Connect Front-Channel Logout 1.0).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from portico.features.oidc.login import Place, arguments_of
+from portico.features.oidc.session import Session, end, end_by_sid, session_cookies
+from portico.http.errors import ERR, INFO, HTTPError
+from portico.http.fetching import FetchFailed
+from portico.http.response import BytesBody, Response, text_response
+
+if TYPE_CHECKING:
+    from portico.features.oidc.discovery import Metadata
+    from portico.features.oidc.provider import Provider
+    from portico.http.request import Request
+
+_PAGE: Final = b"<!DOCTYPE html>\n<title>Signed out</title>\n<p>You have signed out.</p>\n"
+_NO_STORE: Final = (b"Cache-Control", b"no-store")
+
+
+async def logged_out(request: Request, provider: Provider, place: Place) -> Response:
+    """End the session, here at once, and send the browser to the provider, which ends its own."""
+    session = provider.sessions.find(request, provider)
+    fields = _ended(request, provider, session, place)
+    metadata: Metadata | None = None
+    try:
+        metadata = await provider.discovery.metadata(request)
+    except FetchFailed as failed:
+        request.log_error(ERR, provider.failed(failed.reason))
+    target = _target(provider, metadata, session, place)
+    if target:
+        response = Response(302, BytesBody(b""))
+        response.fields = [(b"Location", target)]
+    else:
+        response = text_response(200, b"text/html", _PAGE)
+    response.fields.extend([*fields, _NO_STORE])
+    return response
+
+
+def _target(provider: Provider, metadata: Metadata | None, session: Session | None, place: Place) -> bytes:
+    after = provider.settings.post_logout_uri.encode()
+    if after.startswith(b"/"):
+        after = place.url(after)
+    if metadata is None or metadata.end_session is None:
+        return after
+    arguments: list[tuple[str, str | bytes]] = [("client_id", provider.client_id)]
+    if after:
+        arguments.append(("post_logout_redirect_uri", after))
+    if provider.settings.logout_token_hint and session is not None:
+        arguments.append(("id_token_hint", session.id_token))
+    url = metadata.end_session.text
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(arguments)}".encode()
+
+
+def ended_by_provider(request: Request, provider: Provider, place: Place) -> Response:
+    """The provider's page asks for this in a frame: with its name of the session, or the browser's cookie."""
+    arguments = arguments_of(request.args)
+    issuer, sid = arguments.get("iss"), arguments.get("sid")
+    if (issuer is None) != (sid is None) or (issuer is not None and issuer != provider.issuer):
+        raise HTTPError(400, provider.failed('a front-channel logout has "iss" and "sid" of this provider, or neither'), INFO)
+    session = provider.sessions.find(request, provider)
+    now = request.client.transport.reactor.wall()
+    if sid is not None:
+        end_by_sid(provider, sid, now)
+        if session is not None and session.sid() != sid:
+            session = None
+    fields = _ended(request, provider, session, place) if session is not None else []
+    response = text_response(200, b"text/html", _PAGE)
+    response.fields.extend([*fields, _NO_STORE])
+    return response
+
+
+def _ended(request: Request, provider: Provider, session: Session | None, place: Place) -> list[tuple[bytes, bytes]]:
+    if session is not None:
+        end(provider, session, request.client.transport.reactor.wall())
+    return session_cookies(request, provider.cookie, b"", place.secure)

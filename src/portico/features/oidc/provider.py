@@ -1,0 +1,66 @@
+"""One `oidc_provider`: what is configured, and what all parts of it share."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from portico.features.oidc.client import ProviderClient, Url
+from portico.features.oidc.discovery import Discovery
+from portico.features.oidc.refresh import Refreshes
+from portico.features.oidc.sealing import Sealer
+from portico.features.oidc.session import Sessions
+from portico.upstream.tls import UpstreamTLS
+from portico.zones.states import States
+
+BY_METADATA: Final = -1  # pkce
+
+
+@final
+class ProviderSettings:
+    """The directives of one block."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.issuer = ""
+        self.client_id = ""
+        self.client_secret = ""
+        self.config_url = ""
+        self.cookie_name = ""
+        self.extra_auth_args = ""
+        self.redirect_uri = ""  # a path, or an https URL
+        self.logout_uri = ""  # "": there is none
+        self.post_logout_uri = ""
+        self.frontchannel_logout_uri = ""
+        self.logout_token_hint = False
+        self.scope = ""
+        self.session_timeout = 0
+        self.userinfo = False
+        self.pkce = BY_METADATA
+
+
+@final
+class Provider:
+    """An OpenID Provider, and us as its client."""
+
+    def __init__(self, settings: ProviderSettings, tls: UpstreamTLS, key: bytes, ended: States, refreshing: States) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.issuer = settings.issuer
+        self.client_id = settings.client_id
+        self.client_secret = settings.client_secret
+        self.cookie: bytes = settings.cookie_name.encode()
+        self.client = ProviderClient(tls)
+        config = settings.config_url or f"{settings.issuer.removesuffix('/')}/.well-known/openid-configuration"
+        self.discovery = Discovery(settings.name, self.client, Url(config), settings.issuer)
+        self.sealer = Sealer(key, f"{settings.issuer} {settings.client_id}".encode())
+        self.ended = ended  # what is known of sessions that have ended
+        self.refreshing = refreshing  # whose tokens a worker is refreshing
+        self.sessions = Sessions()
+        self.refreshes = Refreshes()
+        absolute = settings.redirect_uri if not settings.redirect_uri.startswith("/") else ""
+        self.callback: bytes = (Url(absolute).target if absolute else settings.redirect_uri).encode()
+        self.origin: bytes = Url(absolute).origin().encode() if absolute else b""  # b"": that of the request
+
+    def failed(self, reason: str) -> str:
+        """A line for the error log."""
+        return f'oidc_provider "{self.name}": {reason}'

@@ -1,0 +1,279 @@
+"""A session: what a provider said about a user, and the cookies that it is in.
+
+    NGX_OIDC_SESSION    2.AAAA…     how many cookies it takes, and the first piece
+    NGX_OIDC_SESSION_1  …           the next one
+
+The pieces together are the session, compressed and sealed. A browser takes 4096 bytes for one cookie (RFC 6265 section 6.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from typing import TYPE_CHECKING, Final, final
+
+from portico.http.variables_request import cookie_in
+from portico.jose.claims import json_object, shown
+from portico.jose.token import InvalidToken, Token, unverified
+from portico.zones.states import States, fingerprint
+
+if TYPE_CHECKING:
+    from portico.features.oidc.provider import Provider
+    from portico.http.request import Request
+
+_PURPOSE: Final = b"session"
+_PIECE: Final = 3800
+MOST_PIECES: Final = 8
+_MOST_REMEMBERED: Final = 1024
+_LONGEST: Final = 262144  # bytes of a session, before it is compressed
+_TEXTS: Final = ("id_token", "access_token", "refresh_token", "userinfo", "id")
+_NUMBERS: Final = ("created", "expires", "refresh_at")
+
+
+@final
+class Session:
+    """One user, signed in. Times in seconds since the epoch, `created` in milliseconds."""
+
+    def __init__(self, id_token: str, access_token: str, refresh_token: str, userinfo: str) -> None:
+        self.id_token = id_token
+        self.access_token = access_token
+        self.refresh_token = refresh_token
+        self.userinfo = userinfo
+        self.id = os.urandom(16).hex()
+        self.created = 0  # when the user signed in
+        self.expires = 0
+        self.refresh_at = 0  # 0: never
+        self.token: Token = unverified(id_token.encode())  # it was verified when it came
+        self.claims: dict[str, object] = dict(json_object(userinfo.encode())) if userinfo else {}
+        self.claims.update(self.token.claims)  # what is signed goes before
+
+    def claim(self, name: str) -> bytes | None:
+        """A claim of the ID token, or else of the UserInfo."""
+        return shown(self.claims[name]) if name in self.claims else None
+
+    def sid(self) -> str:
+        """The provider's name for the session there; "" when it has none."""
+        sid = self.token.claims.get("sid")
+        return sid if isinstance(sid, str) else ""
+
+    def packed(self) -> bytes:
+        """To be sealed."""
+        members: dict[str, object] = {
+            "id_token": self.id_token,
+            "access_token": self.access_token,
+            "refresh_token": self.refresh_token,
+            "userinfo": self.userinfo,
+            "id": self.id,
+            "created": self.created,
+            "expires": self.expires,
+            "refresh_at": self.refresh_at,
+        }
+        return zlib.compress(json.dumps(members, separators=(",", ":")).encode())
+
+
+def unpacked(data: bytes) -> Session | None:
+    """The session that `packed` wrote; None for what is none."""
+    try:
+        inflated = zlib.decompressobj().decompress(data, _LONGEST)
+        found = json_object(inflated)
+        texts = {name: _text(found, name) for name in _TEXTS}
+        numbers = {name: _number(found, name) for name in _NUMBERS}
+        session = Session(texts["id_token"], texts["access_token"], texts["refresh_token"], texts["userinfo"])
+    except (ValueError, zlib.error, InvalidToken):
+        return None
+    session.id = texts["id"]
+    session.created = numbers["created"]
+    session.expires = numbers["expires"]
+    session.refresh_at = numbers["refresh_at"]
+    return session
+
+
+def _text(found: dict[str, object], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"no {name}")
+    return value
+
+
+def _number(found: dict[str, object], name: str) -> int:
+    value = found.get(name)
+    if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
+        raise ValueError(f"no {name}")
+    return value
+
+
+# -- cookies
+
+
+def cookie(request: Request, name: bytes) -> bytes | None:
+    """A cookie of the request."""
+    if request.fields.get(b"cookie") is None:
+        return None
+    lower = name.lower()
+    for line in request.fields.get_all(b"cookie"):
+        value = cookie_in(line, lower)
+        if value is not None:
+            return value
+    return None
+
+
+def set_cookie(name: bytes, value: bytes, secure: bool, seconds: int) -> tuple[bytes, bytes]:
+    """A Set-Cookie field (RFC 6265). seconds: 0 deletes it, less: until the browser is closed."""
+    text = name + b"=" + value + b"; Path=/"
+    if seconds >= 0:
+        text += b"; Max-Age=%d" % seconds
+    if seconds == 0:
+        text += b"; Expires=Thu, 01 Jan 1970 00:00:01 GMT"
+    text += b"; HttpOnly; SameSite=Lax"
+    return b"Set-Cookie", text + b"; Secure" if secure else text
+
+
+def _piece(name: bytes, number: int) -> bytes:
+    return name if number == 0 else name + b"_%d" % number
+
+
+def joined(request: Request, name: bytes) -> bytes:
+    """The sealed session in the request's cookies; b"" when there is none."""
+    first = cookie(request, name)
+    if first is None or len(first) < 2 or first[1:2] != b"." or not b"1" <= first[:1] <= b"%d" % MOST_PIECES:
+        return b""
+    count = int(first[:1])
+    pieces = [first[2:]]
+    for number in range(1, count):
+        piece = cookie(request, _piece(name, number))
+        if piece is None:
+            return b""
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def session_cookies(request: Request, name: bytes, text: bytes, secure: bool) -> list[tuple[bytes, bytes]]:
+    """Fields that put a sealed session into the browser, b"" none, and take away what is left of an older one."""
+    pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+    fields: list[tuple[bytes, bytes]] = []
+    for number, piece in enumerate(pieces):
+        value = b"%d." % len(pieces) + piece if number == 0 else piece
+        fields.append(set_cookie(_piece(name, number), value, secure, -1))
+    for number in range(len(pieces), MOST_PIECES):
+        if cookie(request, _piece(name, number)) is not None:
+            fields.append(set_cookie(_piece(name, number), b"", secure, 0))
+    return fields
+
+
+@final
+class Sessions:
+    """The sessions of one provider, as this worker has seen them."""
+
+    def __init__(self) -> None:
+        self._tag_key: bytes = b""  # made in the worker
+        self._known: dict[bytes, Session] = {}
+
+    def find(self, request: Request, provider: Provider) -> Session | None:
+        """The request's session, when it is sealed by us and over neither by time nor by a logout."""
+        text = joined(request, provider.cookie)
+        if not text:
+            return None
+        tag = self.tag(text)
+        session = self._known.get(tag)
+        if session is None:
+            data = provider.sealer.open(_PURPOSE, text)
+            session = None if data is None else unpacked(data)
+            if session is None:
+                return None
+            self._remember(tag, session)
+        now = request.client.transport.reactor.wall()
+        if now >= session.expires or is_ended(provider, session):
+            return None
+        return session
+
+    def seal(self, provider: Provider, session: Session) -> bytes:
+        """The text for the cookies."""
+        return provider.sealer.seal(_PURPOSE, session.packed())
+
+    def tag(self, text: bytes) -> bytes:
+        """What a sealed text is remembered by."""
+        if not self._tag_key:
+            self._tag_key = os.urandom(32)
+        return hashlib.blake2b(text, key=self._tag_key, digest_size=16).digest()
+
+    def _remember(self, tag: bytes, session: Session) -> None:
+        if len(self._known) >= _MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]  # the oldest
+        self._known[tag] = session
+
+
+# -- sessions that have ended, known to all workers
+
+
+def is_ended(provider: Provider, session: Session) -> bool:
+    """Whether the user has signed out, here or at the provider."""
+    states = provider.ended
+    states.enter()
+    try:
+        first, second = fingerprint(b"id " + session.id.encode())
+        if states.find(first, second):
+            return True
+        sid = session.sid()
+        if not sid:
+            return False
+        first, second = fingerprint(b"sid " + sid.encode("utf-8", "replace"))
+        return bool(states.find(first, second)) and states.excess >= session.created
+    finally:
+        states.leave()
+
+
+def end(provider: Provider, session: Session, now: float) -> None:
+    """Refuse the session from now on."""
+    at = int(now * 1000.0)
+    _note(provider.ended, b"id " + session.id.encode(), at, at)
+
+
+def know_sid(provider: Provider, session: Session) -> None:
+    """Note the provider's name of a new session, so that the provider can end it."""
+    if session.sid():
+        _note(provider.ended, b"sid " + session.sid().encode("utf-8", "replace"), session.created, 0)
+
+
+def end_by_sid(provider: Provider, sid: str, now: float) -> bool:
+    """Refuse the sessions so named that exist now; False when none is known."""
+    first, second = fingerprint(b"sid " + sid.encode("utf-8", "replace"))
+    states = provider.ended
+    states.enter()
+    try:
+        slot = states.find(first, second)
+        if slot:
+            states.put(slot, states.last, int(now * 1000.0))
+        return bool(slot)
+    finally:
+        states.leave()
+
+
+def _note(states: States, key: bytes, now: int, ended: int) -> None:
+    first, second = fingerprint(key)
+    states.enter()
+    try:
+        if not states.find(first, second):
+            states.add(first, second, now, ended)
+    finally:
+        states.leave()
+
+
+def claims_refresh(provider: Provider, session: Session, now: float, seconds: float) -> bool:
+    """Whether it is this worker's turn to refresh the session's tokens: nobody has begun to in the last `seconds`."""
+    first, second = fingerprint(f"refresh {session.id} {session.refresh_at}".encode())
+    at = int(now * 1000.0)
+    states = provider.refreshing
+    states.enter()
+    try:
+        slot = states.find(first, second)
+        if slot == 0:
+            states.add(first, second, at, at)
+            return True
+        if states.excess + int(seconds * 1000.0) > at:
+            return False
+        states.put(slot, at, at)
+        return True
+    finally:
+        states.leave()

@@ -1,0 +1,304 @@
+"""`auth_oidc`: what browsers and providers send, fed with anything; sealed texts, sessions, URLs."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.unit.features.local_site import FEATURES, Site
+
+from portico.features.oidc import feature as oidc
+from portico.features.oidc.client import Url
+from portico.features.oidc.discovery import Metadata
+from portico.features.oidc.login import State, arguments_of, opened
+from portico.features.oidc.provider import Provider
+from portico.features.oidc.sealing import CIPHERS, Sealer, decoded, encoded
+from portico.features.oidc.session import (
+    Session,
+    claims_refresh,
+    end,
+    end_by_sid,
+    is_ended,
+    know_sid,
+    session_cookies,
+    unpacked,
+)
+from portico.features.oidc.tokens import Tokens, check_claims
+from portico.http.errors import HTTPError
+from portico.jose.claims import json_object
+from portico.jose.token import InvalidToken, Token
+
+CIPHERS.find()
+SEALER = Sealer(os.urandom(32), b"one")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+def id_token(**claims: object) -> str:
+    parts = [{"alg": "RS256"}, {"sub": "ann", **claims}]
+    return b".".join([*(encoded(json.dumps(part).encode()) for part in parts), b"c2ln"]).decode()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "html").mkdir()
+    http = "oidc_provider p { issuer https://id.example.com; client_id c; logout_uri /out; }"
+    server = "location / { auth_oidc p; } location /open { return 200 $oidc_claim_sub; }"
+    made = Site(server, directory, (oidc.FEATURE, *FEATURES), http)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def provider(site: Site) -> Provider:
+    found = site.plan.build.state["auth_oidc"]
+    assert isinstance(found, dict)
+    made = found[b"p"]
+    assert isinstance(made, Provider)
+    return made
+
+
+def session(site: Site, **claims: object) -> Session:
+    made = Session(id_token(**claims), "access", "refresh", '{"sub": "ann", "team": "blue"}')
+    made.created = int(site.reactor.wall() * 1000.0)
+    made.expires = int(site.reactor.wall()) + 3600
+    return made
+
+
+# -- sealed texts
+
+
+@given(st.binary())
+def test_what_is_sealed_can_be_opened(data: bytes) -> None:
+    sealed = SEALER.seal(b"x", data)
+    assert SEALER.open(b"x", sealed) == data
+    assert SEALER.open(b"y", sealed) is None
+    assert SEALER.seal(b"x", data) != sealed
+    assert data not in decoded(sealed) or len(data) < 8
+
+
+def test_only_by_us() -> None:
+    sealed = SEALER.seal(b"x", b"data")
+    key = os.urandom(32)
+    assert Sealer(key, b"one").open(b"x", sealed) is None
+    assert Sealer(key, b"one").open(b"x", Sealer(key, b"two").seal(b"x", b"data")) is None
+
+
+@given(st.binary() | st.binary().map(encoded))
+def test_anything_else_is_not_opened(text: bytes) -> None:
+    assert SEALER.open(b"x", text) is None
+
+
+SEALED = SEALER.seal(b"x", b"data")
+
+
+@given(st.integers(0, len(SEALED) - 1), st.integers(1, 255))
+def test_every_byte_counts(place: int, change: int) -> None:
+    text = bytearray(SEALED)
+    text[place] ^= change
+    assert SEALER.open(b"x", bytes(text)) is None
+
+
+@given(st.binary())
+def test_base64url(data: bytes) -> None:
+    assert decoded(encoded(data)) == data
+    assert decoded(encoded(data) + b"=") == b""
+
+
+# -- sessions
+
+
+@given(st.binary() | st.binary().map(zlib.compress) | JSON.map(lambda value: zlib.compress(json.dumps(value).encode())))
+@example(zlib.compress(b"[" * 100_000))
+@example(zlib.compress(b" " * 10_000_000))
+def test_any_session(data: bytes) -> None:
+    assert unpacked(data) is None
+
+
+MEMBERS = ("id_token", "access_token", "refresh_token", "userinfo", "id", "created", "expires", "refresh_at")
+
+
+@given(st.fixed_dictionaries({name: JSON | st.just(id_token()) | st.just("{}") for name in MEMBERS}))
+def test_any_members_of_a_session(members: dict[str, Any]) -> None:
+    found = unpacked(zlib.compress(json.dumps(members).encode()))
+    if found is not None:
+        assert found.claim("sub") == b"ann"
+        assert unpacked(found.packed()) is not None
+
+
+def test_packed_and_unpacked(site: Site) -> None:
+    made = session(site, sid="s", roles=["a", "b"])
+    found = unpacked(made.packed())
+    assert found is not None
+    for name in MEMBERS:
+        assert getattr(found, name) == getattr(made, name)
+    assert (found.claim("sub"), found.claim("roles"), found.claim("team"), found.claim("x")) == (b"ann", b"a,b", b"blue", None)
+    assert found.sid() == "s"
+
+
+def cookie_line(fields: list[tuple[bytes, bytes]]) -> str:
+    return "Cookie: " + "; ".join(value.partition(b";")[0].decode() for _, value in fields)
+
+
+def test_a_session_in_cookies(site: Site, provider: Provider) -> None:
+    for size in (10, 3000, 9000):
+        made = session(site, noise=os.urandom(size // 2).hex())
+        fields = session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, made), True)
+        assert all(len(value) < 4096 for _, value in fields)
+        assert len(fields) > size // 4096
+        found = provider.sessions.find(site.request("/", cookie_line(fields)), provider)
+        assert found is not None and found.id == made.id
+        for missing in range(len(fields)):
+            some = fields[:missing] + fields[missing + 1 :]
+            assert provider.sessions.find(site.request("/", cookie_line(some)), provider) is None
+        shorter = session_cookies(site.request("/", cookie_line(fields)), provider.cookie, b"x", True)
+        assert len(shorter) == len(fields)
+        assert all(b"Max-Age=0" in value for _, value in shorter[1:])
+
+
+def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
+    made = session(site, sid="here")
+    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, made), False))
+    assert site.ask("/", line, "POST").status != 401
+    assert site.ask("/open", line).body == b""  # no auth_oidc there
+    assert not end_by_sid(provider, "here", made.created / 1000.0)
+    know_sid(provider, made)
+    assert not is_ended(provider, made)
+    assert end_by_sid(provider, "here", made.created / 1000.0 + 1)
+    assert is_ended(provider, made)
+    later = session(site, sid="here")
+    later.created += 2000
+    assert not is_ended(provider, later)
+    end(provider, later, later.created / 1000.0)
+    assert is_ended(provider, later)
+    over = session(site)
+    over.expires = 5
+    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, over), False))
+    assert site.ask("/", line, "POST").status == 401
+
+
+def test_one_worker_refreshes(site: Site, provider: Provider) -> None:
+    made = session(site)
+    assert claims_refresh(provider, made, 1000.0, 60.0)
+    assert not claims_refresh(provider, made, 1059.0, 60.0)
+    assert claims_refresh(provider, made, 1061.0, 60.0)
+    made.refresh_at = 7
+    assert claims_refresh(provider, made, 1061.0, 60.0)
+
+
+PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x85"), max_size=200)
+
+
+@given(PRINTABLE, PRINTABLE)
+@example("1.", "")
+@example("2.AAAA", "AAAA")
+@example("8." + "A" * 500, "")
+def test_any_cookie(site: Site, first: str, second: str) -> None:
+    line = f"Cookie: NGX_OIDC_SESSION={first}; NGX_OIDC_SESSION_1={second}"
+    assert site.ask("/", line, "POST").status == 401
+
+
+@given(st.binary())
+def test_any_sealed_session(site: Site, provider: Provider, data: bytes) -> None:
+    text = provider.sealer.seal(b"session", data).decode()
+    assert site.ask("/", f"Cookie: NGX_OIDC_SESSION=1.{text}", "POST").status == 401
+
+
+# -- callbacks
+
+
+@given(st.binary(max_size=100))
+@example(b"/x")
+def test_any_state(provider: Provider, data: bytes) -> None:
+    assert opened(provider, data) is None
+    found = opened(provider, provider.sealer.seal(b"state", data))
+    assert found is None or len(data) > 40
+    state = State(bytes(16), 5, bytes(16), b"/" + data)
+    found = opened(provider, provider.sealer.seal(b"state", state.packed()))
+    assert found is not None and (found.place, found.when) == (b"/" + data, 5)
+
+
+@given(st.binary())
+@example(b"a=1&a=2")
+@example(b"&" * 1000)
+def test_any_arguments(args: bytes) -> None:
+    try:
+        found = arguments_of(args)
+    except HTTPError as refused:
+        assert refused.status == 400
+        return
+    assert all(isinstance(value, str) for value in found.values())
+
+
+# -- what providers say
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+@example(b"[" * 100_000)
+def test_any_answer_of_a_token_endpoint(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        Tokens(data)
+
+
+@given(st.fixed_dictionaries({name: JSON | st.just("Bearer") for name in ("access_token", "token_type", "expires_in", "id_token")}))
+def test_any_tokens(members: dict[str, Any]) -> None:
+    try:
+        found = Tokens(json.dumps(members).encode())
+    except ValueError:
+        return
+    for token in (found.access_token, found.refresh_token, found.id_token):
+        assert token.isascii() and (token.isprintable() or not token)
+    assert 0 <= found.seconds < 10**12
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps({"issuer": "https://i", "authorization_endpoint": value}).encode()))
+def test_any_metadata(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        Metadata(data, "https://i")
+
+
+@given(st.text() | st.text().map(lambda text: "https://" + text) | st.text().map(lambda text: "http://" + text))
+@example("https://[")
+@example("https://[::1]:443/x")
+@example("https://a:٣/")
+@example("http://localhost@evil.example/")
+@example("https://a:99999999999999999999/")
+def test_any_url(text: str) -> None:
+    try:
+        url = Url(text)
+    except ValueError:
+        return
+    assert url.secure or url.host in ("localhost", "127.0.0.1", "::1")
+    assert url.target.startswith("/") and 0 < url.port < 65536 and url.host
+    assert text.isascii() and text.isprintable() and " " not in text
+
+
+CLAIM = JSON | st.just("i") | st.just("c") | st.just("n") | st.just(1000)
+
+
+@given(st.dictionaries(st.sampled_from(["iss", "aud", "azp", "sub", "exp", "iat", "nbf", "nonce"]), CLAIM))
+def test_any_claims(claims: dict[str, Any]) -> None:
+    data = json.dumps(claims).encode()
+    try:
+        token = Token({}, json_object(data), data)
+        check_claims(token, "i", "c", b"n", 1000.0)
+    except InvalidToken:
+        return
+    assert claims["iss"] == "i" and "c" in claims["aud"] and claims["nonce"] == "n" and claims["sub"]
+
+
+def test_good_claims() -> None:
+    claims: dict[str, object] = {"iss": "i", "aud": "c", "nonce": "n", "sub": "s", "iat": 1000, "exp": 1010}
+    check_claims(Token({}, claims, b""), "i", "c", b"n", 1005.0)
+    with pytest.raises(InvalidToken):
+        check_claims(Token({}, claims, b""), "i", "c", b"n", 1041.0)
