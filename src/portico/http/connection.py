@@ -29,7 +29,7 @@ from portico.http.errors import ERR, INFO, BodyCutShort, CloseConnection, HTTPEr
 from portico.http.output import send_response
 from portico.http.phases import respond
 from portico.http.request import Request
-from portico.http.uri import normalise
+from portico.http.uri import NormalUri, normalise
 from portico.net.reactor import ClientGone, NetworkSignal, Shutdown, Task, Timeout
 from portico.net.tls import is_tls, secure
 from portico.net.transport import READ_SIZE, Transport, Watcher
@@ -333,10 +333,11 @@ class Connection(Watcher):
             return self._refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
         block = head[line_end + 1 : len(head) - 2]  # at least empty, now that the line ends are known
         try:
-            parsed = parse_request_line(line)
+            known = self.listener.lines.read(line, self.listener.default.core.merge_slashes)
+            parsed = known.parsed
             if block != self.fields.raw or parsed.version != self.fields_version:
                 self._new_fields(parsed, block)
-            return self._request(parsed)
+            return self._request(parsed, known.uri)
         except ProtocolError as error:
             return self._refused(line, HTTPError(error.status, error.reason))
         except ValueError:
@@ -357,20 +358,20 @@ class Connection(Watcher):
         self.fields = fields
         self.fields_version = parsed.version
 
-    def _request(self, parsed: RequestLine) -> Request:
+    def _request(self, parsed: RequestLine, uri: NormalUri | None) -> Request:
         server = self.server
         host = self.host
         target = parsed.target
-        if target[:1] != b"/":
+        if uri is None:
             authority, target, _ = split_target(target)
             if authority:
                 host = valid_host(authority)[0]
                 server = self.listener.find(host)
+            uri = normalise(target, self.listener.default.core.merge_slashes)
         request = Request(self.client, parsed.line, parsed.method, parsed.version, self.fields, server)
         request.raw_uri = target
         request.asked_host = host
         request.host = host or server.name_bytes
-        uri = normalise(target, self.listener.default.core.merge_slashes)
         request.uri = uri.uri
         request.args = uri.args
         request.plain_uri = True

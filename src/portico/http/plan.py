@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from portico.config.reader import Where
 from portico.config.regex import RegexFailed
 from portico.http.location_tree import LocationTree
+from portico.http.request_lines import RequestLines
 from portico.http.server_names import DEFAULT, ServerNames
 from portico.net.listen import ListenSpec
 
@@ -83,6 +84,7 @@ class Listener:
         self.proxy_protocol = False  # every connection begins with a header that says who the client is
         self.captures_names = False  # some server_name is a regex with named groups
         self.servers: list[VirtualServer] = []
+        self.lines = RequestLines()
         self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port
 
     def make_default(self, server: VirtualServer) -> None:
