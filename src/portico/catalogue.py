@@ -36,7 +36,6 @@ from portico.features import (
     secure_link,
     split_clients,
     ssl,
-    static,
     stub_status,
     sub_filter,
     try_files,
@@ -50,6 +49,7 @@ from portico.features.compression import feature as compression
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
+from portico.features.static import feature as static
 from portico.http.core import FEATURE as CORE
 from portico.http.feature import Feature
 from portico.supervisor.settings import MAIN_DIRECTIVES
@@ -96,6 +96,9 @@ FEATURES: Final[tuple[Feature, ...]] = (
     random_index.FEATURE,
     index.FEATURE,
     autoindex.FEATURE,
+    static.GZIP_STATIC_FEATURE,
+    static.BROTLI_STATIC_FEATURE,
+    static.ZSTD_STATIC_FEATURE,
     static.FEATURE,
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.accept_encoding import NOTHING, AcceptEncoding, parse_accept_encoding
+from portico.codec.accept_encoding import BROTLI, GZIP, NOTHING, ZSTD, AcceptEncoding, parse_accept_encoding
 from portico.codec.dates import parse_date
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
@@ -35,6 +35,7 @@ NO_ETAG: Final = 64
 AUTH: Final = 128
 ANY: Final = 256
 
+_CODINGS: Final = (ZSTD, BROTLI, GZIP)
 _REMEMBERED: Final = 1024  # values of Accept-Encoding; browsers have a handful
 _LONG: Final = 256  # bytes of a value that is not worth remembering
 
@@ -45,6 +46,18 @@ def _disable(statement: Statement) -> list[Regex | None]:
         None if argument.text == "msie6" else parse_regex(statement, index, argument.text, True)
         for index, argument in enumerate(statement.args)
     ]
+
+
+def _order(statement: Statement) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    for argument in statement.args:
+        name = argument.text.encode("utf-8", "surrogateescape")
+        if name not in _CODINGS:
+            raise statement.fail(f'unknown content coding "{argument.text}"', argument, "it may be: zstd, br, gzip")
+        if name in found:
+            raise statement.fail(f'duplicate content coding "{argument.text}"', argument)
+        found.append(name)
+    return (*found, *(coding for coding in _CODINGS if coding not in found))
 
 
 GZIP_VARY: Final = Directive[bool](
@@ -80,6 +93,13 @@ GZIP_DISABLE: Final = Directive[list[Regex | None]](
     doc="Requests whose User-Agent matches one of the patterns, in whatever case, get nothing compressed with gzip. `msie6` stands "
     "for Internet Explorer 4 to 6 without its last service pack.",
     example='gzip_disable msie6 "^Wget/1\\.[0-9]$";',
+)
+COMPRESSION_ORDER: Final = Directive[tuple[bytes, ...]](
+    "compression_order", _ALL, _order, args="1-3", default=_CODINGS, default_text="zstd br gzip", beyond=True,
+    syntax="CODING ...",
+    doc="Which coding a client gets that takes several equally gladly: the first of these that is on. A client's own weights "
+    "(`br;q=0.5`) go first. Codings that are not named follow.",
+    example="compression_order br gzip zstd;",
 )
 
 SHARED_DIRECTIVES: Final[tuple[Directive[object], ...]] = (GZIP_VARY, GZIP_HTTP_VERSION, GZIP_PROXIED, GZIP_DISABLE)

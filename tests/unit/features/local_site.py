@@ -15,8 +15,9 @@ from portico.config.directive import Directive
 from portico.config.load import Load
 from portico.config.reader import read_text
 from portico.errorlog import LogFiles
-from portico.features import add_header, expires, index, not_modified, ranges, static, try_files
+from portico.features import add_header, expires, index, not_modified, ranges, try_files
 from portico.features.rewrite import feature as rewrite
+from portico.features.static import feature as static
 from portico.http import error_pages, listen, phases, settings
 from portico.http.build import build_http
 from portico.http.client import Client

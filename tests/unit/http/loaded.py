@@ -14,7 +14,8 @@ from portico.config.directive import Directive
 from portico.config.load import Load
 from portico.config.reader import read_text
 from portico.errorlog import LogFiles
-from portico.features import access_log, static
+from portico.features import access_log
+from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import build_http
 from portico.http.client import Client

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from portico.codec.accept_encoding import BROTLI as BR
-from portico.codec.accept_encoding import GZIP as GZ
-from portico.codec.accept_encoding import ZSTD as ZST
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
@@ -52,19 +49,6 @@ def _with_library(look: Callable[[], object]) -> Callable[[Statement], bool]:
         return on
 
     return parse
-
-
-def _order(statement: Statement) -> tuple[bytes, ...]:
-    codings = (ZST, BR, GZ)
-    found: list[bytes] = []
-    for argument in statement.args:
-        name = argument.text.encode()
-        if name not in codings:
-            raise statement.fail(f'unknown content coding "{argument.text}"', argument, "it may be: zstd, br, gzip")
-        if name in found:
-            raise statement.fail(f'duplicate content coding "{argument.text}"', argument)
-        found.append(name)
-    return (*found, *(coding for coding in codings if coding not in found))
 
 
 def _cache(statement: Statement) -> Forms | None:
@@ -163,13 +147,6 @@ ZSTD_TYPES: Final = _types("zstd_types", "zstd")
 ZSTD_MIN_LENGTH: Final = _min_length("zstd_min_length", "zstd")
 ZSTD_BUFFERS: Final = _buffers("zstd_buffers", (32, 4096), "32 4k")
 
-COMPRESSION_ORDER: Final = Directive[tuple[bytes, ...]](
-    "compression_order", _ALL, _order, args="1-3", default=(ZST, BR, GZ), default_text="zstd br gzip", beyond=True,
-    syntax="CODING ...",
-    doc="Which coding a client gets that takes several equally gladly: the first of these that is on. A client's own weights "
-    "(`br;q=0.5`) go first. Codings that are not named follow.",
-    example="compression_order br gzip zstd;",
-)
 COMPRESSION_CACHE: Final = Directive[Forms | None](
     "compression_cache", _ALL, _cache, args="1", default=None, default_text="off", beyond=True,
     syntax="on | off | SIZE",

@@ -12,7 +12,7 @@ from portico.features.compression import directives as d
 from portico.features.compression.body import CompressedSource, Threads
 from portico.features.compression.codings import Coding, brotli_coding, gzip_coding, zstd_coding
 from portico.features.compression.filter import CompressionFilter, Offer
-from portico.http.compression import SHARED_DIRECTIVES, CompressionRules, accepted_codings
+from portico.http.compression import COMPRESSION_ORDER, SHARED_DIRECTIVES, CompressionRules, accepted_codings
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_COMPRESS
 from portico.http.variables import PER_REQUEST, Getter, Variable
@@ -84,7 +84,7 @@ class CompressionFeature(Feature):
         if not (scope.get(d.GZIP) or scope.get(d.BROTLI) or scope.get(d.ZSTD)):
             return
         shared = _shared(build.http)
-        offers = [offer for coding in scope.get(d.COMPRESSION_ORDER) for offer in _offers(scope, shared, coding)]
+        offers = [offer for coding in scope.get(COMPRESSION_ORDER) for offer in _offers(scope, shared, coding)]
         rules = CompressionRules(scope)
         forms = scope.get(d.COMPRESSION_CACHE)
         accepted = accepted_codings(build.http)
@@ -118,4 +118,4 @@ ZSTD: Final = Feature(
     (d.ZSTD, d.ZSTD_COMP_LEVEL, d.ZSTD_TYPES, d.ZSTD_MIN_LENGTH, d.ZSTD_BUFFERS),
     (_variable("zstd_ratio", ZST),),
 )
-FEATURE: Final = CompressionFeature("http_compression", (d.COMPRESSION_ORDER, d.COMPRESSION_CACHE))
+FEATURE: Final = CompressionFeature("http_compression", (COMPRESSION_ORDER, d.COMPRESSION_CACHE))

@@ -1,7 +1,7 @@
-"""Files from disk: what answers in a location where nothing else does.
+"""A file as the answer.
 
-A small file is read at once, so that head and body leave in one write; a larger one is handed on as an
-open descriptor, for sendfile(2). (nginx: ngx_http_static_module.c.)
+A small one is read at once, so that head and body leave in one write; a larger one is handed on as an open descriptor, for
+sendfile(2).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.http.error_pages import own_page
 from portico.http.errors import CRIT, ERR, SILENT, HTTPError
-from portico.http.feature import Feature, LocationBuild
-from portico.http.files import FILE_DIRECTIVES, NO_ALIAS, Files
-from portico.http.handler import CONTENT, Handler
+from portico.http.files import Files
+from portico.http.handler import Handler
 from portico.http.open_file_cache import OPEN_FLAGS, OpenFileCache
 from portico.http.response import Body, BytesBody, FileBody, Response
 from portico.http.uri import ESCAPE_URI, escape_uri
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 SMALL: Final = 16384  # bytes: copying these costs less than a second system call to send them
 _MEMO_SIZE: Final = 1024
+_MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 @final
@@ -35,6 +35,26 @@ class Stamp:
     def __init__(self, mtime: int, size: int) -> None:
         self.last_modified: bytes = http_date(mtime)
         self.etag: bytes = b'"%x-%x"' % (mtime, size)
+
+
+@final
+class Unserved:
+    """What stands in the way of answering with a path: an error of `call`, or that it is no regular file."""
+
+    def __init__(self, number: int, call: str, is_directory: bool) -> None:
+        self.number = number  # errno, 0 when there is something
+        self.call = call
+        self.is_directory = is_directory
+
+    def reason(self, path: bytes) -> str:
+        """For the error log."""
+        if self.number:
+            return f'{self.call} "{os.fsdecode(path)}" failed ({self.number}: {os.strerror(self.number)})'
+        return f'"{os.fsdecode(path)}" is not a regular file'
+
+    def is_missing(self) -> bool:
+        """Whether there is nothing of that name."""
+        return self.number in _MISSING
 
 
 @final
@@ -51,47 +71,66 @@ class StaticHandler(Handler):
         method = request.method
         if method != b"GET" and method != b"HEAD" and method != b"POST":
             raise HTTPError(405)
-        path = self.files.path(request)
+        return self.answer(request, self.files.path(request))
+
+    def describe(self) -> str:
+        return f"file below {self.files.directory.text}"
+
+    def answer(self, request: Request, path: bytes) -> Response:
+        """The answer with what is at `path`, the URI's own. Raises HTTPError."""
         if request.uri.endswith(b"/"):
             raise HTTPError(403, f'directory index of "{os.fsdecode(path)}" is forbidden', ERR)
+        found = self.serve(request, path)
+        if isinstance(found, Response):
+            return found
+        if found.number:
+            raise self._refusal(request, path, found)
+        if not found.is_directory:
+            raise HTTPError(404, found.reason(path), CRIT)
+        response = own_page(request, 301)
+        location = escape_uri(request.uri, ESCAPE_URI) + b"/"
+        if request.args:
+            location += b"?" + request.args
+        response.location = location
+        return response
+
+    def serve(self, request: Request, path: bytes) -> Response | Unserved:
+        """The answer with the file at `path`, whatever the URI says. Raises HTTPError 405 for POST."""
         if self.cache is not None:
             return self._from_cache(request, path, self.cache)
         try:
             fd = os.open(path, OPEN_FLAGS)
         except OSError as error:
-            raise self._refusal(request, path, error.errno or 0, "open()")
+            return Unserved(error.errno or 0, "open()", False)
         kept = False
         try:
             status = os.fstat(fd)
             kind = S_IFMT(status.st_mode)
             if kind != S_IFREG:
-                return self._irregular(request, path, kind == S_IFDIR)
-            if method == b"POST":
+                return Unserved(0, "", kind == S_IFDIR)
+            if request.method == b"POST":
                 raise HTTPError(405)
             size = status.st_size
             body: Body
-            if method == b"HEAD":
+            if request.method == b"HEAD":
                 body = BytesBody(b"")
             elif size <= SMALL:
                 body = BytesBody(os.read(fd, size) if size else b"")
             else:
                 body = FileBody(fd, 0, size, True)
                 kept = True
-            return self._answer(request, body, status, int(status[ST_MTIME]), size)
+            return self._response(request, body, status, int(status[ST_MTIME]), size)
         finally:
             if not kept:
                 os.close(fd)
 
-    def describe(self) -> str:
-        return f"file below {self.files.directory.text}"
-
-    def _from_cache(self, request: Request, path: bytes, cache: OpenFileCache) -> Response:
+    def _from_cache(self, request: Request, path: bytes, cache: OpenFileCache) -> Response | Unserved:
         settings = self.files.cache_settings
         info = cache.find(path, settings, request.client.transport.reactor.now, False)
         if info.error:
-            raise self._refusal(request, path, info.error, info.failed)
+            return Unserved(info.error, info.failed, False)
         if not info.is_file:
-            return self._irregular(request, path, info.is_directory)
+            return Unserved(0, "", info.is_directory)
         if request.method == b"POST":
             cache.release(info, settings)
             raise HTTPError(405)
@@ -104,9 +143,9 @@ class StaticHandler(Handler):
             cache.release(info, settings)
         else:
             body = FileBody(cache.lend(info, settings), 0, info.size, True)
-        return self._answer(request, body, info.status, info.mtime, info.size)
+        return self._response(request, body, info.status, info.mtime, info.size)
 
-    def _answer(self, request: Request, body: Body, status: os.stat_result | None, mtime: int, size: int) -> Response:
+    def _response(self, request: Request, body: Body, status: os.stat_result | None, mtime: int, size: int) -> Response:
         response = Response(200, body)
         response.file = status
         if request.method == b"HEAD":
@@ -128,34 +167,10 @@ class StaticHandler(Handler):
         response.conditional = True
         return response
 
-    def _irregular(self, request: Request, path: bytes, is_directory: bool) -> Response:
-        if not is_directory:
-            raise HTTPError(404, f'"{os.fsdecode(path)}" is not a regular file', CRIT)
-        response = own_page(request, 301)
-        location = escape_uri(request.uri, ESCAPE_URI) + b"/"
-        if request.args:
-            location += b"?" + request.args
-        response.location = location
-        return response
-
-    def _refusal(self, request: Request, path: bytes, number: int, failed: str) -> HTTPError:
-        reason = f'{failed} "{os.fsdecode(path)}" failed ({number}: {os.strerror(number)})'
-        if number == errno.ENOENT or number == errno.ENOTDIR or number == errno.ENAMETOOLONG:
+    def _refusal(self, request: Request, path: bytes, found: Unserved) -> HTTPError:
+        reason = found.reason(path)
+        if found.is_missing():
             return HTTPError(404, reason, ERR if request.location.core.log_not_found else SILENT)
-        if number == errno.EACCES:
+        if found.number == errno.EACCES:
             return HTTPError(403, reason, ERR)
         return HTTPError(500, reason, CRIT)
-
-
-class StaticFeature(Feature):
-    """Tells each location its root, and puts the handler into those without content of their own."""
-
-    def location(self, build: LocationBuild) -> None:
-        files = Files(build.scope)
-        build.location.root = files.directory
-        build.location.alias = files.kind != NO_ALIAS
-        if not build.has_content:
-            build.add_handler(CONTENT, StaticHandler(files))
-
-
-FEATURE: Final = StaticFeature("http_static", FILE_DIRECTIVES)

@@ -1,0 +1,6 @@
+"""Files from disk: what answers in a location where nothing else does. (nginx: ngx_http_static_module.c, …_gzip_static_module.c.)
+
+    feature.py         the directives, and which handler a location gets
+    handler.py         a file as it is
+    precompressed.py   the file beside it that somebody has compressed: `gzip_static`, `brotli_static`, `zstd_static`
+"""
