@@ -299,6 +299,7 @@ ANSWERS = Group(
         location /notemp { proxy_max_temp_file_size 0; proxy_pass http://@BACKEND@; }
         location /streamed { proxy_request_buffering off; proxy_pass http://@BACKEND@; }
         location /inside/ { internal; alias @ROOT@/; }
+        location /inside/again { internal; proxy_pass http://@BACKEND_2@; }
         location @inside { return 200 "named $uri"; }
         location /dead { proxy_pass http://@DEAD@; }
         location /charset { proxy_pass http://@BACKEND@; }
@@ -561,6 +562,18 @@ def _headed(id: str, *headers: str, target: str = "/", **expected: object) -> Ex
         ),
         status=200,
         has={"Set-Cookie": "a=1"},
+    ),
+    Exchange(
+        "accel redirects, one after the other",
+        get("/x"),
+        backend={
+            "BACKEND": reply(200, "theirs", "X-Accel-Redirect: /inside/again", "Set-Cookie: a=1", "Cache-Control: private",
+                             "Content-Type: text/own"),
+            "BACKEND_2": reply(200, "theirs", "X-Accel-Redirect: /inside/file.txt", "Set-Cookie: b=2", "Cache-Control: no-cache"),
+        },
+        status=200,
+        body=b"0123456789",
+        reached=2,
     ),
     Exchange(
         "accel redirect, range",

@@ -21,6 +21,7 @@ from portico.net.certificates import self_signed
 
 HTTP = """
 auth_jwt_claim_set $mail email;
+map $oidc_claim_email $is_ann { ann@example.com 1; }
 log_format who '$remote_addr "$request" $status $oidc_claim_sub';
 access_log @FOLDER@/access.log who;
 oidc_provider idp {
@@ -68,6 +69,9 @@ SERVER = """
     location /open/ { return 200 "[$oidc_claim_sub]"; }
     location /off/ { auth_oidc off; alias @FOLDER@/; }
     location /chosen/ { auth_oidc $arg_who; alias @FOLDER@/; }
+    location /required/ { auth_oidc idp; auth_require $is_ann; alias @FOLDER@/; }
+    location /accel/ { auth_oidc changing; proxy_pass http://127.0.0.1:@PORT@/sends_on/; }
+    location /sends_on/ { add_header X-Accel-Redirect /off/index.html; add_header Set-Cookie a=b; return 200 x; }
     location /any/ {
         satisfy any; allow 192.0.2.1; deny all; auth_oidc idp; auth_basic x; auth_basic_user_file users; alias @FOLDER@/;
     }
@@ -245,6 +249,13 @@ def test_places(ground: Ground) -> None:
         assert browser.post(f"{ground.url}/index.html").status_code == 405  # of the file
 
 
+def test_who_may(ground: Ground) -> None:
+    for user, status in (("ann", 200), ("bea", 403)):
+        with ground.browser() as browser:
+            assert sign_in(browser, f"{ground.url}/required/index.html", user).status_code == status
+    assert 'access forbidden: auth_require "$is_ann"' in ground.site.log()
+
+
 def test_the_user_refuses(ground: Ground) -> None:
     with ground.browser() as browser:
         authorization = at_provider(browser, f"{ground.url}/index.html")
@@ -298,6 +309,20 @@ def test_tokens_are_refreshed(ground: Ground) -> None:
         assert {"grant": "refresh_token"} in grants
         assert {"grant": "authorization_code"} not in grants
         assert browser.get(f"{ground.url}/changing/index.html").status_code == 200
+
+
+def test_new_tokens_reach_the_browser_with_whatever_answer(ground: Ground) -> None:
+    with ground.browser() as browser:
+        sign_in(browser, f"{ground.url}/changing/index.html")
+
+        def refreshed() -> bool:
+            answer = browser.get(f"{ground.url}/accel/")
+            assert (answer.status_code, answer.text) == (200, "the file\n")
+            cookies = answer.headers.get_list("Set-Cookie")
+            assert cookies[-1] == "a=b"
+            return any(cookie.startswith("CHANGING=") for cookie in cookies)
+
+        wait_until(refreshed, 15, "new cookies")
 
 
 def test_many_requests_refresh_once(ground: Ground) -> None:

@@ -457,6 +457,8 @@ PROVIDER = "oidc_provider p { issuer https://id.example.com; client_id c; %s }"
         (PROVIDER % "ssl_trusted_certificate none.pem;", "No such file"),
         (PROVIDER % "ssl_trusted_certificate junk;", "no certificate or crl found"),
         (PROVIDER % "ssl_crl junk;", "no certificate or crl found"),
+        (PROVIDER % "session_key none;", "No such file"),
+        (PROVIDER % "session_key junk;", "must hold 32 random bytes at least"),
         (PROVIDER % "pkce maybe;", 'invalid value "maybe" in "pkce" directive'),
         (PROVIDER % "listen 80;", '"listen" directive is not allowed here'),
         ("auth_oidc q;", 'unknown oidc_provider "q"'),

@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,24 @@ def provider(site: Site) -> Provider:
     made = found[b"p"]
     assert isinstance(made, Provider)
     return made
+
+
+def test_a_key_of_one_s_own(tmp_path: Path) -> None:
+    """Two processes with the same file know each other's sessions, with another they do not."""
+    (tmp_path / "html").mkdir()
+    (tmp_path / "conf").mkdir()
+    found: list[Provider] = []
+    for name in ("one", "one", "two"):
+        (tmp_path / "conf" / name).write_bytes(name.encode() * 20)
+        http = f"oidc_provider p {{ issuer https://id.example.com; client_id c; session_key {name}; }}"
+        made = Site("", tmp_path, (oidc.FEATURE, *FEATURES), http)
+        providers = made.plan.build.state["auth_oidc"]
+        assert isinstance(providers, dict)
+        found.append(providers[b"p"])
+        made.close()
+    sealed = found[0].sealer.seal(b"session", b"data")
+    assert found[1].sealer.open(b"session", sealed) == b"data"
+    assert found[2].sealer.open(b"session", sealed) is None
 
 
 def session(site: Site, **claims: object) -> Session:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, OIDC_PROVIDER, SERVER, Directive
 from portico.config.reader import Statement
+from portico.errorlog import failed_call
 from portico.features.oidc.client import Url
 from portico.features.oidc.provider import BY_METADATA
+from portico.features.oidc.sealing import KEY_SIZE
 from portico.http.variables import Template, template
 
 _COOKIE_NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # a token of RFC 9110 section 5.6.2
 _URI: Final = r"/[!-~]*"
+_LONGEST_KEY_FILE: Final = 65536
 _WORD: Final = r"[!#-\[\]-~]+"  # RFC 6749 section 3.3
 
 
@@ -96,6 +100,19 @@ def _session_store(statement: Statement) -> str:
     return text
 
 
+def _session_key(statement: Statement) -> bytes:
+    path = values.conf_path(statement)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LONGEST_KEY_FILE)
+    except OSError as error:
+        raise statement.fail(failed_call(f'open() "{path}"', error), statement.args[0]) from None
+    if len(data) < KEY_SIZE:
+        hint = f"openssl rand 48 > {path}"
+        raise statement.fail(f'"{path}" must hold {KEY_SIZE} random bytes at least', statement.args[0], hint)
+    return hashlib.blake2b(data, digest_size=KEY_SIZE).digest()
+
+
 def _timeout(statement: Statement) -> int:
     seconds = values.seconds(statement)
     if seconds < 1:
@@ -116,7 +133,7 @@ OIDC_PROVIDER_BLOCK: Final = Directive[str](
     doc="An OpenID Provider that `auth_oidc` can name. Its endpoints and keys are taken from its metadata (OpenID Connect Discovery) "
     "when the first user signs in, and asked for again every hour. At the provider `https://HOST/oidc_callback` must be known as a "
     "redirect URI of the client. As in nginx Plus, but that sessions are in cookies: the tokens, compressed and encrypted. Their key "
-    "is made at the start and lives as long as the process, also through reloads.",
+    "is made at the start and lives as long as the process, also through reloads, unless `session_key` gives one.",
     example=_around("client_secret secret;"),
 )
 ISSUER: Final = Directive[str](
@@ -186,6 +203,13 @@ SCOPE: Final = Directive[str](
     doc="What to ask the provider for; `openid` is always needed. With `offline_access` many give a refresh token.",
     example=_around("scope openid email profile;"),
 )
+SESSION_KEY: Final = Directive[bytes](
+    "session_key", OIDC_PROVIDER, _session_key, args="1", default=b"", syntax="FILE", beyond=True,
+    doc="A file with 32 random bytes or more, such as `openssl rand 48` makes, from which the key of the cookies is made: so "
+    "sessions outlive a restart, and several machines with the same file know each other's. A session that was ended by a logout is refused "
+    "by the machine that ended it, until it restarts.",
+    example=_around("session_key /etc/ssl/ticket.key;"),
+)
 SESSION_STORE: Final = Directive[str](
     "session_store", OIDC_PROVIDER, _session_store, args="1", default="cookie", syntax="cookie",
     doc="Sessions are in sealed cookies. nginx Plus's key-value databases, which it keeps them in, are not there.",
@@ -223,6 +247,6 @@ AUTH_OIDC: Final = Directive[Template | None](
 
 DIRECTIVES: Final = (
     OIDC_PROVIDER_BLOCK, AUTH_OIDC, ISSUER, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, COOKIE_NAME, EXTRA_AUTH_ARGS,
-    FRONTCHANNEL_LOGOUT_URI, LOGOUT_URI, LOGOUT_TOKEN_HINT, PKCE, POST_LOGOUT_URI, REDIRECT_URI, SCOPE, SESSION_STORE,
-    SESSION_TIMEOUT, SSL_CRL, SSL_TRUSTED_CERTIFICATE, USERINFO,
+    FRONTCHANNEL_LOGOUT_URI, LOGOUT_URI, LOGOUT_TOKEN_HINT, PKCE, POST_LOGOUT_URI, REDIRECT_URI, SCOPE, SESSION_KEY,
+    SESSION_STORE, SESSION_TIMEOUT, SSL_CRL, SSL_TRUSTED_CERTIFICATE, USERINFO,
 )  # fmt: skip

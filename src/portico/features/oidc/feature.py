@@ -157,7 +157,7 @@ def _provider(build: HttpBuild, scope: Scope) -> Provider:
         key, ended, refreshing = _shared(build, settings)
     except ZoneConflict as conflict:
         raise ConfigError(str(conflict), statement.where) from None
-    provider = Provider(settings, tls, key, ended, refreshing)
+    provider = Provider(settings, tls, scope.get(d.SESSION_KEY) or key, ended, refreshing)
     own = [text for text in (provider.callback.decode(), settings.logout_uri, settings.frontchannel_logout_uri) if text]
     if len(set(own)) != len(own):
         raise statement.fail(f'oidc_provider "{settings.name}" has one URI for two purposes', statement.args[0])

@@ -280,11 +280,9 @@ class ProxyHandler(Handler):
 
     def _accel_redirect(self, request: Request, answer: ResponseHead, value: bytes) -> InternalRedirect:
         """X-Accel-Redirect: another location answers; a few fields of this answer are kept (ngx_http_upstream.c)."""
-        request.kept_type = answer.get(b"content-type") or b""
+        request.kept_type = answer.get(b"content-type") or request.kept_type
         kept = [(answer.keys[i], answer.values[i]) for i in range(len(answer.names)) if answer.names[i] in _KEPT]
-        if request.kept_fields is not None:  # cookies add up, also one that a check of access has set
-            kept = [field for field in request.kept_fields if field[0].lower() == b"set-cookie"] + kept
-        request.kept_fields = kept
+        request.kept_fields = [*(request.kept_fields or ()), *kept]  # they add up, also with what a check of access has set
         if value.startswith(b"@"):
             return InternalRedirect(b"", None, value.decode("utf-8", "surrogateescape"))
         if request.method != b"HEAD":
