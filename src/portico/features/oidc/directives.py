@@ -206,8 +206,8 @@ SCOPE: Final = Directive[str](
 SESSION_KEY: Final = Directive[bytes](
     "session_key", OIDC_PROVIDER, _session_key, args="1", default=b"", syntax="FILE", beyond=True,
     doc="A file with 32 random bytes or more, such as `openssl rand 48` makes, from which the key of the cookies is made: so "
-    "sessions outlive a restart, and several machines with the same file know each other's. A session that was ended by a logout is refused "
-    "by the machine that ended it, until it restarts.",
+    "sessions outlive a restart, and several machines with the same file know each other's. A session that was ended by a logout "
+    "is refused by the machine that ended it, until it restarts.",
     example=_around("session_key /etc/ssl/ticket.key;"),
 )
 SESSION_STORE: Final = Directive[str](
