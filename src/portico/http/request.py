@@ -141,7 +141,9 @@ class Request:
         return attempt
 
     def id(self) -> bytes:
-        """$request_id: 16 random bytes in hex, made when first asked for."""
+        """$request_id: 16 random bytes in hex, made when first asked for. A subrequest has that of the client's request."""
+        if self.parent is not None:
+            return self.parent.id()
         if not self.request_id:
             self.request_id = os.urandom(16).hex().encode()
         return self.request_id

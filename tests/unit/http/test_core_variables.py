@@ -13,6 +13,7 @@ from tests.unit.http.loaded import PLAIN, Loaded
 from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.request import Request
 from portico.http.response import BytesBody, Response
+from portico.http.subrequest import subrequest_of
 from portico.http.variables import PER_REQUEST, STABLE_FIELDS
 from portico.http.variables_connection import LocalTime, seconds_text
 from portico.http.variables_request import basic_user, cookie_in
@@ -432,3 +433,10 @@ def test_what_changes_between_requests_is_not_called_stable() -> None:
         "connection_requests",
     }
     assert all(v.stability == PER_REQUEST for v in UPSTREAM_VARIABLES)
+
+
+def test_a_subrequest_has_the_request_id_of_the_whole(site: Loaded) -> None:
+    request = site.request(PLAIN)
+    asked = subrequest_of(subrequest_of(request, b"/a", b""), b"/b", b"")
+    assert value(site, "request_id", asked) == value(site, "request_id", request)
+    assert value(site, "request_id", site.request(PLAIN)) != value(site, "request_id", request)

@@ -21,7 +21,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_CHARSET, transform_body, transform_bytes
 from portico.http.handler import HeaderFilter
 from portico.http.media_types import MediaTypes, media_types, split_charset
-from portico.http.variables import Template, template
+from portico.http.variables import Template, split_text, template
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -39,10 +39,9 @@ def _name(statement: Statement) -> Template | None:
         raise values.invalid(statement)
     if statement.name == "charset" and text == "off":
         return None
-    made = template(statement)
-    if text.startswith("$") and len(made.parts) != 1:
+    if text.startswith("$") and len(split_text(text, statement.args[0].where)) != 1:
         raise statement.fail(f'unknown "{text[1:]}" variable', statement.args[0], "it is one variable, or a name")
-    return made
+    return template(statement)
 
 
 CHARSET: Final = Directive[Template | None](
@@ -238,7 +237,8 @@ def _check(scope: Scope, wanted: Named, source: Named) -> None:
     if have is None or want is None or have is want or have.recoding_to(want) is not None:
         return
     message = f'no "charset_map" between the charsets "{_shown(have.name)}" and "{_shown(want.name)}"'
-    raise ConfigError(message, wanted.text.where, "nginx brings the files koi-utf, koi-win and win-utf: include the one that fits")
+    hint = "nginx brings the files koi-utf, koi-win and win-utf: include the one that fits"
+    raise ConfigError(message, wanted.text.where, hint, len(wanted.text.text))
 
 
 FEATURE: Final = CharsetFeature(
