@@ -1,12 +1,15 @@
-"""What a limit adds to a request, with two thousand clients who take turns: `limit_req`, with and without a delay, and `limit_conn`.
+"""What a check adds to a request, with two thousand clients who take turns: `limit_req`, `limit_conn`, `allow`, `auth_basic`, `geo`.
 
-`python bench/limits.py` measures the installed Portico, and says whether it is compiled. One `limit_req` may cost 3 µs, compiled.
+`python bench/limits.py` measures the installed Portico, and says whether it is compiled; `make bench` puts the same table into its
+results. One `limit_req` may cost 3 µs, compiled, and a lookup in a hundred thousand networks what it costs in ten.
 """
 
+import base64
 import socket
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from portico.codec.fields import HeaderOptions
@@ -14,7 +17,10 @@ from portico.codec.http1_request import parse_request_fields
 from portico.features import limit_req
 from portico.features.limit_conn import LimitConnHandler
 from portico.features.limit_req import LimitReqHandler
+from portico.http.access import AccessPhase
 from portico.http.client import Client
+from portico.http.handler import Handler
+from portico.http.networks import NetworkTable, network, packed
 from portico.http.plan import Location, VirtualServer
 from portico.http.request import Request
 from portico.net.reactor import Reactor
@@ -23,6 +29,9 @@ from portico.program import Source, load_program
 
 CLIENTS = 2_000
 ROUNDS = 30
+BAR = 3.0
+HASHED = "ann:$2b$04$83Y/cOxsVSbRSZ49EO36ae6jI5dx3eDGEHQHGnkRlzvJ7MB1IfVXe\n"
+BASIC = base64.b64encode(b"ann:secret").decode()
 CONF = """
 events {{}}
 error_log {folder}/error.log;
@@ -37,12 +46,24 @@ http {{
         location = /two {{ limit_req zone=one burst=1000000 nodelay; limit_req zone=two burst=1000000 nodelay; }}
         location = /headers {{ limit_req zone=one burst=1000000 nodelay; limit_req_headers on; }}
         location = /limit_conn {{ limit_conn conns 60000; }}
+        location = /allow {{ deny 192.0.2.1; allow 10.0.0.0/8; deny all; }}
+        location = /basic {{ auth_basic r; auth_basic_user_file {folder}/users; }}
     }}
 }}
 """
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One row: microseconds, and how many are good enough (None: no bar)."""
+
+    title: str
+    microseconds: float
+    bar: float | None = None
+
+
 def load(folder: str) -> tuple[VirtualServer, list[Client], Reactor]:
+    Path(folder, "users").write_text(HASHED)
     conf = Path(folder, "portico.conf")
     conf.write_text(CONF.format(folder=folder))
     plan = load_program(Source(f"{folder}/", str(conf), "", ""), None).http
@@ -66,42 +87,107 @@ def microseconds(call: Callable[[Request], object], prepare: Callable[[], list[R
     return best / CLIENTS * 1e6
 
 
-def row(title: str, location: Location, server: VirtualServer, clients: list[Client], reactor: Reactor) -> None:
-    fields = parse_request_fields(b"Host: localhost\r\n", 11, HeaderOptions())
-    handler = next(h for h in location.handlers if isinstance(h, LimitReqHandler | LimitConnHandler))
+class Checks:
+    """The requests of all clients, and the handlers that they meet."""
 
-    def prepare() -> list[Request]:
-        reactor.now += 0.001
-        if isinstance(handler, LimitConnHandler):
-            for request in list(handler.holds.of):
-                handler.holds.log(request)
-        requests = [Request(client, b"GET / HTTP/1.1", b"GET", 11, fields, server) for client in clients]
-        for request in requests:
+    def __init__(self, folder: str) -> None:
+        self.server, self.clients, self.reactor = load(folder)
+        block = f"Host: localhost\r\nAuthorization: Basic {BASIC}\r\n".encode()
+        self.fields = parse_request_fields(block, 11, HeaderOptions())
+
+    def handler(self, path: str) -> tuple[Location, Handler]:
+        location = self.server.locations.find(path.encode()).value
+        kinds = (LimitReqHandler, LimitConnHandler, AccessPhase)
+        return location, next(handler for handler in location.handlers if isinstance(handler, kinds))
+
+    def requests(self, location: Location) -> list[Request]:
+        self.reactor.now += 0.001
+        made = [Request(client, b"GET / HTTP/1.1", b"GET", 11, self.fields, self.server) for client in self.clients]
+        for request in made:
             request.location = location
-        return requests
+        return made
 
-    def counted() -> list[Request]:
-        requests = prepare()
-        for request in requests:
+    def plain(self, path: str) -> float:
+        location, handler = self.handler(path)
+        return microseconds(handler.handle, lambda: self.requests(location))
+
+    def counted(self, path: str) -> float:
+        """Counted and given back."""
+        location, handler = self.handler(path)
+        assert isinstance(handler, LimitConnHandler)
+        holds = handler.holds
+
+        def call(request: Request) -> None:
             handler.handle(request)
-        return requests
+            holds.log(request)
 
-    print(f"{title:44}{microseconds(handler.handle, prepare):8.2f}")
-    if isinstance(handler, LimitConnHandler):
-        print(f"{title + ', giving back':44}{microseconds(handler.holds.log, counted):8.2f}")
+        return microseconds(call, lambda: self.requests(location))
+
+    def remembered(self, path: str) -> float:
+        """A slow password that was right a moment ago."""
+        location, handler = self.handler(path)
+        assert isinstance(handler, AccessPhase)
+        verifier = handler.steps[0].state.verifier  # type: ignore[attr-defined]
+        tag = verifier.tag(b"ann", b"secret", HASHED[4:-1].encode())
+        verifier._right[tag] = float("inf")
+
+        def call(request: Request) -> None:
+            try:
+                handler.handle_async(request).send(None)
+            except StopIteration:
+                return
+            raise AssertionError("it was not remembered")
+
+        return microseconds(call, lambda: self.requests(location))
 
 
-def main() -> None:
-    compiled = not limit_req.__file__.endswith(".py")
-    print(f"limits, {'compiled' if compiled else 'interpreted'}, microseconds each")
+def geo(count: int) -> float:
+    """One lookup among so many networks."""
+    table: NetworkTable[bytes] = NetworkTable()
+    for index in range(count):
+        key = network(f"{10 + (index >> 16)}.{index >> 8 & 255}.{index & 255}.0/24")
+        assert key is not None
+        table.put(key, b"x")
+    addresses = [packed(f"10.0.{index % 12}.9") or b"" for index in range(CLIENTS)]
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for address in addresses:
+            table.find(address)
+        best = min(best, time.perf_counter() - start)
+    return best / CLIENTS * 1e6
+
+
+def figures() -> list[Figure]:
+    """All rows."""
     with tempfile.TemporaryDirectory(prefix="bench-limits-") as folder:
-        server, clients, reactor = load(folder)
-        for path, title in (
-            ("/limit_req", "limit_req"), ("/two", "two limit_req"), ("/headers", "limit_req with limit_req_headers"),
-            ("/limit_conn", "limit_conn"),
-        ):  # fmt: skip
-            row(title, server.locations.find(path.encode()).value, server, clients, reactor)
+        checks = Checks(folder)
+        rows = [
+            Figure("limit_req", checks.plain("/limit_req"), BAR),
+            Figure("two limit_req", checks.plain("/two")),
+            Figure("limit_req with limit_req_headers", checks.plain("/headers")),
+            Figure("limit_conn, counted and given back", checks.counted("/limit_conn")),
+            Figure("deny, allow, deny all", checks.plain("/allow")),
+            Figure("auth_basic, a password remembered", checks.remembered("/basic")),
+        ]
+    few = geo(10)
+    return [*rows, Figure("geo, of 10 networks", few), Figure("geo, of 100,000 networks", geo(100_000), round(2 * few, 2))]
+
+
+def is_compiled() -> bool:
+    return not limit_req.__file__.endswith(".py")
+
+
+def table() -> list[str]:
+    """The rows in Markdown."""
+    lines = ["| added to a request | µs | bar | |", "|---|---|---|---|"]
+    for row in figures():
+        bar = "–" if row.bar is None else f"≤ {row.bar:g}"
+        verdict = "" if row.bar is None else "met" if row.microseconds <= row.bar else "missed"
+        lines.append(f"| {row.title} | {row.microseconds:.2f} | {bar} | {verdict} |")
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    print(f"Portico {'compiled' if is_compiled() else 'interpreted'}")
+    print("\n".join(table()))

@@ -118,7 +118,7 @@ ROWS = (
     ),
     Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
 )
-EXTRA = ("idle", "startup")
+EXTRA = ("idle", "startup", "limits")
 
 
 @dataclass
@@ -229,6 +229,12 @@ def extra_lines(
     return lines
 
 
+def limits_lines() -> list[str]:
+    """What checks add to a request, in a process of its own on core 0 (`bench/limits.py`)."""
+    argv = ["taskset", "-c", "0", sys.executable, str(ROOT / "bench" / "limits.py")]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+
+
 def _absolute(title: str, values: list[float], bar: float, unit: str) -> str:
     verdict = "met" if values[-1] <= bar else "missed"
     return f"| {title} | {values[0]:.2f} {unit} | {values[-1]:.2f} {unit} | ≤ {bar:g} {unit} | {verdict} |"
@@ -256,7 +262,13 @@ def versions() -> list[str]:
 
 
 def report(
-    results: list[Result], extras: list[str], candidate: str, rounds: int, seconds: float, took: float
+    results: list[Result],
+    extras: list[str],
+    limits: list[str],
+    candidate: str,
+    rounds: int,
+    seconds: float,
+    took: float,
 ) -> str:
     lines = [
         "# nginx and Portico side by side",
@@ -279,6 +291,8 @@ def report(
         ]
     if extras:
         lines += [f"| | nginx | {candidate} | bar | |", "|---|---|---|---|---|", *extras, ""]
+    if limits:
+        lines += [*limits, ""]
     return "\n".join(lines)
 
 
@@ -313,11 +327,12 @@ def main() -> None:
         results = bench.measure(rows, options.rounds, options.seconds) if rows else []
         idle = bench.idle(options.rounds) if "idle" in chosen else None
         startup = bench.startup(max(5, options.rounds)) if "startup" in chosen else None
+        limits = limits_lines() if "limits" in chosen and options.candidate == "portico" else []
     finally:
         bench.backend.stop()
         shutil.rmtree(folder, ignore_errors=True)
     took = time.monotonic() - began
-    text = report(results, extra_lines(idle, startup), candidate, options.rounds, options.seconds, took)
+    text = report(results, extra_lines(idle, startup), limits, candidate, options.rounds, options.seconds, took)
     options.output.write_text(text)
     print(text)
 
