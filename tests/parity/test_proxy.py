@@ -536,6 +536,8 @@ def _headed(id: str, *headers: str, target: str = "/", **expected: object) -> Ex
     ),
     _headed("accel buffering", "X-Accel-Buffering: no", lacks=("X-Accel-Buffering",)),
     _headed("accel rate", "X-Accel-Limit-Rate: 100000", lacks=("X-Accel-Limit-Rate",)),
+    _headed("accel rate without end", "X-Accel-Limit-Rate: " + "9" * 400, lacks=("X-Accel-Limit-Rate",)),
+    _headed("no accel rate", "X-Accel-Limit-Rate: 10x", lacks=("X-Accel-Limit-Rate",)),
     Exchange(
         "accel redirect to a file",
         get("/x"),

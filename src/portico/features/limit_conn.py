@@ -194,11 +194,12 @@ class LimitConnHandler(Handler):
             if slot <= 0:
                 for hold in held:
                     hold.give()
+                held.clear()
                 self._refuse(request, noted, zone, slot)
                 return None
+            if not held:
+                self.holds.of[_main(request)] = held  # at once: whatever happens from here on, it is given back
             held.append(Hold(zone, slot))
-        if held:
-            self.holds.of[_main(request)] = held
         return None
 
     def describe(self) -> str:

@@ -15,7 +15,7 @@ from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
-from portico.http.networks import Network, network, unmapped
+from portico.http.networks import Network, NetworkTable, network, unmapped
 from portico.http.variables import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ class RealIPHandler(Handler):
     def __init__(self, scope: Scope) -> None:
         self.is_async = False
         given = scope.all(SET_REAL_IP_FROM)
-        self.networks = [found for networks in given for found in networks]
+        self.trusted: NetworkTable[bool] = NetworkTable()
+        for networks in given:
+            for found in networks:
+                self.trusted.put(found, True)
         self.unix = any(not networks for networks in given)
         self.header: bytes = scope.get(REAL_IP_HEADER)
         self.recursive: bool = scope.get(REAL_IP_RECURSIVE)
@@ -110,7 +113,7 @@ class RealIPHandler(Handler):
     def _trusts(self, address: bytes) -> bool:
         if not address:
             return self.unix
-        return any(trusted.contains(address) for trusted in self.networks)
+        return self.trusted.find(address) is not None
 
     def describe(self) -> str:
         return f"real_ip_header {self.header.decode('ascii', 'replace')}"

@@ -72,12 +72,7 @@ class Needles:
     def __init__(self, strings: list[bytes]) -> None:
         self.strings = strings
         self.longest = max((len(string) for string in strings), default=0)
-        self.pattern = re.compile(b"|".join(re.escape(string) for string in strings if string) or rb"(?!)", re.IGNORECASE)
-
-    def index(self, found: bytes) -> int:
-        """Which of the strings `found` is: the first one that it begins with, as the pattern chose it."""
-        lowered = found.lower()
-        return self.strings.index(lowered)
+        self.pattern = re.compile(b"|".join(re.escape(string) for string in strings if string) or rb"(?!)")
 
 
 @final
@@ -106,13 +101,14 @@ class SubTransform(BodyTransform):
     def _replaced(self, data: bytes, ended: bool) -> bytes:
         if not self.needles.longest:
             return data  # each was replaced once
+        lowered = data.lower()  # `re` looks for one case four times as quickly as for both
         out: list[bytes] = []
         at = 0
         while True:
-            found = self.needles.pattern.search(data, at)
+            found = self.needles.pattern.search(lowered, at)
             start = len(data) if found is None else found.start()
             if not ended:
-                undecided = self._undecided(data, at, start)
+                undecided = self._undecided(lowered, at, start)
                 if undecided >= 0:
                     self.held = data[undecided:]
                     out.append(data[at:undecided])
@@ -123,14 +119,14 @@ class SubTransform(BodyTransform):
             out.append(self._value(found.group()))
             at = found.end()
 
-    def _undecided(self, data: bytes, at: int, start: int) -> int:
+    def _undecided(self, lowered: bytes, at: int, start: int) -> int:
         """Where, from `at` to `start`, a string begins that the data ends in the middle of; -1 when nowhere.
 
         At `start` itself, where another string was found, only those written before that one count.
         """
-        first = max(at, len(data) - self.needles.longest + 1)
-        for position in range(first, min(start + 1, len(data))):
-            tail = data[position:].lower()
+        first = max(at, len(lowered) - self.needles.longest + 1)
+        for position in range(first, min(start + 1, len(lowered))):
+            tail = lowered[position:]
             for string in self.needles.strings:
                 if not string:
                     continue
@@ -141,7 +137,7 @@ class SubTransform(BodyTransform):
         return -1
 
     def _value(self, found: bytes) -> bytes:
-        index = self.needles.index(found)
+        index = self.needles.strings.index(found)  # the pattern takes the first of those that begin here
         value = self.values[index]
         if value is None:
             value = self.substitutions[index].replacement.render(self.request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.http1_response import ResponseHead
+from portico.config.values import number_of
 from portico.features.proxy.directives import (
     IGNORE_BUFFERING,
     IGNORE_CHARSET,
@@ -117,8 +118,8 @@ class AnswerRules(HintRules):
 
     def _accel(self, head: ResponseHead, response: Response) -> None:
         if not self.ignore & IGNORE_LIMIT_RATE:
-            rate = head.get(b"x-accel-limit-rate")
-            if rate is not None and rate.isdigit():
-                response.limit_rate = int(rate)
+            rate = number_of((head.get(b"x-accel-limit-rate") or b"").decode("latin-1"))
+            if rate is not None:
+                response.limit_rate = rate
         if not self.ignore & IGNORE_CHARSET:
             response.override_charset = head.get(b"x-accel-charset") or b""
