@@ -41,7 +41,7 @@ SERVER = """
     location @ok { default_type text/plain; return 200 ok; }
     location @held { proxy_pass http://@held@; }
     location @closed { return 444; }
-    location = /rated { limit_req zone=rate burst=4 nodelay; try_files /file =404; }
+    location = /rated { limit_req zone=rate burst=40 nodelay; try_files /file =404; }
     location = /delays { limit_req zone=delayed burst=100; try_files /file =404; }
     location = /status { stub_status; }
     location = /numbers { return 200 "$connections_active $connections_waiting"; }
@@ -84,23 +84,25 @@ def status(proxy: Proxied, target: str) -> int:
 # -- limit_req
 
 
-def admitted_rate(proxy: Proxied, target: str, connections: int, seconds: int) -> float:
-    """Requests a second that were answered 200, by wrk."""
+def admitted_rate(proxy: Proxied, target: str, connections: int, seconds: int, burst: int) -> float:
+    """Requests a second that were answered 200, by wrk, but for the burst with which it begins."""
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{proxy.port}{target}"]
     text = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 20, check=True).stdout
     found = re.search(r"(\d+) requests in ([\d.]+)s", text)
     assert found is not None, text
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    return (int(found[1]) - (int(refused[1]) if refused else 0)) / float(found[2])
+    return (int(found[1]) - (int(refused[1]) if refused else 0) - burst) / float(found[2])
 
 
-@pytest.mark.parametrize(("target", "connections"), [("/rated", 16), ("/delays", 64)])
-def test_the_rate_is_kept_over_two_workers(proxy: Proxied, target: str, connections: int) -> None:
-    """One bucket for both workers, full or with everybody waiting: 400 a second, and no more, within 2 %."""
+@pytest.mark.parametrize(("target", "connections", "burst"), [("/rated", 16, 40), ("/delays", 64, 0)])
+def test_the_rate_is_kept_over_two_workers(proxy: Proxied, target: str, connections: int, burst: int) -> None:
+    """One bucket for both workers, full or with everybody waiting: 400 a second, and no more, within 2 %.
+
+    The burst is what a busy machine may keep the load from running, 0.1 s, without a loss.
+    """
     with ExitStack() as stack:
         of_both_workers(proxy, stack)
-    rate = admitted_rate(proxy, target, connections, 3)
-    assert 392 <= rate <= 408 + 4 / 3
+    assert 392 <= admitted_rate(proxy, target, connections, 3, burst) <= 408
 
 
 def test_both_workers_count_together(proxy: Proxied) -> None:
