@@ -9,7 +9,7 @@ LIMITS = Group(
     """
     limit_req_zone $arg_k zone=slow:1m rate=1r/m;
     limit_req_zone $arg_k zone=other:1m rate=2r/m;
-    limit_req_zone $arg_k zone=quick:1m rate=20r/s;
+    limit_req_zone $arg_k zone=quick:1m rate=8r/s;
     limit_req_zone $arg_none zone=nokey:1m rate=1r/m;
     limit_req_zone "$arg_k$http_x_key" zone=headers:1m rate=1r/m;
     limit_conn_zone $arg_k zone=conns:1m;
@@ -107,7 +107,7 @@ def row(name: str, target: str, *statuses: int, **more: object) -> Exchange:
     Exchange("other keys", get("/none?k=x1") + get("/none?k=x2"), methods=("GET", "GET"), status=(200, 200)),
     Exchange("keys of two parts", get("/head?k=y", "X-Key: 1") + get("/head?k=y1"), methods=("GET", "GET"), status=(200, 503)),
     Exchange(
-        "after the rate's time", (get("/delay?k=t"), Read(), Pause(0.06), get("/delay?k=t")), methods=("GET", "GET"),
+        "after the rate's time", (get("/delay?k=t"), Read(), Pause(0.15), get("/delay?k=t")), methods=("GET", "GET"),
         status=(200, 200), has={"X-Req": "PASSED"},
     ),
     Exchange("a body is not lost", request("POST", "/proxied?k=body", body=b"12345"), forwarded=("12345",)),
