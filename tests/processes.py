@@ -29,9 +29,10 @@ _random = random.Random(os.getpid() ^ time.time_ns())
 
 
 def free_port() -> int:
-    """A TCP port on which nothing listens, never given twice by one test process."""
+    """A TCP port on which nothing listens, never given twice by one test process, nor by two of one run."""
+    share, shares = _share()
     for _ in range(1000):
-        port = _random.randrange(FIRST_PORT, LAST_PORT)
+        port = _random.randrange(FIRST_PORT + share, LAST_PORT, shares)
         if port in _given:
             continue
         with socket.socket() as probe:
@@ -42,6 +43,12 @@ def free_port() -> int:
         _given.add(port)
         return port
     raise RuntimeError("no free port between 15000 and 32000")
+
+
+def _share() -> tuple[int, int]:
+    """Which part of the ports is this process's among how many: tests that run beside each other take from different ones."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return int(number), max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), int(number) + 1)
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "condition") -> T:
