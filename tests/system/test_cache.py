@@ -72,14 +72,18 @@ def files(proxy: Proxied, cache: str) -> list[Path]:
     return [path for path in (proxy.folder / cache).rglob("*") if path.is_file()]
 
 
-def total_size(proxy: Proxied, cache: str) -> int:
-    total = 0
+def stats(proxy: Proxied, cache: str) -> list[os.stat_result]:
+    found: list[os.stat_result] = []
     for path in files(proxy, cache):
         try:
-            total += path.stat().st_size
+            found.append(path.stat())
         except FileNotFoundError:
-            pass  # it has just gone
-    return total
+            pass  # it has just gone, or got its name
+    return found
+
+
+def total_size(proxy: Proxied, cache: str) -> int:
+    return sum(status.st_size for status in stats(proxy, cache))
 
 
 def test_what_one_worker_keeps_the_other_has(proxy: Proxied) -> None:
@@ -166,7 +170,7 @@ def test_a_client_that_leaves_does_not_end_the_fetching(proxy: Proxied) -> None:
         upstream.send(answer(b"x" * 1000, length=200_000))
         client.head()
     upstream.send(b"y" * 199_000)
-    wait_until(lambda: any(path.stat().st_size > 200_000 for path in files(proxy, "cache")), what="the kept answer")
+    wait_until(lambda: any(status.st_size > 200_000 for status in stats(proxy, "cache")), what="the kept answer")
     message = proxy.fetch("/left/a")
     assert status_of(message) == "HIT" and len(message.body) == 200_000
 
@@ -340,7 +344,7 @@ def test_a_stale_answer_while_the_new_one_is_fetched(proxy: Proxied) -> None:
 
 
 def files_time(proxy: Proxied) -> int:
-    return int(max(path.stat().st_mtime for path in files(proxy, "cache")))
+    return int(max(status.st_mtime for status in stats(proxy, "cache")))
 
 
 def test_a_cache_that_cannot_be_written_to_is_only_no_cache(proxy: Proxied) -> None:
