@@ -42,6 +42,14 @@ class Caching:
         self.passes_range = False  # the client's range is beyond what is worth fetching the whole for
         self.fill: Fill | None = None
         self.failure = 0  # how the upstream failed (upstream/failure.py)
+        self.asked = 0  # when the upstream was asked, in seconds since the epoch; 0: it was not
+        # of `proxy_cache_rfc`:
+        self.forced = False  # the client wants the upstream asked, although what is kept is fresh
+        self.sticks = False  # nothing may make a stale answer of `entry`
+        self.why: bytes = b"uri-miss"  # the upstream is asked (RFC 9211 section 2.2)
+        self.upstream_status = 0  # when what is kept answers in its place
+        self.collapsed = False  # it waited for somebody else's answer
+        self.told = False  # Cache-Status is there
 
     def found(self, entry: Entry) -> None:
         """Keep the entry's file open as long as this request may need it."""

@@ -13,9 +13,10 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Final, final
 
-from portico.cache.entry import TIMES_SIZE, Meta, Times
+from portico.cache.entry import TIMES_SIZE, Damaged, Meta, Times
 
 if TYPE_CHECKING:
+    from portico.cache.entry import Entry
     from portico.cache.store import Store
 
 _PIECE: Final = 1 << 20
@@ -101,6 +102,7 @@ class Fill:
         self._sum = 0
         self._draft: Draft | None = None
         self.over = False
+        self.done = False  # stored
 
     def begin(self, meta: Meta, times: Times) -> None:
         """The head is known. Raises OSError."""
@@ -128,8 +130,23 @@ class Fill:
         made = meta.packed(self.length, self._sum)
         draft.put(made, TIMES_SIZE)
         stored = self.store.put(draft, self.first, self.second, TIMES_SIZE + len(made) + self.length, self.times, self.purges)
+        self.done = stored
         self.abort()
         return stored
+
+    def copy(self, entry: Entry) -> None:
+        """Write the body of an entry that is there already; may be run on a thread. Raises Damaged, OSError."""
+        at = entry.body_at
+        left = entry.body_length
+        while left > 0:
+            piece = os.pread(entry.fd, min(left, _PIECE), at)
+            if not piece:
+                raise Damaged
+            self.write(piece)
+            at += len(piece)
+            left -= len(piece)
+        if self._sum != entry.body_sum:
+            raise Damaged
 
     def abort(self) -> None:
         """Leave nothing behind; safe to call twice."""

@@ -36,6 +36,9 @@ class NotModifiedFilter(HeaderFilter):
         if response.status != 200 or not response.conditional:
             return
         first = request.fields.first
+        if response.by_caches:
+            _judge_as_cache(request, response)
+            return
         text = first.get(b"if-unmodified-since")
         if text is not None and not _is_unmodified(text, response):
             _fail(response)
@@ -50,6 +53,19 @@ class NotModifiedFilter(HeaderFilter):
             return
         if since is not None or tags is not None:
             _not_modified(response)
+
+
+def _judge_as_cache(request: Request, response: Response) -> None:
+    """RFC 9110 section 13.2.2: If-Match and If-Unmodified-Since are for origins; If-None-Match rules out If-Modified-Since."""
+    first = request.fields.first
+    tags = first.get(b"if-none-match")
+    if tags is not None:
+        if lists_etag(tags, response.etag, True):
+            _not_modified(response)
+        return
+    since = first.get(b"if-modified-since")
+    if since is not None and response.last_modified >= 0 and parse_date(since) >= response.last_modified:
+        _not_modified(response)
 
 
 def _is_unmodified(text: bytes, response: Response) -> bool:

@@ -17,7 +17,7 @@ from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
 from portico.http.handler import HeaderFilter
-from portico.http.response import Body, BytesBody, FileBody, PartsBody, Response
+from portico.http.response import STREAM, Body, BytesBody, FileBody, PartsBody, Response, SpanBody
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -85,7 +85,10 @@ class RangeFilter(HeaderFilter):
     def apply(self, request: Request, response: Response) -> None:
         if response.status != 200 or not response.allow_ranges:
             return
+        body = response.body
         maximum = request.location.core.max_ranges
+        if maximum > 0 or maximum < 0:
+            maximum = maximum if request.method == b"HEAD" or isinstance(body, (BytesBody, FileBody)) else 1
         if response.content_length < 0 or maximum == 0:
             response.allow_ranges = False
             return
@@ -100,7 +103,7 @@ class RangeFilter(HeaderFilter):
         except ValueError:
             _refuse(request, response)
             return
-        if ranges is None or not _divisible(request, response):
+        if ranges is None or ranges[0][0] < response.content_offset:
             return
         response.status = 206
         response.reason = b""
@@ -150,14 +153,6 @@ def _is_same(if_range: bytes, response: Response) -> bool:
     return response.last_modified >= 0 and parse_date(if_range) == response.last_modified
 
 
-def _divisible(request: Request, response: Response) -> bool:
-    """Whether the body is at hand as a whole."""
-    body = response.body
-    if isinstance(body, FilteredBody) and body.bytewise:
-        body = body.source
-    return request.method == b"HEAD" or isinstance(body, (BytesBody, FileBody))
-
-
 def _send_one(request: Request, response: Response, span: tuple[int, int]) -> None:
     start, end = span
     response.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, response.content_length)))
@@ -172,6 +167,8 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
     elif isinstance(body, BytesBody):
         body.data = body.data[start:end]
         body.length = len(body.data)
+    elif body.kind == STREAM:
+        response.body = SpanBody(body, start - response.content_offset, end - start)
 
 
 def _refuse(request: Request, response: Response) -> None:

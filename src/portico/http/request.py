@@ -96,6 +96,7 @@ class Request:
         self.request_id: bytes = b""
         self.upstream_fields: ResponseHead | None = None  # of the last upstream that answered
         self.caching: Caching | None = None  # of the location that has a cache
+        self.slices: object = None  # where `slice` has got to, once $slice_range was asked for
         self.verified: dict[str, object] | None = None  # what checks of access have found true, by their directive
 
     def log_error(self, level: int, message: str) -> None:

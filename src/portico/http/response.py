@@ -49,6 +49,10 @@ class Body:
         """Move the rest to `client` without copying; bytes moved. Call only when `can_splice` says so."""
         raise NotImplementedError
 
+    def skip(self, count: int) -> int:
+        """Nobody wants the next `count` bytes; how many of them will come all the same."""
+        return count
+
     def close(self) -> None:
         """Give back what the source holds, finished or not; safe to call twice."""
 
@@ -134,6 +138,43 @@ class PartsBody(Body):
             part.close()
 
 
+@final
+class SpanBody(Body):
+    """A part of a body that comes in pieces: what is before it is thrown away, what is behind it not waited for."""
+
+    def __init__(self, source: Body, start: int, length: int) -> None:
+        self.kind = STREAM
+        self.length = length
+        self.source = source
+        self.before = source.skip(start)
+        self.left = length
+
+    def take(self) -> bytes | None:
+        while self.left > 0:
+            data = self.source.take()
+            if not data:
+                return data
+            size = len(data)
+            if size <= self.before:
+                self.before -= size
+                continue
+            if self.before or size - self.before > self.left:
+                data = data[self.before : self.before + self.left]
+                self.before = 0
+            self.left -= len(data)
+            return data
+        return b""
+
+    async def wait(self) -> None:
+        await self.source.wait()
+
+    async def absorb(self, client: Transport, seconds: float) -> None:
+        await self.source.absorb(client, seconds)
+
+    def close(self) -> None:
+        self.source.close()
+
+
 EMPTY: Final = BytesBody(b"")
 
 
@@ -160,6 +201,8 @@ class Response:
         self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
         self.unmodified_length: int = -1
         self.allow_ranges: bool = False
+        self.content_offset: int = 0  # where in the whole the body begins (a slice of it)
+        self.by_caches: bool = False  # only the conditions that a cache judges, in their order (RFC 9110 section 13.2.2)
         self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)
         self.upgrade: bytes = b""  # 101: the protocol switched to
         self.close: bool = False  # do not keep the connection

@@ -31,6 +31,8 @@ class Verdict:
         self.updating = 0  # seconds, from `valid` on
         self.error = 0
         self.vary: bytes = b""
+        self.age = 0  # seconds that the answer was old when it came
+        self.withheld: list[bytes] = []  # fields that are not kept
 
 
 def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
@@ -40,7 +42,7 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
     if b"set-cookie" in first and not ignore & IGNORE_SET_COOKIE:
         verdict.keep = False
     if b"vary" in first and not ignore & IGNORE_VARY:
-        _vary(head, verdict)
+        read_vary(head, verdict)
     refused = False
     if b"cache-control" in first and not ignore & IGNORE_CACHE_CONTROL:
         refused = _cache_control(head, now, verdict)
@@ -53,7 +55,7 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
             verdict.valid = int(when)
     accel = first.get(b"x-accel-expires")
     if accel is not None and not ignore & IGNORE_ACCEL_EXPIRES:
-        when_accel = _accel(accel, now)
+        when_accel = accel_expires(accel, now)
         if when_accel == 0:
             verdict.keep = False
         elif when_accel > 0:
@@ -64,7 +66,8 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
     return verdict
 
 
-def _vary(head: ResponseHead, verdict: Verdict) -> None:
+def read_vary(head: ResponseHead, verdict: Verdict) -> None:
+    """Note the names in Vary; with `*` among them the answer is not kept."""
     names: list[bytes] = []
     for value in head.get_all(b"vary"):
         names.extend(name for name in (part.strip(b" \t").lower() for part in value.split(b",")) if name)
@@ -105,7 +108,7 @@ def _seconds(value: bytes | None) -> int:
     return min(int(digits[:18] or b"0"), 1 << 40)
 
 
-def _accel(value: bytes, now: int) -> int:
+def accel_expires(value: bytes, now: int) -> int:
     """X-Accel-Expires: seconds, or `@` and a time since the epoch. 0: keep nothing; -1: not understood, or in the past."""
     absolute = value.startswith(b"@")
     digits = value[1:] if absolute else value

@@ -134,6 +134,12 @@ class CacheDirectives:
             doc="A range that begins beyond this many bytes is asked of the upstream, and its answer not kept.",
             example=f"{p}_cache_max_range_offset 10m;",
         )
+        self.rfc = Directive[bool](
+            f"{p}_cache_rfc", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off", beyond=True,
+            doc="RFC 9111 to the letter, wherever nginx's habit is another one (the guide to caching lists where). Also "
+            "`CDN-Cache-Control` (RFC 9213), and in answers `Age` and `Cache-Status` (RFC 9211).",
+            example=f"{p}_cache_rfc on;",
+        )
         self.memory = Directive[int](
             f"{p}_cache_memory", _ALL, values.size, args="1", default=0, default_text="0", syntax="SIZE", beyond=True,
             doc="How many bytes of the answers used last each worker keeps in memory, ready to be sent. A single one may take up a "
@@ -146,7 +152,7 @@ class CacheDirectives:
         return (
             self.zone, self.key, self.valid, self.methods, self.min_uses, self.bypass, self.no_cache, self.use_stale,
             self.background_update, self.revalidate, self.lock, self.lock_timeout, self.lock_age, self.convert_head,
-            self.max_range_offset, self.memory,
+            self.max_range_offset, self.rfc, self.memory,
         )  # fmt: skip
 
 
@@ -162,7 +168,8 @@ class CacheSettings:
             if valid is not None:
                 for status in valid.statuses:
                     self.valid.setdefault(status, valid.seconds)
-        self.methods: int = scope.get(d.methods) | 3
+        self.rfc: bool = scope.get(d.rfc)
+        self.methods: int = 3 if self.rfc else scope.get(d.methods) | 3  # RFC 9111 section 4: an unsafe one is always passed on
         self.min_uses: int = scope.get(d.min_uses)
         self.bypass: list[Template] = scope.get(d.bypass)
         self.no_cache: list[Template] = scope.get(d.no_cache)

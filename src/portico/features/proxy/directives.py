@@ -55,6 +55,13 @@ def _lower_name(statement: Statement) -> bytes:
     return statement.args[0].text.lower().encode("utf-8", "surrogateescape")
 
 
+PROXY_FORCE_RANGES: Final = Directive[bool](
+    "proxy_force_ranges", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off",
+    doc="Ranges are cut out of any answer with a length, also when it does not say `Accept-Ranges`.",
+    example="proxy_force_ranges on;",
+)
+
+
 def _certificate_path(statement: Statement) -> str:
     path = statement.load.full_path(statement.args[0].text, True)
     if not os.path.isfile(path):

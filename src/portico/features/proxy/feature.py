@@ -95,6 +95,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     handler.body = scope.get(d.PROXY_SET_BODY)
     handler.pass_body = scope.get(d.PROXY_PASS_REQUEST_BODY)
     handler.version = version
+    handler.force_ranges = scope.get(d.PROXY_FORCE_RANGES)
     handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 
@@ -192,7 +193,7 @@ _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     PROXY_COOKIE_PATH, PROXY_COOKIE_FLAGS, d.PROXY_SSL_SERVER_NAME, d.PROXY_SSL_NAME, d.PROXY_SSL_VERIFY,
     d.PROXY_SSL_VERIFY_DEPTH, d.PROXY_SSL_TRUSTED_CERTIFICATE, d.PROXY_SSL_CRL, d.PROXY_SSL_CERTIFICATE,
     d.PROXY_SSL_CERTIFICATE_KEY, d.PROXY_SSL_PASSWORD_FILE, d.PROXY_SSL_PROTOCOLS, d.PROXY_SSL_CIPHERS,
-    d.PROXY_SSL_SESSION_REUSE, *d.SHARED.all(), *CACHE_DIRECTIVES,
+    d.PROXY_SSL_SESSION_REUSE, d.PROXY_FORCE_RANGES, *d.SHARED.all(), *CACHE_DIRECTIVES,
 )  # fmt: skip
 
 FEATURE: Final = ProxyFeature(

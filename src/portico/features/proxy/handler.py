@@ -8,6 +8,7 @@ from portico.codec.errors import shown
 from portico.codec.http1_request import is_method
 from portico.codec.http1_response import ResponseHead
 from portico.features.proxy.answer import AnswerRules
+from portico.features.proxy.cache_answer import last_modified_of
 from portico.features.proxy.fields import RequestHead
 from portico.features.proxy.target import Lookup, Target, Url, upstream_uri
 from portico.http.errors import ERR, HTTPError, InternalRedirect
@@ -66,6 +67,7 @@ class ProxyHandler(Handler):
         self.key: Template | None = None  # of `hash`
         self.pipes = PipePool()
         self.early_hints: list[Template] = []
+        self.force_ranges = False
         self.cached: CachedProxy | None = None  # with proxy_cache: who has called
         self.edits_heads = True  # the location has filters that look at the fields of any answer
 
@@ -111,7 +113,7 @@ class ProxyHandler(Handler):
         length, chunked = self._framing(request, body)
         block = self.head.block(request, target.host, length, chunked, self.target is not None)
         if caching is not None and self.cached is not None:
-            block = self.cached.conditions(request, caching) + block
+            block = self.cached.keeping.conditions(request, caching) + block
         head = method + b" " + uri + self.head.version + block
         if self.body is not None:
             head += self.body.render(request)
@@ -198,11 +200,11 @@ class ProxyHandler(Handler):
         if status >= 300 and self.settings.intercept_errors and status in request.location.error_pages:
             exchange.end(attempt, False, False)
             if caching is not None and self.cached is not None:
-                self.cached.intercepted(request, caching, answer)
+                self.cached.keeping.intercepted(request, caching, answer)
             raise HTTPError(status)
         if caching is not None and self.cached is not None:
-            sink = self.cached.sink(request, caching, answer, connection.last_head)
-        known = connection.last_owner is self and not self.edits_heads and sink is None
+            sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
+        known = connection.last_owner is self and not self.edits_heads and sink is None and not self.force_ranges
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
             bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
@@ -216,7 +218,7 @@ class ProxyHandler(Handler):
                     sink.abort()  # there is no body to keep: proxy_cache_convert_head is off
                 else:
                     sink.finish()
-                    self.cached.kept(response, answer)
+                    self.cached.answers.open_to_conditions(response, answer)
             return response
         rest = connection.buffer
         if length >= 0 and len(rest) >= length:
@@ -245,7 +247,11 @@ class ProxyHandler(Handler):
             response = rules.response(request, answer, body)
             response.buffered = buffered
         if sink is not None and self.cached is not None:
-            self.cached.kept(response, answer)
+            self.cached.answers.open_to_conditions(response, answer)
+        elif self.force_ranges:
+            response.allow_ranges = True
+            response.last_modified = last_modified_of(answer)
+            response.replace(b"accept-ranges", b"", b"")
         elif not self.edits_heads and self.is_memorable(response):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)

@@ -1,0 +1,152 @@
+"""An answer made of what is kept: status and fields as the upstream sent them, the body from memory or the file.
+
+With `proxy_cache_rfc` it also tells its age (RFC 9111 section 5.1) and what the cache did (`Cache-Status`, RFC 9211).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.cache.caching import BYPASS, STALE, UPDATING
+from portico.codec.dates import parse_date
+from portico.codec.http1_response import ResponseHead, parse_response_head
+from portico.http.output import fields_of
+from portico.http.response import BytesBody, FileBody, Response
+from portico.net.reactor import http_date
+from portico.upstream.cache_control import ANY_AGE
+from portico.upstream.cache_rfc import cache_status
+
+if TYPE_CHECKING:
+    from portico.cache.caching import Caching
+    from portico.cache.entry import Entry
+    from portico.features.proxy.handler import ProxyHandler
+    from portico.http.request import Request
+    from portico.upstream.cache_settings import CacheSettings
+
+_IN_ONE_PIECE: Final = 32768  # bytes of body that are read and sent with the head; longer ones go by sendfile
+_CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range")
+
+
+@final
+class Answers:
+    """The answers of one location."""
+
+    def __init__(self, proxy: ProxyHandler, settings: CacheSettings) -> None:
+        self.proxy = proxy
+        self.rfc = settings.rfc
+
+    def response(self, request: Request, caching: Caching, entry: Entry) -> Response:
+        """The client's answer. Raises Damaged, OSError."""
+        head = head_of(entry)
+        request.upstream_fields = head
+        request.proxy_target = self.proxy.target
+        conditional = _has_conditions(request)
+        length = entry.body_length
+        if request.method == b"HEAD":
+            response = self.proxy.rules.response(request, head, BytesBody(b""))
+        elif entry.data is not None or length <= _IN_ONE_PIECE:
+            data = entry.body()
+            if caching.store.memory and entry.short is None:
+                caching.store.keep_body(entry, data)
+            if entry.owner is self and not conditional:
+                response = Response(head.status, BytesBody(data))
+                response.from_upstream = True
+                response.head = entry.lines
+                if self.rfc:
+                    self._tell_kept(request, caching, entry, head, response)
+                return response
+            response = self.proxy.rules.response(request, head, BytesBody(data))
+        else:
+            response = self.proxy.rules.response(request, head, FileBody(entry.fd, entry.body_at, length, False, entry))
+        response.content_length = length
+        self.open_to_conditions(response, head)
+        if self.rfc:
+            response.date = b""
+            response.replace(b"age", b"", b"")
+        if not conditional and not self.proxy.edits_heads and self.proxy.is_memorable(response) and request.method != b"HEAD":
+            entry.lines = fields_of(request, response)
+            entry.owner = self
+        if self.rfc:
+            self._tell_kept(request, caching, entry, head, response)
+        return response
+
+    def open_to_conditions(self, response: Response, head: ResponseHead) -> None:
+        """304, 412 and ranges are made of what is kept (RFC 9111 section 4.3.2; nginx: only where the upstream has ranges itself)."""
+        response.conditional = True
+        response.by_caches = self.rfc
+        response.last_modified = last_modified_of(head)
+        if self.proxy.force_ranges or head.get(b"accept-ranges") is not None:
+            response.allow_ranges = True
+            response.replace(b"accept-ranges", b"", b"")
+
+    # -- proxy_cache_rfc -------------------------------------------------------------------------------------------------
+
+    def _tell_kept(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead, response: Response) -> None:
+        times = entry.times
+        now = int(request.client.transport.reactor.wall())
+        if b"date" not in self.proxy.rules.hidden:
+            response.date = head.get(b"date") or http_date(times.stored)
+        asked = caching.asked != 0
+        detail = caching.status if caching.status in (STALE, UPDATING) else b""
+        why = caching.why if not asked else b"request" if caching.forced else b"stale"
+        status = cache_status(
+            not asked and not caching.collapsed, why, caching.upstream_status if asked else 0, False, caching.collapsed,
+            times.valid + 1 - now, detail,
+        )  # fmt: skip
+        caching.told = True
+        _add(response, b"Age", b"%d" % age_of(entry, now))
+        _add(response, b"Cache-Status", status)
+
+    def tell_fetched(self, request: Request, caching: Caching, response: Response) -> None:
+        """Say that the upstream was asked, and whether its answer is kept."""
+        if caching.told:
+            return
+        fill = caching.fill
+        stored = fill is not None and (fill.done or not fill.over)
+        ttl = ANY_AGE
+        if stored and fill is not None:
+            ttl = fill.times.valid + 1 - int(request.client.transport.reactor.wall())
+        if caching.status == BYPASS:
+            why = b"bypass"
+        elif caching.entry is not None:
+            why = b"request" if caching.forced else b"stale"
+        else:
+            why = b"vary-miss" if caching.vary else caching.why
+        _add(response, b"Cache-Status", cache_status(False, why, 0, stored, caching.collapsed, ttl, b""))
+
+    def tell_passed(self, response: Response) -> None:
+        """The method is one that caches have nothing to do with."""
+        _add(response, b"Cache-Status", cache_status(False, b"method", 0, False, False, ANY_AGE, b""))
+
+
+def _add(response: Response, key: bytes, value: bytes) -> None:
+    """Another line, after those of the upstream: the list of caches is in their order (RFC 9211 section 2)."""
+    if response.head:
+        response.head += key + b": " + value + b"\r\n"
+    else:
+        response.fields.append((key, value))
+
+
+def age_of(entry: Entry, now: int) -> int:
+    """RFC 9111 section 4.2.3: current_age, seconds."""
+    return max(0, now - entry.times.stored + entry.times.age)
+
+
+def head_of(entry: Entry) -> ResponseHead:
+    """The upstream's head, parsed once."""
+    head = entry.parsed
+    if head is None:
+        head = entry.parsed = parse_response_head(entry.meta.head)
+    assert isinstance(head, ResponseHead)
+    return head
+
+
+def last_modified_of(head: ResponseHead) -> float:
+    """Last-Modified in seconds since the epoch; -1 when there is none, or none that can be read."""
+    text = head.get(b"last-modified")
+    return -1.0 if text is None else parse_date(text)
+
+
+def _has_conditions(request: Request) -> bool:
+    first = request.fields.first
+    return any(name in first for name in _CONDITIONS)
