@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.parity.backend import Answers, Close, Turns, chunked, raw_reply, reply
+from tests.parity.backend import Answers, Close, Turns, Wait, chunked, raw_reply, reply
 from tests.parity.exchange import Act, Exchange, Pause, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
@@ -56,6 +56,16 @@ CACHE = Group(
             proxy_pass http://@BACKEND@;
         }
         location /offset/ { proxy_cache_valid 1m; proxy_cache_max_range_offset 10; proxy_pass http://@BACKEND@; }
+        location /force/ { proxy_cache_valid 1m; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
+        location /forceoff/ { proxy_cache off; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
+        location /told/ {
+            proxy_cache_valid 200 1s; proxy_cache_revalidate on; proxy_pass http://@BACKEND@;
+            add_header X-Modified $upstream_cache_last_modified;
+            add_header X-Tag $upstream_cache_etag;
+            proxy_set_header Connection ""; proxy_set_header X-Modified $upstream_cache_last_modified;
+            proxy_set_header X-Tag $upstream_cache_etag;
+            proxy_cache_key "the key of $uri";
+        }
         location /rewritten/ { proxy_cache_valid 1m; proxy_pass http://@BACKEND@/other/; }
     }
     """
@@ -326,6 +336,93 @@ MISS = {"X-Cache": "MISS"}
         has=MISS,
     ),
     row("range within the offset", (get("/offset/b", "Range: bytes=2-"), Read(), get("/offset/b")), FIRST, has=HIT),
+    row(
+        "range of what comes in pieces",
+        (get("/usual/r6", "Range: bytes=2-9"), Read(), Pause(0.2), get("/usual/r6")),
+        Turns(
+            (
+                (raw_reply("HTTP/1.1 200 OK", "Content-Length: 12", "Accept-Ranges: bytes", body=b"abcd"), Wait(0.1), b"efghijkl"),
+                SECOND,
+            )
+        ),
+        status=(206, 200),
+        has=HIT,
+        body=b"abcdefghijkl",
+    ),
+    row(
+        "the end of what comes in pieces",
+        (get("/usual/r7", "Range: bytes=-3"),),
+        Turns(((raw_reply("HTTP/1.1 200 OK", "Content-Length: 12", "Accept-Ranges: bytes", body=b"abcd"), Wait(0.1), b"efghijkl"),)),
+        ("GET",),
+        status=(206,),
+        body=b"jkl",
+    ),
+    row(
+        "two ranges of what comes in pieces",
+        (get("/usual/r8", "Range: bytes=0-1,4-5"),),
+        Turns(((raw_reply("HTTP/1.1 200 OK", "Content-Length: 12", "Accept-Ranges: bytes", body=b"abcd"), Wait(0.1), b"efghijkl"),)),
+        ("GET",),
+        status=(200,),
+    ),
+    row("two ranges of what comes at once", (get("/usual/r9", "Range: bytes=0-1,4-4"),), saying("Accept-Ranges: bytes"), ("GET",)),
+    row(
+        "if-range",
+        (get("/usual/i1"), Read(), get("/usual/i1", "Range: bytes=1-2", 'If-Range: "v1"')),
+        saying(TAG, "Accept-Ranges: bytes"),
+        status=(200, 206),
+    ),
+    row(
+        "if-range, another",
+        (get("/usual/i2"), Read(), get("/usual/i2", "Range: bytes=1-2", 'If-Range: "v2"')),
+        saying(TAG, "Accept-Ranges: bytes"),
+        status=(200, 200),
+    ),
+    row(
+        "if-range by date",
+        (get("/usual/i3"), Read(), get("/usual/i3", "Range: bytes=1-2", "If-Range: Mon, 02 Jan 2023 10:00:00 GMT")),
+        saying(DATE, "Accept-Ranges: bytes"),
+        status=(200, 206),
+    ),
+    row(
+        "head with a range",
+        (get("/usual/i4"), Read(), request("HEAD", "/usual/i4", "Range: bytes=1-2")),
+        saying("Accept-Ranges: bytes"),
+        ("GET", "HEAD"),
+        status=(200, 206),
+    ),
+    row(
+        "head of a condition",
+        (get("/usual/i5"), Read(), request("HEAD", "/usual/i5", 'If-None-Match: "v1"')),
+        saying(TAG),
+        ("GET", "HEAD"),
+        status=(200, 304),
+    ),
+    row(
+        "force ranges",
+        (get("/force/a", "Range: bytes=1-2"), Read(), get("/force/a", "Range: bytes=2-3")),
+        FIRST,
+        status=(206, 206),
+        body=b"rs",
+    ),
+    row(
+        "force ranges, several",
+        (get("/force/b"), Read(), get("/force/b", "Range: bytes=0-0,2-2")),
+        FIRST,
+        status=(200, 206),
+        mask=(r"\d{20}",),
+    ),
+    row("force ranges without a cache", (get("/forceoff/a", "Range: bytes=1-2"),), FIRST, ("GET",), status=(206,), body=b"ir"),
+    row("force ranges, none asked for", (get("/forceoff/a"),), FIRST, ("GET",), status=(200,)),
+    row(
+        "the variables",
+        (get("/told/a"), Read(), Pause(2.1), get("/told/a")),
+        turns(reply(200, "first", DATE, TAG), reply(200, "second", DATE, 'ETag: "v2"')),
+    ),
+    row(
+        "the variables of a 304",
+        (get("/told/b"), Read(), Pause(2.1), get("/told/b")),
+        turns(reply(200, "first", DATE, TAG), raw_reply("HTTP/1.1 304 Not Modified")),
+    ),
     # what is good no longer
     row(
         "expired",

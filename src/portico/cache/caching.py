@@ -42,6 +42,8 @@ class Caching:
         self.passes_range = False  # the client's range is beyond what is worth fetching the whole for
         self.fill: Fill | None = None
         self.failure = 0  # how the upstream failed (upstream/failure.py)
+        self.stored_head: object = None  # of `entry`, for the variables, also when the entry has been left
+        self.stored = -1  # when what answers was stored, less the age that it had then; -1: the upstream answers
         self.asked = 0  # when the upstream was asked, in seconds since the epoch; 0: it was not
         # of `proxy_cache_rfc`:
         self.forced = False  # the client wants the upstream asked, although what is kept is fresh

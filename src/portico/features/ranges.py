@@ -87,8 +87,8 @@ class RangeFilter(HeaderFilter):
             return
         body = response.body
         maximum = request.location.core.max_ranges
-        if maximum > 0 or maximum < 0:
-            maximum = maximum if request.method == b"HEAD" or isinstance(body, (BytesBody, FileBody)) else 1
+        if maximum and (response.single_range or body.kind == STREAM):
+            maximum = 1
         if response.content_length < 0 or maximum == 0:
             response.allow_ranges = False
             return

@@ -201,6 +201,7 @@ class Response:
         self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
         self.unmodified_length: int = -1
         self.allow_ranges: bool = False
+        self.single_range = False  # … but only one: the body comes in pieces, or might have (nginx: r->single_range)
         self.content_offset: int = 0  # where in the whole the body begins (a slice of it)
         self.by_caches: bool = False  # only the conditions that a cache judges, in their order (RFC 9110 section 13.2.2)
         self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)

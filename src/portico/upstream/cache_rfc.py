@@ -202,7 +202,7 @@ def merged(stored: ResponseHead, answer: ResponseHead) -> bytes:
     updated = {
         name for name in answer.names if name not in _NOT_UPDATED and name not in answer.connection_tokens and name not in _NEVER_KEPT
     }
-    lines = _lines(stored, updated)
+    lines = _lines(stored, updated | {b"age", b"date"})  # how old it is, this answer says, or nobody
     for index in range(len(answer.names)):
         if answer.names[index] in updated:
             lines.append(answer.keys[index] + b": " + answer.values[index])

@@ -6,9 +6,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.caching import EXPIRED
 from portico.cache.index import COLUMNS, Index
 from portico.cache.keeper import Keeper
 from portico.cache.store import CachePath, Store
+from portico.codec.http1_response import ResponseHead
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, Directive
@@ -18,6 +20,8 @@ from portico.features.proxy.cache_keep import Caches
 from portico.features.proxy.cache_purge import PROXY_CACHE_PURGE, PurgeHandler
 from portico.features.proxy.cached import CachedProxy
 from portico.features.proxy.directives import PROXY_HIDE_HEADER
+from portico.features.proxy.store import PROXY_STORE, PROXY_STORE_ACCESS, store_or_cache
+from portico.features.proxy.store import Store as FileStore
 from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler
 from portico.http.runtime import Runtime
@@ -229,6 +233,9 @@ def _begin(reactor: Reactor, keeper: Keeper) -> None:
 def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
     """The location's handler, behind a cache where it has one."""
     scope = build.scope
+    if store_or_cache(scope, CACHE.zone):
+        handler.store = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path)
+        return handler
     settings = CacheSettings(CACHE, scope)
     if settings.zone is None:
         return handler
@@ -261,19 +268,32 @@ def _key(request: Request) -> bytes | None:
     return None if request.caching is None else request.caching.key
 
 
-def _stored_field(request: Request, name: bytes) -> bytes | None:
+def _age(request: Request) -> bytes | None:
     caching = request.caching
-    if caching is None or caching.entry is None or not caching.revalidate:
+    if caching is None or caching.stored < 0:
         return None
-    head = request.upstream_fields
-    return None if head is None else head.get(name)
+    return b"%d" % max(0, int(request.client.transport.reactor.wall()) - caching.stored)
 
 
-def _last_modified(request: Request) -> bytes | None:
+def _stored_modified(request: Request) -> bytes | None:
     return _stored_field(request, b"last-modified")
 
 
-CACHE_DIRECTIVES: Final[tuple[Directive[object], ...]] = (PROXY_CACHE_PATH, *CACHE.all(), PROXY_CACHE_PURGE)
+def _stored_etag(request: Request) -> bytes | None:
+    return _stored_field(request, b"etag")
+
+
+def _stored_field(request: Request, name: bytes) -> bytes | None:
+    caching = request.caching
+    if caching is None or caching.status != EXPIRED or not caching.revalidate:
+        return None
+    head = caching.stored_head
+    return head.get(name) if isinstance(head, ResponseHead) else None
+
+
+CACHE_DIRECTIVES: Final[tuple[Directive[object], ...]] = (
+    PROXY_CACHE_PATH, *CACHE.all(), PROXY_CACHE_PURGE, PROXY_STORE, PROXY_STORE_ACCESS,
+)  # fmt: skip
 CACHE_VARIABLES: Final = (
     Variable(
         "upstream_cache_status", _status, PER_REQUEST,
@@ -281,7 +301,12 @@ CACHE_VARIABLES: Final = (
     ),
     Variable("upstream_cache_key", _key, PER_REQUEST, "The key under which the answer is kept."),
     Variable(
-        "upstream_cache_last_modified", _last_modified, PER_REQUEST,
+        "upstream_cache_last_modified", _stored_modified, PER_REQUEST,
         "`Last-Modified` of the kept answer that is being revalidated.",
+    ),
+    Variable("upstream_cache_etag", _stored_etag, PER_REQUEST, "`ETag` of the kept answer that is being revalidated."),
+    Variable(
+        "upstream_cache_age", _age, PER_REQUEST,
+        "For how many seconds what answers has been kept, or since it was confirmed; with `proxy_cache_rfc` what `Age` says.",
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.cache.caching import BYPASS, STALE, UPDATING
+from portico.cache.caching import BYPASS, MISS, STALE, UPDATING
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
 from portico.http.output import fields_of
@@ -40,6 +40,7 @@ class Answers:
         head = head_of(entry)
         request.upstream_fields = head
         request.proxy_target = self.proxy.target
+        caching.stored = entry.times.stored - entry.times.age
         conditional = _has_conditions(request)
         length = entry.body_length
         if request.method == b"HEAD":
@@ -88,9 +89,8 @@ class Answers:
             response.date = head.get(b"date") or http_date(times.stored)
         asked = caching.asked != 0
         detail = caching.status if caching.status in (STALE, UPDATING) else b""
-        why = caching.why if not asked else b"request" if caching.forced else b"stale"
         status = cache_status(
-            not asked and not caching.collapsed, why, caching.upstream_status if asked else 0, False, caching.collapsed,
+            not asked and not caching.collapsed, caching.why, caching.upstream_status if asked else 0, False, caching.collapsed,
             times.valid + 1 - now, detail,
         )  # fmt: skip
         caching.told = True
@@ -106,12 +106,11 @@ class Answers:
         ttl = ANY_AGE
         if stored and fill is not None:
             ttl = fill.times.valid + 1 - int(request.client.transport.reactor.wall())
+        why = caching.why
         if caching.status == BYPASS:
             why = b"bypass"
-        elif caching.entry is not None:
-            why = b"request" if caching.forced else b"stale"
-        else:
-            why = b"vary-miss" if caching.vary else caching.why
+        elif caching.status == MISS and caching.vary:
+            why = b"vary-miss"
         _add(response, b"Cache-Status", cache_status(False, why, 0, stored, caching.collapsed, ttl, b""))
 
     def tell_passed(self, response: Response) -> None:

@@ -210,7 +210,8 @@ class CachedProxy(Handler):
         """What is there is good no longer, or not good enough."""
         settings = self.settings
         caching.found(entry)
-        head = head_of(entry)
+        caching.why = b"request" if caching.forced else b"stale"
+        head = caching.stored_head = head_of(entry)
         caching.revalidate = (settings.revalidate or (self.rfc and has_validator(head))) and head.status in (200, 206)
         window = caching.store.index.updating(entry.slot, entry.generation) >= now
         allowed = (settings.use_stale & WHILE_UPDATING != 0 or window) and not caching.sticks and not caching.forced

@@ -29,6 +29,7 @@ from portico.upstream.tunnel import Tunnel
 if TYPE_CHECKING:
     from portico.cache.caching import Caching
     from portico.features.proxy.cached import CachedProxy
+    from portico.features.proxy.store import Store
     from portico.http.body import RequestBody
     from portico.http.request import Request
 
@@ -68,6 +69,7 @@ class ProxyHandler(Handler):
         self.pipes = PipePool()
         self.early_hints: list[Template] = []
         self.force_ranges = False
+        self.store: Store | None = None  # proxy_store
         self.cached: CachedProxy | None = None  # with proxy_cache: who has called
         self.edits_heads = True  # the location has filters that look at the fields of any answer
 
@@ -89,7 +91,9 @@ class ProxyHandler(Handler):
         settings = self.settings
         connection = request.connection
         if connection is not None:
-            connection.abortable = not settings.ignore_client_abort and (request.caching is None or not request.caching.keep)
+            connection.abortable = (
+                not settings.ignore_client_abort and self.store is None and (request.caching is None or not request.caching.keep)
+            )
             if connection.abortable and request.client.transport.peer_closed:
                 raise ClientGone  # it left before anybody watched
         request.proxy_target = target
@@ -204,6 +208,8 @@ class ProxyHandler(Handler):
             raise HTTPError(status)
         if caching is not None and self.cached is not None:
             sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
+        elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
+            sink = self.store.sink(request, answer)
         known = connection.last_owner is self and not self.edits_heads and sink is None and not self.force_ranges
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
@@ -219,6 +225,7 @@ class ProxyHandler(Handler):
                 else:
                     sink.finish()
                     self.cached.answers.open_to_conditions(response, answer)
+                    response.single_range = True
             return response
         rest = connection.buffer
         if length >= 0 and len(rest) >= length:
@@ -248,8 +255,10 @@ class ProxyHandler(Handler):
             response.buffered = buffered
         if sink is not None and self.cached is not None:
             self.cached.answers.open_to_conditions(response, answer)
+            response.single_range = True
         elif self.force_ranges:
             response.allow_ranges = True
+            response.single_range = True
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
         elif not self.edits_heads and self.is_memorable(response):
