@@ -59,6 +59,11 @@ def status_of(message: Message) -> str:
     return (message.get(b"x-cache") or b"").decode()
 
 
+def pid_of(message: Message) -> int:
+    """The worker that answered; never 0, which would be everybody to kill(2)."""
+    return int(message.get(b"x-pid") or b"no answer of a worker")
+
+
 def serve_counts(proxy: Proxied, name: str, body: bytes = b"body", *fields: str) -> None:
     """From now on the upstream answers with `body`."""
 
@@ -156,7 +161,7 @@ def test_a_fetching_worker_that_is_killed_lets_the_others_fetch(proxy: Proxied) 
         upstream = proxy.accept("waiting")
         upstream.request()
         upstream.send(answer(b"half", length=8))
-        os.kill(int(first.head().get(b"x-pid") or 0), signal.SIGKILL)
+        os.kill(pid_of(first.head()), signal.SIGKILL)
     wait_until(lambda: len(proxy.workers()) == 2, what="a new worker")
     with proxy.get("/waiting/a") as second:
         proxy.accept("waiting").send(answer(b"all of it"))
@@ -181,7 +186,7 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_torn(proxy: Proxied) -> 
         upstream = proxy.accept("torn")
         upstream.request()
         upstream.send(answer(body[:300_000], length=len(body)))
-        pid = int(client.head().get(b"x-pid") or 0)
+        pid = pid_of(client.head())
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: pid not in proxy.workers() and len(proxy.workers()) == 2, what="a new worker")
     with proxy.get("/torn/a") as client:
