@@ -37,6 +37,7 @@ map $host $b {{ hostnames; a.*.b 1; }}
 map $host $b {{ hostnames; "" 1; }}
 map $host $b {{ }} map $host $b {{ }}
 map $host $b {{ volatile x; }}
+map $uri $x {{ ~^(?<host>.*)$ 1; }}
 {LOOP}
 map_hash_max_size x;
 geo $a {{ 1.2.3.4/33 x; }}
@@ -106,7 +107,29 @@ set $realip_remote_addr x;
 set x y;
 set $ y;
 set $args a; set $http_foo b; set $arg_x c; set $cookie_a d; set $limit_rate 3k; set $sent_http_x e; set $1 f;
+rewrite ^/(?<uri>.*)$ /x;
+rewrite ^/(?<limit_req_status>.*)$ /x;
+rewrite ^/(?<arg_x>.*)$ /x; rewrite ^/(?<arg_x>.*)$ /x; location ~ (?<arg_x>.) { } set $arg_x 1; return 200 $arg_x;
+rewrite ^/(?<http_foo>.*)$ /$http_foo;
+location ~ ^/(?<host>.*)$ { }
+server_name ~^(?<request_method>.*)$;
+if ($uri ~ (?<remote_addr>.)) { }
+set $a $b; set $b $a;
+set $A 1; return 200 $a;
+set $a-b 1;
 if ($nope) { }
+if (-f$uri) {}
+if (-f /a /b) {}
+if (! -f /a) {}
+rewrite ^(.*)$ $1 last break;
+rewrite "" /x;
+rewrite "^/{2}" /x;
+return 99;
+return 204 x;
+auth_request off;
+auth_request /a /b;
+auth_request_set a b;
+auth_request_set $uri b;
 if ($host == a) {}
 if ($host = $nope) {}
 if (-f) {}

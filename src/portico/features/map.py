@@ -36,6 +36,7 @@ class Map:
         self.strings: dict[bytes, Template] = {}
         self.masks: ServerNames[Template | None] = ServerNames(None)  # with `hostnames`
         self.regexes: list[tuple[Regex, Template]] = []
+        self.lines: list[Statement] = []  # of the regexes
 
     def get(self, request: Request) -> bytes | None:
         """The variable's value; but for `volatile` found once for a request."""
@@ -93,6 +94,7 @@ class Map:
         elif line.name.startswith("~"):
             caseless = line.name.startswith("~*")
             self.regexes.append((parse_regex(line, -1, line.name[2 if caseless else 1 :], caseless), value))
+            self.lines.append(line)
         else:
             self._add_string(line, value)
 
@@ -153,9 +155,8 @@ class MapFeature(Feature):
             if not variables.define(made.name, made.get):
                 error = made.statement.fail(f'the duplicate "{made.name}" variable', made.statement.args[1])
                 made.statement.load.diagnostics.error(error)
-            for regex, _ in made.regexes:
-                for name in regex.names:
-                    variables.add_capture(name)
+            for (regex, _), line in zip(made.regexes, made.lines, strict=True):
+                variables.add_captures(regex, line.where, scope.load)
 
 
 FEATURE: Final = MapFeature("http_map", (MAP, MAP_HASH_MAX_SIZE, MAP_HASH_BUCKET_SIZE))

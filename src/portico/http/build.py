@@ -75,16 +75,14 @@ def build_http(
 
 def _declare_captures(scope: Scope, variables: Variables) -> None:
     """Named groups in server names and locations become variables."""
-    for names in scope.own_all(SERVER_NAME):
-        for name in names:
+    for setting in scope.own_settings(SERVER_NAME):
+        for name in setting.value:
             if name.regex is not None:
-                for group in name.regex.names:
-                    variables.add_capture(group)
+                variables.add_captures(name.regex, setting.where, scope.load)
     for child in scope.children:
         pattern = child.value
-        if isinstance(pattern, LocationPattern) and pattern.regex is not None:
-            for group in pattern.regex.names:
-                variables.add_capture(group)
+        if isinstance(pattern, LocationPattern) and pattern.regex is not None and child.statement is not None:
+            variables.add_captures(pattern.regex, child.statement.where, scope.load)
         _declare_captures(child, variables)
 
 

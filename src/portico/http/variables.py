@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.diagnostics import ConfigError
-from portico.config.load import Late
+from portico.config.load import Late, Load
 from portico.config.reader import Statement, Where
+from portico.config.regex import Regex
 from portico.http.errors import ERR
 
 if TYPE_CHECKING:
@@ -94,11 +95,16 @@ class Variables:
         self._families.append(family)
         self._families.sort(key=_prefix_length)
 
-    def add_capture(self, name: str) -> None:
-        """A named group of a regex somewhere in the configuration. An existing variable of that name stays."""
-        if name not in self._known:
-            self._known[name] = Variable(name, _named_capture(name))
-            self._known[name].settable = True
+    def add_captures(self, regex: Regex, where: Where, load: Load) -> None:
+        """The named groups of a regex somewhere in the configuration; they may share a name, but not with a variable of Portico's."""
+        for name in regex.names:
+            known = self._known.get(name)
+            if known is None:
+                self._known[name] = Variable(name, _named_capture(name))
+                self._known[name].settable = True
+            elif not known.settable:
+                hint = "a named group of a regex defines a variable: give it another name"
+                load.diagnostics.error(ConfigError(f'the duplicate "{name}" variable', where, hint))
 
     def define(self, name: str, get: Getter, replace: bool = True) -> bool:
         """Make known a variable that the configuration gives its value; False: Portico has one of that name.

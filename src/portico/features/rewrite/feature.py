@@ -121,15 +121,13 @@ class RewriteFeature(Feature):
     """One script for each server, in the server-rewrite phase, and one for each location; no block inherits another's."""
 
     def declare(self, scope: Scope, variables: Variables) -> None:
-        for given in scope.own_all(REWRITE_URI):
-            if given is not None:
-                for name in given.regex.names:
-                    variables.add_capture(name)
+        for given in scope.own_settings(REWRITE_URI):
+            if given.value is not None:
+                variables.add_captures(given.value.regex, given.where, scope.load)
         for child in scope.children:
             opened = child.value
-            if isinstance(opened, Condition) and opened.regex is not None:
-                for name in opened.regex.names:
-                    variables.add_capture(name)
+            if isinstance(opened, Condition) and opened.regex is not None and child.statement is not None:
+                variables.add_captures(opened.regex, child.statement.where, scope.load)
         for assignment in scope.own_all(SET):
             if assignment is not None:
                 _define(assignment, variables)
