@@ -62,7 +62,7 @@ class Keeper:
         settings = self.store.settings
         if settings.use_temp_path:
             self._remove_leftovers(settings.temp_path)
-        files = _files(settings.path)
+        files = _files(settings.path, settings.others)
         done = False
         while not done and not self.ended:
             until = time.monotonic() + min(settings.loader_threshold, _TURN)
@@ -147,16 +147,17 @@ class Keeper:
         return []
 
     async def _remove(self, removed: list[Removed]) -> None:
-        until = time.monotonic() + min(self.store.settings.manager_threshold, _TURN)
+        turn = min(self.store.settings.manager_threshold, _TURN)
+        until = time.monotonic() + turn
         for gone in removed:
             self.store.remove_files([gone])
             if time.monotonic() >= until:
                 await asyncio.sleep(_PAUSE)
-                until = time.monotonic() + _TURN
+                until = time.monotonic() + turn
 
 
-def _files(path: str) -> Iterator[str]:
-    """Every file below a directory."""
+def _files(path: str, others: list[str]) -> Iterator[str]:
+    """Every file below a directory, but for those of other caches in there."""
     pending = [path]
     while pending:
         directory = pending.pop()
@@ -164,7 +165,8 @@ def _files(path: str) -> Iterator[str]:
             with os.scandir(directory) as found:
                 for entry in found:
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
+                        if entry.path not in others:
+                            pending.append(entry.path)
                     else:
                         yield entry.path
         except OSError:

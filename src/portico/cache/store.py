@@ -25,6 +25,7 @@ class CachePath:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.others: list[str] = []  # directories of other caches inside it
         self.levels: list[int] = []
         self.name = ""
         self.zone_size = 0

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 _STATE: Final = "proxy caches"
 _SMALLEST: Final = 16384  # bytes of keys_zone: 128 entries (nginx: two pages)
-_ROWS_AT_ONCE: Final = 256
+_SIZE_HINT: Final = "a size, as in 10g, 512m or 64k"
+_TIME_HINT: Final = "a time, as in 10m, 1h30m or 50ms"
+_SYNTAX_HINT: Final = "a name and a size for the index, as in keys_zone=pages:10m"
 
 CACHE: Final = CacheDirectives("proxy")
 
@@ -47,9 +49,10 @@ def _cache_path(statement: Statement) -> CachePath:
     for argument in statement.args[1:]:
         name, equals, text = argument.text.partition("=")
         if not equals or not _set_option(settings, statement, argument, name, text):
-            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+            known = "levels, keys_zone, inactive, max_size, min_free, use_temp_path, loader_… and manager_…, each with = and a value"
+            raise statement.fail(f'invalid parameter "{argument.text}"', argument, known)
     if not settings.name:
-        raise statement.fail(f'"{statement.name}" must have "keys_zone" parameter')
+        raise statement.fail(f'"{statement.name}" must have "keys_zone" parameter', None, _SYNTAX_HINT)
     return settings
 
 
@@ -64,14 +67,14 @@ def _set_option(settings: CachePath, statement: Statement, argument: Argument, n
         zone, colon, size_text = text.partition(":")
         size = values.size_of(size_text) if colon else None
         if size is None or not zone:
-            raise statement.fail(f'invalid keys zone size "{argument.text}"', argument)
+            raise statement.fail(f'invalid keys zone size "{argument.text}"', argument, _SYNTAX_HINT)
         if size < _SMALLEST:
             raise statement.fail(f'keys zone "{argument.text}" is too small', argument, "16k is the least: 128 bytes for each entry")
         settings.name, settings.zone_size = zone, size
     elif name in ("max_size", "min_free"):
         size = values.offset_of(text)
         if size is None:
-            raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+            raise statement.fail(f'invalid {name} value "{argument.text}"', argument, _SIZE_HINT)
         if name == "max_size":
             settings.max_size = size
         else:
@@ -79,7 +82,7 @@ def _set_option(settings: CachePath, statement: Statement, argument: Argument, n
     elif name == "inactive":
         seconds = values.seconds_of(text)
         if seconds is None:
-            raise statement.fail(f'invalid inactive value "{argument.text}"', argument)
+            raise statement.fail(f'invalid inactive value "{argument.text}"', argument, _TIME_HINT)
         settings.inactive = seconds
     else:
         return _set_pace(settings, statement, argument, name, text)
@@ -89,18 +92,18 @@ def _set_option(settings: CachePath, statement: Statement, argument: Argument, n
 def _set_pace(settings: CachePath, statement: Statement, argument: Argument, name: str, text: str) -> bool:
     if name in ("loader_files", "manager_files"):
         number = values.number_of(text)
-        if not number:
-            raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+        if number is None:
+            raise statement.fail(f'invalid {name} value "{argument.text}"', argument, "how many files at a time, as in 100")
         if name == "loader_files":
-            settings.loader_files = number
+            settings.loader_files = max(1, number)
         else:
-            settings.manager_files = number
+            settings.manager_files = max(1, number)
         return True
     if name not in ("loader_sleep", "loader_threshold", "manager_sleep", "manager_threshold"):
         return False
     seconds = values.time_of(text)
     if seconds is None:
-        raise statement.fail(f'invalid {name} value "{argument.text}"', argument)
+        raise statement.fail(f'invalid {name} value "{argument.text}"', argument, _TIME_HINT)
     if name == "loader_sleep":
         settings.loader_sleep = seconds
     elif name == "loader_threshold":
@@ -113,9 +116,11 @@ def _set_pace(settings: CachePath, statement: Statement, argument: Argument, nam
 
 
 def _levels(statement: Statement, argument: Argument, text: str) -> list[int]:
+    if not text:
+        return []
     parts = text.split(":")
     if len(parts) > 3 or any(part not in ("1", "2") for part in parts):
-        raise statement.fail(f'invalid "levels" parameter "{argument.text}"', argument, "one to three of 1 and 2, as in levels=1:2")
+        raise statement.fail(f'invalid "levels" "{argument.text}"', argument, "one to three of 1 and 2, as in levels=1:2")
     return [int(part) for part in parts]
 
 
@@ -151,10 +156,15 @@ def open_caches(http: HttpBuild, temp_path: str) -> None:
         try:
             name = settings.name.encode("utf-8", "surrogateescape")
             if name in caches.stores:
-                raise ConfigError(f'duplicate zone "{settings.name}"', setting.where)
+                raise ConfigError(f'duplicate zone "{settings.name}"', setting.where, "each cache needs a name of its own")
             if settings.path in paths:
                 hint = "each needs its own, or one would remove the other's files"
                 raise ConfigError(f'the cache "{paths[settings.path]}" is in "{settings.path}" already', setting.where, hint)
+            for other, path in ((store.settings, store.settings.path) for store in caches.stores.values()):
+                if settings.path.startswith(path + "/"):
+                    other.others.append(settings.path)
+                elif path.startswith(settings.path + "/"):
+                    settings.others.append(path)
             paths[settings.path] = settings.name
             settings.temp_path = temp_path
             try:
