@@ -32,6 +32,7 @@ LOCATIONS = {
     "waiting": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "hasty": "proxy_cache_lock on; proxy_cache_lock_timeout 200ms;",
     "slow": "",
+    "named": 'proxy_cache_key "the $uri"; add_header X-Key "$upstream_cache_key; $upstream_cache_age" always;',
     "forged": "",
     "cut": "",
     "failing": "proxy_cache_use_stale error timeout;",
