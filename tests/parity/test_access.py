@@ -55,6 +55,16 @@ ADDRESSES = Group(
         location /index/ { root @ROOT@; allow all; location = /index/index.html { root @ROOT@; deny all; } }
         location /condition/ { root @ROOT@; deny all; if ($arg_a) { add_header X-If yes; } }
         location /zero/ { root @ROOT@; deny 0.0.0.0/0; }
+        location /unix/ { proxy_pass http://unix:@PREFIX@/sock:/; }
+    }
+    server {
+        listen unix:@PREFIX@/sock;
+        root @ROOT@;
+        location /allowed { allow unix:; deny all; try_files /none @shown; }
+        location /denied { deny unix:; allow all; try_files /none @shown; }
+        location /all { deny all; try_files /none @shown; }
+        location /others { deny 127.0.0.1; deny ::/0; try_files /none @shown; }
+        location @shown { return 200 "$remote_addr|$remote_port|$realip_remote_addr"; }
     }
     """,
     {
@@ -82,6 +92,10 @@ ADDRESSES = Group(
     Exchange("own rules in place of inherited ones", get("/files/outer/in/f"), status=200),
     Exchange("the outer ones", get("/files/outer/f"), status=403),
     Exchange("inherited rules", get("/files/inherit/in/f"), status=403),
+    Exchange("through a Unix socket, allowed", get("/unix/allowed"), status=200, body=b"unix:||unix:"),
+    Exchange("through a Unix socket, denied", get("/unix/denied"), status=403),
+    Exchange("through a Unix socket, all denied", get("/unix/all"), status=403),
+    Exchange("through a Unix socket, rules for others", get("/unix/others"), status=200),
     Exchange("everybody by a mask of nothing", get("/zero/f"), status=403),
     Exchange("error page", get("/files/page/f"), status=403, body=b"page"),
     Exchange("error page with another status", get("/files/status/f"), status=200, body=b"page"),

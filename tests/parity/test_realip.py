@@ -39,6 +39,13 @@ REALIP = Group(
         location /geo { return 200 "$remote_addr"; }
     }
     server {
+        listen unix:@PREFIX@/sock;
+        set_real_ip_from unix:;
+        location / { SHOWN }
+        location /others { set_real_ip_from 192.0.2.0/24; root @ROOT@; try_files /none @shown; }
+        location @shown { SHOWN }
+    }
+    server {
         listen 127.0.0.1:@PORT_4@;
         set_real_ip_from 127.0.0.1;
         set_real_ip_from 10.0.0.0/8;
@@ -50,6 +57,9 @@ REALIP = Group(
             proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_pass http://@BACKEND@;
         }
         location @shown { return 200 "$remote_addr|$realip_remote_addr"; }
+        location /unix/ {
+            proxy_set_header Connection ""; proxy_set_header X-Real-IP $arg_ip; proxy_pass http://unix:@PREFIX@/sock:/;
+        }
     }
     """.replace("SHOWN", SHOWN),
 )
@@ -78,6 +88,10 @@ def _of(port: str, field: str, *values: str) -> list[Exchange]:
             ("not allowed", "/ruled", "X-Real-IP: 192.0.2.8"),
             ("added", "/added", "X-Real-IP: 192.0.2.8", "X-Forwarded-For: 1.1.1.1"),
         )
+    ),
+    *(
+        Exchange(f"through a Unix socket {target}", get(f"/unix/{target}"), port="PORT_4")
+        for target in ("?ip=192.0.2.1", "?ip=192.0.2.1:80", "?ip=::1", "?ip=unix:", "?ip=", "others?ip=192.0.2.1")
     ),
     Exchange(
         "told twice", get("/", "X-Real-IP: 192.0.2.1", "X-Real-IP: 192.0.2.2"), port="PORT_2", body=b"192.0.2.2 127.0.0.1",
