@@ -19,6 +19,8 @@ SLICE = Group(
             proxy_cache one; proxy_cache_valid 200 206 1m; proxy_cache_key $uri$slice_range; proxy_pass http://@BACKEND@;
         }
         location /passed/ { proxy_pass http://@BACKEND@; }
+        location /filtered/ { sub_filter_types *; sub_filter c C; proxy_pass http://@BACKEND@; }
+        location /noranges/ { max_ranges 0; proxy_pass http://@BACKEND@; }
         location /off/ { slice 0; proxy_pass http://@BACKEND@; }
     }
     server {
@@ -50,6 +52,8 @@ def part(start: int, *fields: str, end: int = 0, whole: int = len(WHOLE)) -> byt
 
 
 ALL = Turns((part(0), part(4), part(8)))
+AGAIN = Turns((part(4), *ALL.scripts))
+WHOLLY = {"status": 200, "reached": 4, "differs": "nginx sends what begins in the middle as if it were the whole"}
 CUT = {"status": 200, "body": b"abcd", "closed": True, "differs": "nginx drops what it has not sent yet (postpone_output)"}
 
 
@@ -73,6 +77,9 @@ CUT = {"status": 200, "body": b"abcd", "closed": True, "differs": "nginx drops w
     Exchange("another version", (get("/passed/m"),), backend=Turns((part(0), part(4, 'ETag: "v2"'))), **CUT),
     Exchange("another part", (get("/passed/n"),), backend=Turns((part(0), part(8))), **CUT),
     Exchange("a failure in between", (get("/passed/o"),), backend=Turns((part(0), reply(500, "no"))), **CUT),
+    Exchange("filtered", get("/filtered/a"), backend=ALL, status=200, body=b"abCdefghij"),
+    Exchange("a range of what is filtered", get("/filtered/b", "Range: bytes=5-6"), backend=AGAIN, **WHOLLY),
+    Exchange("a range where there are none", get("/noranges/a", "Range: bytes=5-6"), backend=AGAIN, **WHOLLY),
     Exchange("off", (get("/off/a", "Range: bytes=1-2"),), backend=reply(200, "all of it")),
     Exchange(
         "kept",

@@ -83,9 +83,16 @@ class RangeFilter(HeaderFilter):
         return False
 
     def apply(self, request: Request, response: Response) -> None:
+        self._cut(request, response)
+        if response.content_offset and response.status == 200 and response.sliced is not None:
+            response.sliced.rewind()  # the client wanted a range, but a filter has made another body of the whole: it gets that
+
+    def _cut(self, request: Request, response: Response) -> None:
         if response.status != 200 or not response.allow_ranges:
             return
         body = response.body
+        if isinstance(body, FilteredBody):
+            body = body.source
         maximum = request.location.core.max_ranges
         if maximum and (response.single_range or body.kind == STREAM):
             maximum = 1
@@ -158,9 +165,10 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
     response.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, response.content_length)))
     response.content_length = end - start
     body = response.body
-    if isinstance(body, FilteredBody):
-        body.length = end - start
-        body = body.source
+    filtered = body if isinstance(body, FilteredBody) else None
+    if filtered is not None:
+        filtered.length = end - start
+        body = filtered.source
     if isinstance(body, FileBody):
         body.offset += start
         body.length = body.left = end - start
@@ -168,7 +176,11 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
         body.data = body.data[start:end]
         body.length = len(body.data)
     elif body.kind == STREAM:
-        response.body = SpanBody(body, start - response.content_offset, end - start)
+        span_body = SpanBody(body, start - response.content_offset, end - start)
+        if filtered is not None:
+            filtered.source = span_body
+        else:
+            response.body = span_body
 
 
 def _refuse(request: Request, response: Response) -> None:

@@ -110,6 +110,10 @@ class SliceBody(Body):
         self.next += left_out
         return count - left_out
 
+    def rewind(self) -> None:
+        self._end_part()
+        self.next = 0
+
     def _end_part(self) -> None:
         self.current = None
         if self.first is not None:
@@ -200,7 +204,7 @@ class SliceFilter(HeaderFilter):
         response.single_range = True
         response.last_modified = parse_date(response.last_modified_text)
         if request.method != b"HEAD":
-            response.body = SliceBody(request, response.body, slices)
+            response.body = response.sliced = SliceBody(request, response.body, slices)
 
 
 def _slice_range(request: Request) -> bytes | None:

@@ -42,10 +42,10 @@ class MediaTypes:
         """Whether a Content-Type is one of them. A charset does not matter, any other parameter makes it another type
         (ngx_http_test_content_type).
         """
+        if self.every:
+            return True  # also an answer without a type
         if not content_type:
             return False
-        if self.every:
-            return True
         if content_type.find(b";") >= 0:
             content_type = split_charset(content_type)[0]
         return content_type.lower() in self.types

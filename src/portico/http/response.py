@@ -53,6 +53,10 @@ class Body:
         """Nobody wants the next `count` bytes; how many of them will come all the same."""
         return count
 
+    def rewind(self) -> None:
+        """Begin at the start of the whole; only of a body that is `Response.sliced`."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Give back what the source holds, finished or not; safe to call twice."""
 
@@ -202,7 +206,8 @@ class Response:
         self.unmodified_length: int = -1
         self.allow_ranges: bool = False
         self.single_range = False  # … but only one: the body comes in pieces, or might have (nginx: r->single_range)
-        self.content_offset: int = 0  # where in the whole the body begins (a slice of it)
+        self.content_offset: int = 0  # where in the whole the body begins
+        self.sliced: Body | None = None  # the body that begins there, whatever filters have put around it
         self.by_caches: bool = False  # only the conditions that a cache judges, in their order (RFC 9110 section 13.2.2)
         self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)
         self.upgrade: bytes = b""  # 101: the protocol switched to

@@ -201,7 +201,8 @@ class CachedProxy(Handler):
             if not caching.sticks and pleases(wishes, valid, now, age_of(entry, now)):
                 caching.status = HIT if fresh else STALE
                 return self.answers.response(request, caching, entry)
-            caching.forced = fresh or wishes.no_cache or wishes.max_age >= 0
+            caching.why = b"request" if fresh else b"stale"
+            caching.forced = fresh or wishes.no_cache or wishes.max_age >= 0 or wishes.min_fresh > 0
             if wishes.only_if_cached:
                 return None
         return self._stale(request, caching, entry, now)
@@ -210,7 +211,8 @@ class CachedProxy(Handler):
         """What is there is good no longer, or not good enough."""
         settings = self.settings
         caching.found(entry)
-        caching.why = b"request" if caching.forced else b"stale"
+        if caching.why != b"request":
+            caching.why = b"stale"
         head = caching.stored_head = head_of(entry)
         caching.revalidate = (settings.revalidate or (self.rfc and has_validator(head))) and head.status in (200, 206)
         window = caching.store.index.updating(entry.slot, entry.generation) >= now
