@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import resource
 import socket
@@ -74,6 +75,16 @@ def messages(server: Server, seconds: float, connections: int = 32) -> Sample:
     start = server.cpu()
     done = int(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout)
     return Sample((server.cpu() - start) / done, done / seconds)
+
+
+def coded_size(server: Server, path: str) -> int:
+    """Bytes of an answer's body as it is sent to a client that takes gzip, without the chunks' framing."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.plain, timeout=10)
+    connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+    answer = connection.getresponse()
+    if answer.headers["Content-Encoding"] != "gzip":
+        raise SystemExit(f"{server.name} does not compress {path}")
+    return len(answer.read())
 
 
 REQUEST = (

@@ -116,6 +116,18 @@ ROWS = (
         1.0,
         lambda server, seconds: loads.wrk(server, "/kept/1m.bin", seconds, connections=16, headers=BROWSER),
     ),
+    Row(
+        "gzip",
+        "gzip of 100 KB HTML, level 1, 16 connections",
+        0.5,
+        lambda server, seconds: loads.wrk(server, "/gzip/100k.html", seconds, connections=16, headers=BROWSER),
+    ),
+    Row(
+        "again",
+        "the same file again with `compression_cache`, beside nginx's gzip",
+        0.3,
+        lambda server, seconds: loads.wrk(server, "/again/100k.html", seconds, connections=16, headers=BROWSER),
+    ),
     Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
 )
 EXTRA = ("idle", "startup", "limits")
@@ -156,6 +168,7 @@ class Bench:
         self.backend = Backend(folder / "backend", self.root)
         self.programs = {"nginx": (NGINX,), candidate: PORTICO if candidate == "Portico" else (NGINX,)}
         self._count = 0
+        self.sizes: dict[str, int] = {}  # bytes of the page after gzip, by server
 
     def start(self, name: str) -> Server:
         """One more server; the caller waits for it and stops it."""
@@ -170,7 +183,10 @@ class Bench:
         try:
             for server in servers:
                 server.ready()
-            return [self._row(row, servers, rounds, seconds) for row in rows]
+            results = [self._row(row, servers, rounds, seconds) for row in rows]
+            if any(row.key == "gzip" for row in rows):
+                self.sizes = {server.name: loads.coded_size(server, "/gzip/100k.html") for server in servers}
+            return results
         finally:
             for server in servers:
                 server.stop()
@@ -263,6 +279,7 @@ def versions() -> list[str]:
 
 def report(
     results: list[Result],
+    sizes: dict[str, int],
     extras: list[str],
     limits: list[str],
     candidate: str,
@@ -289,6 +306,9 @@ def report(
             *(result.line() for result in results),
             "",
         ]
+    if sizes:
+        said = ", ".join(f"{size:,} by {name}" for name, size in sizes.items())
+        lines += [f"The page of 102,400 bytes came to {said}, both with `gzip_comp_level` 1.", ""]
     if extras:
         lines += [f"| | nginx | {candidate} | bar | |", "|---|---|---|---|---|", *extras, ""]
     if limits:
@@ -332,7 +352,7 @@ def main() -> None:
         bench.backend.stop()
         shutil.rmtree(folder, ignore_errors=True)
     took = time.monotonic() - began
-    text = report(results, extra_lines(idle, startup), limits, candidate, options.rounds, options.seconds, took)
+    text = report(results, bench.sizes, extra_lines(idle, startup), limits, candidate, options.rounds, options.seconds, took)
     options.output.write_text(text)
     print(text)
 

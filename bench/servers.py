@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.processes import NGINX, Process, children, free_port
 
+from bench.pages import page
+
 SERVER_CORE, LOAD_CORE = 0, 1
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -49,6 +51,8 @@ http {
         location /small { proxy_pass http://backend; }
         location /1m.bin { proxy_pass http://backend; }
         location /static/ { alias @ROOT@/; }
+        location /gzip/ { gzip on; alias @ROOT@/; }
+        location /again/ { gzip on; include @FOLDER@/forms.conf; alias @ROOT@/; }
         location /kept/ { proxy_cache kept; proxy_pass http://backend/; }
         location /ws {
             proxy_pass http://127.0.0.1:@ECHO@;
@@ -97,6 +101,7 @@ http {
     }
 }
 """
+FORMS = "compression_cache on;\n"  # Portico's own: what nginx compresses for every request is compressed once
 NGINX_PATHS = "fastcgi_temp_path @FOLDER@/f;\nuwsgi_temp_path @FOLDER@/u;\nscgi_temp_path @FOLDER@/s;\n"
 
 
@@ -115,6 +120,7 @@ def make_files(root: Path) -> None:
     """The files that are served, and a certificate for the TLS rows (ECDSA P-256, as most sites have now)."""
     root.mkdir()
     (root / "1k.html").write_bytes(b"x" * 1024)
+    (root / "100k.html").write_bytes(page(102400))
     (root / "100k.bin").write_bytes(bytes(range(256)) * 400)
     (root / "1m.bin").write_bytes(bytes(range(256)) * 4096)
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
@@ -154,6 +160,7 @@ class Server:
         self.plain, self.tls, self.tls12 = free_port(), free_port(), free_port()
         conf = folder / "nginx.conf"
         (folder / "paths.conf").write_text(fill(NGINX_PATHS, FOLDER=folder) if program[0] == NGINX else "")
+        (folder / "forms.conf").write_text("" if program[0] == NGINX else FORMS)
         conf.write_text(
             fill(
                 CONFIGURATION,

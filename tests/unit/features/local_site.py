@@ -25,7 +25,7 @@ from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.output import fields_of
 from portico.http.request import Request
-from portico.http.response import Response
+from portico.http.response import Body, Response
 from portico.http.uri import normalise
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
@@ -53,6 +53,27 @@ def directives(features: Sequence[Feature]) -> list[Directive[object]]:
     return list(dict.fromkeys(found))
 
 
+def read(reactor: Reactor, body: Body) -> bytes:
+    """A body to its end, and closed. It may ask for turns, and wait for nothing else."""
+    pieces: list[bytes] = []
+
+    async def work() -> None:
+        while True:
+            data = body.take()
+            if data is None:
+                await body.wait()
+            elif data:
+                pieces.append(data)
+            else:
+                return
+
+    task = reactor.spawn(work())
+    while not task.done:
+        reactor.dispatch(0.0)
+    body.close()
+    return b"".join(pieces)
+
+
 class Answer:
     """A response with its body read and closed."""
 
@@ -60,12 +81,7 @@ class Answer:
         self.request = request
         self.response = response
         self.status = response.status
-        body = response.body
-        pieces = []
-        while data := body.take():
-            pieces.append(data)
-        body.close()
-        self.body = b"".join(pieces)
+        self.body = read(request.client.transport.reactor, response.body)
         lines = fields_of(request, response).decode("latin-1").split("\r\n")
         self.fields = [line.split(": ", 1) for line in lines if line]
 

@@ -21,7 +21,7 @@ from portico.codec.accept_encoding import BROTLI, GZIP, ZSTD
 
 _GZIP_FORMAT: Final = 16  # added to zlib's wbits
 _MAX_WBITS: Final = 15
-_ISAL_LEVELS: Final = (0, 1, 3, 3)  # isal's 1 makes less than zlib's 1, its 3 less than zlib's 3; its 2 a little more than zlib's 2
+_ISAL_LEVELS: Final = (0, 1, 3, 3)  # isal's 1 makes less than zlib's 1, its 3 no more than zlib's 2 and 3
 _STEP: Final = 65536
 _ZLIB_STEP: Final = 8192
 _AT_ONCE: Final = 131072
