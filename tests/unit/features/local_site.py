@@ -56,21 +56,27 @@ def directives(features: Sequence[Feature]) -> list[Directive[object]]:
 def read(reactor: Reactor, body: Body) -> bytes:
     """A body to its end, and closed. It may ask for turns, and wait for nothing else."""
     pieces: list[bytes] = []
+    failures: list[Exception] = []
 
     async def work() -> None:
-        while True:
-            data = body.take()
-            if data is None:
-                await body.wait()
-            elif data:
-                pieces.append(data)
-            else:
-                return
+        try:
+            while True:
+                data = body.take()
+                if data is None:
+                    await body.wait()
+                elif data:
+                    pieces.append(data)
+                else:
+                    return
+        except Exception as error:
+            failures.append(error)
 
     task = reactor.spawn(work())
     while not task.done:
         reactor.dispatch(0.0)
     body.close()
+    if failures:
+        raise failures[0]
     return b"".join(pieces)
 
 

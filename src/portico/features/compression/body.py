@@ -174,10 +174,8 @@ class CompressedBody(CompressedSource):
             if made:
                 out.append(made)
                 size += len(made)
-                if size >= _PIECE:
-                    break
-            if time.monotonic() - self.reactor.now > _TURN:
-                self.tired = True
+            self.tired = time.monotonic() - self.reactor.now > _TURN
+            if self.tired or size >= _PIECE:
                 break
         return b"".join(out) or None
 

@@ -115,7 +115,7 @@ BROTLI: Final = Directive[bool](
 BROTLI_COMP_LEVEL: Final = Directive[int](
     "brotli_comp_level", _ALL, _level(0, 11), args="1", default=6, default_text="6", beyond=True,
     syntax="0 .. 11",
-    doc="How hard Brotli tries: 4 costs about what gzip does at 5, 11 some hundred times as much. Levels above 4 work on a thread.",
+    doc="How hard Brotli tries: 4 costs about what gzip does at 5, 11 some hundred times as much. Levels above 3 work on a thread.",
     example="brotli_comp_level 4;",
 )
 BROTLI_TYPES: Final = _types("brotli_types", "brotli")
