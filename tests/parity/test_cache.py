@@ -229,6 +229,8 @@ MISS = {"X-Cache": "MISS"}
         turns(reply(404, "none"), reply(200, "page", "Cache-Control: max-age=60")),
         status=(200, 200),
     ),
+    row("age", twice("/valid/age"), saying("Cache-Control: max-age=60", "Age: 5"), has=HIT | {"Age": "5"}),
+    row("authorization", (get("/usual/au", "Authorization: Basic eA=="), Read(), get("/usual/au")), turns(FIRST, SECOND), has=HIT),
     # variants
     row("vary, the same", twice("/usual/v1", "Accept-Language: de"), saying("Vary: Accept-Language"), has=HIT),
     row(

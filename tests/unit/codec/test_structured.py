@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portico.codec.structured import BOOLEAN, INTEGER, OTHER, STRING, TOKEN, NotStructured, parse_dictionary
 
@@ -43,3 +45,15 @@ def test_what_is_a_dictionary(text: bytes, expected: list[tuple[bytes, int, int,
 def test_what_is_none(text: bytes) -> None:
     with pytest.raises(NotStructured):
         parse_dictionary(text)
+
+
+PARTS = [b"a", b"max-age", b"=", b",", b";", b'"', b"\\", b"1", b".", b"(", b")", b" ", b"\t", b"?1", b":", b"%", b"\xff"]
+
+
+@given(st.lists(st.sampled_from(PARTS)))
+def test_any_text_is_a_dictionary_or_none(parts: list[bytes]) -> None:
+    try:
+        for key, member in parse_dictionary(b"".join(parts)).items():
+            assert key.islower() and member.kind in (INTEGER, STRING, TOKEN, BOOLEAN, OTHER)
+    except NotStructured:
+        pass
