@@ -76,3 +76,10 @@ def test_no_name_is_imported_both_for_types_and_at_run_time(tree: ast.Module) ->
             if isinstance(statement, ast.ImportFrom | ast.Import):
                 local = {alias.asname or alias.name for alias in statement.names}
                 assert not local & for_types, f"{function.name}: {local & for_types}"
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by their name alone, where the folder is no package, and stops at the second."""
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    names = [path.name for path in tests]
+    assert not {name for name in names if names.count(name) > 1}
