@@ -52,6 +52,9 @@ def part(start: int, *fields: str, end: int = 0, whole: int = len(WHOLE)) -> byt
 
 
 ALL = Turns((part(0), part(4), part(8)))
+RANGE = "Content-Range: bytes 4-7/10"
+LONG = raw_reply("HTTP/1.1 206 Partial Content", "Content-Length: 9", RANGE, TAG, body=b"efghijklm")
+SHORT = raw_reply("HTTP/1.1 206 Partial Content", "Content-Length: 2", RANGE, TAG, body=b"ef")
 AGAIN = Turns((part(4), *ALL.scripts))
 WHOLLY = {"status": 200, "reached": 4, "differs": "nginx sends what begins in the middle as if it were the whole"}
 CUT = {"status": 200, "body": b"abcd", "closed": True, "differs": "nginx drops what it has not sent yet (postpone_output)"}
@@ -80,6 +83,9 @@ CUT = {"status": 200, "body": b"abcd", "closed": True, "differs": "nginx drops w
     Exchange("filtered", get("/filtered/a"), backend=ALL, status=200, body=b"abCdefghij"),
     Exchange("a range of what is filtered", get("/filtered/b", "Range: bytes=5-6"), backend=AGAIN, **WHOLLY),
     Exchange("a range where there are none", get("/noranges/a", "Range: bytes=5-6"), backend=AGAIN, **WHOLLY),
+    Exchange("a file that grows", get("/passed/p"), backend=Turns((part(0), part(4, whole=12))), **CUT),
+    Exchange("a part that is too long", get("/passed/q"), backend=Turns((part(0), LONG)), **CUT),
+    Exchange("a part that is too short", get("/passed/r"), backend=Turns((part(0), SHORT, part(8))), **(CUT | {"body": b"abcdef"})),
     Exchange("off", (get("/off/a", "Range: bytes=1-2"),), backend=reply(200, "all of it")),
     Exchange(
         "kept",

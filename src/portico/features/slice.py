@@ -70,10 +70,16 @@ class Slices:
         start, last, complete = found.groups()
         if complete == b"*":
             return "no complete length in slice response"
+        if self.complete and int(complete) != self.complete:
+            return f"another length in slice response: {int(complete)}, not {self.complete}"
         self.complete = int(complete)
         if int(start) != self.start or int(last) + 1 != min(self.start + self.size, self.complete):
             return f"unexpected range in slice response: {int(start)}-{int(last) + 1}"
         return ""
+
+    def length(self) -> int:
+        """Bytes of the part asked for now."""
+        return min(self.size, self.complete - self.start)
 
 
 @final
@@ -86,6 +92,7 @@ class SliceBody(Body):
         self.request = request
         self.slices = slices
         self.next = slices.start + slices.size  # where the part behind the current one begins
+        self.left = slices.length()  # bytes of the current one
         self.current: Body | None = first
         self.first: Body | None = first
         self.asked: Request | None = None
@@ -97,7 +104,12 @@ class SliceBody(Body):
             if current is None:
                 return None if self.next < self.slices.complete else b""
             data = current.take()
-            if data is None or data:
+            if data is None:
+                return None
+            self.left -= len(data)
+            if self.left < 0 or (not data and self.left):
+                self._fail(self.asked or self.request, "not as many bytes in slice response as its range has")
+            if data:
                 return data
             self._end_part()
 
@@ -157,6 +169,7 @@ class SliceBody(Body):
         self.answer = answer
         self.current = answer.body
         self.next = slices.start + slices.size
+        self.left = slices.length()
 
     def _fail(self, asked: Request, reason: str) -> None:
         """The rest will not come. Always raises BodyCutShort."""
