@@ -123,6 +123,12 @@ ROWS = (
         lambda server, seconds: loads.wrk(server, "/gzip/100k.html", seconds, connections=16, headers=BROWSER),
     ),
     Row(
+        "packed",
+        "100 KB HTML by `gzip_static`, 64 connections",
+        1.1,
+        lambda server, seconds: loads.wrk(server, "/packed/packed.html", seconds, connections=64, headers=BROWSER),
+    ),
+    Row(
         "again",
         "the same file again with `compression_cache`, beside nginx's gzip",
         0.3,

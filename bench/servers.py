@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -52,6 +53,7 @@ http {
         location /1m.bin { proxy_pass http://backend; }
         location /static/ { alias @ROOT@/; }
         location /gzip/ { gzip on; alias @ROOT@/; }
+        location /packed/ { gzip_static on; alias @ROOT@/; }
         location /again/ { gzip on; include @FOLDER@/forms.conf; alias @ROOT@/; }
         location /kept/ { proxy_cache kept; proxy_pass http://backend/; }
         location /ws {
@@ -121,6 +123,8 @@ def make_files(root: Path) -> None:
     root.mkdir()
     (root / "1k.html").write_bytes(b"x" * 1024)
     (root / "100k.html").write_bytes(page(102400))
+    (root / "packed.html").write_bytes(page(102400))
+    (root / "packed.html.gz").write_bytes(gzip.compress(page(102400), 9, mtime=0))
     (root / "100k.bin").write_bytes(bytes(range(256)) * 400)
     (root / "1m.bin").write_bytes(bytes(range(256)) * 4096)
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"

@@ -54,6 +54,7 @@ PAGES = Group(
         location /rate/ { limit_rate 10m; alias @ROOT@/; }
 
         location /proxied/ { proxy_pass http://@BACKEND@; }
+        location /everyproxied/ { gzip_types *; proxy_pass http://@BACKEND@; }
         location /unbuffered/ { proxy_buffering off; proxy_pass http://@BACKEND@; }
         location /intercepted/ { proxy_intercept_errors on; error_page 404 /page.html; proxy_pass http://@BACKEND@; }
         location /accel/ { proxy_pass http://@BACKEND@; }
@@ -269,6 +270,7 @@ TRANSFORM = "RFC 9110 section 7.7: nobody may change the content of such an answ
              backend=reply(200, LINES, HTML, "Content-Encoding: br")),
     Exchange("another type", get("/proxied/", GZIP), backend=reply(200, LINES, "Content-Type: image/png"), lacks=("Vary",)),
     Exchange("no type", get("/proxied/", GZIP), backend=reply(200, LINES), lacks=("Content-Encoding",)),
+    Exchange("no type, and every one", get("/everyproxied/", GZIP), backend=reply(200, LINES), has={"Content-Encoding": "gzip"}),
     Exchange("a charset", get("/proxied/", GZIP), backend=reply(200, LINES, "Content-Type: text/html; charset=koi8-r"),
              has={"Content-Encoding": "gzip", "Content-Type": "text/html; charset=koi8-r"}),
     Exchange("small", get("/proxied/", GZIP), backend=reply(200, "tiny", HTML), lacks=("Content-Encoding", "Vary")),

@@ -71,15 +71,13 @@ class CompressionFilter(HeaderFilter):
             offer = self._choose(request, response, response.content_type, response.content_length)
             if offer is not None:
                 self._compress(request, response, offer.coding)
-        elif status == 304:  # RFC 9110 section 15.4.5: its ETag and Vary are those of the 200
+        elif status == 304 and response.unmodified_type:  # RFC 9110 section 15.4.5: its ETag and Vary are those of the 200
             offer = self._choose(request, response, response.unmodified_type, response.unmodified_length)
             if offer is not None:
                 weaken_etag(response)
 
     def _choose(self, request: Request, response: Response, content_type: bytes, length: int) -> Offer | None:
         """What this answer is compressed with; notes in the answer that another client may get something else."""
-        if not content_type:
-            return None
         offers = self._by_type.get(content_type)
         if offers is None:
             offers = self._for_type(content_type)
