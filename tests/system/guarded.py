@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
-from tests.processes import PORTICO, children, free_port, portico
+from tests.processes import children, free_port, portico
+
+from portico import cli
 
 CONF = """\
 daemon off;
@@ -113,11 +115,23 @@ def guarded(files: Mapping[str, str], server: str, http: str = "", workers: int 
 
 
 def checked(files: Mapping[str, str], server: str, http: str = "") -> tuple[int, str]:
-    """What `-t` says."""
+    """What `-t` says. In this process, as a new one would take longer to start than to read a configuration."""
     with folder_of(files) as folder:
         conf = folder / "portico.conf"
         conf.write_text(CONF.format(folder=folder, port=free_port(), server=server, http=http, workers=1))
-        done = subprocess.run(
-            [*PORTICO, "-t", "-p", f"{folder}/", "-c", str(conf)], capture_output=True, text=True, timeout=60
-        )
-        return done.returncode, (done.stderr + done.stdout).replace(str(folder), "FOLDER")
+        with stderr_in(folder / "said"):
+            code = cli.main(["-t", "-p", f"{folder}/", "-c", str(conf)])
+        return code, (folder / "said").read_text().replace(str(folder), "FOLDER")
+
+
+@contextmanager
+def stderr_in(path: Path) -> Iterator[None]:
+    """What this process writes to stderr, by Python or by its number, goes to a file."""
+    number = os.dup(2)
+    try:
+        with path.open("w", buffering=1) as file, redirect_stderr(file):
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(number, 2)
+        os.close(number)
