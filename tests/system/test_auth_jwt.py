@@ -88,6 +88,7 @@ SERVER = (
     location /require401/ { auth_jwt r; auth_jwt_require $jwt_claim_no; alias @FOLDER@/; }
     location /any/ { satisfy any; deny all; auth_jwt r; alias @FOLDER@/; }
     location /chosen/ { auth_jwt r; auth_jwt_key_file $arg_keys.json; alias @FOLDER@/; }
+    location /rotating/ { auth_jwt r; auth_jwt_key_file rotating.json; alias @FOLDER@/; }
     location /except/ { limit_except HEAD { auth_jwt r; } alias @FOLDER@/; }
     """
 ).replace("SHOWN", SHOWN)
@@ -98,7 +99,7 @@ def site() -> Iterator[Guarded]:
     keys = [public(key(*KINDS[name]), kid=name) for name in ("HS256", "RS256", "ES256", "ES384", "ES512", "ES256K", "EdDSA", "Ed448")]
     keys += [public(key(*KINDS[name]), kid=name) for name in ("HS384", "HS512")]
     other = [public(key("EC", "P-256", 1), kid="other")]
-    files = {"keys.json": key_set(*keys), "other.json": key_set(*other), "broken.json": "{"}
+    files = {"keys.json": key_set(*keys), "other.json": key_set(*other), "rotating.json": key_set(*other), "broken.json": "{"}
     with guarded(files, SERVER, HTTP) as made:
         yield made
 
@@ -262,17 +263,17 @@ def test_require(site: Guarded) -> None:
     assert site.get("/require401/index.html", signed).status == 401
 
 
-def test_keys_rotate() -> None:
+def test_keys_rotate(site: Guarded) -> None:
     first, second = key("EC", "P-256", 2), key("EC", "P-256", 3)
-    with guarded({"keys.json": key_set(public(first))}, "location / { auth_jwt r; auth_jwt_key_file keys.json; }") as site:
-        old, new = bearer(token(first, "ES256")), bearer(token(second, "ES256"))
-        assert (site.get(headers=old).status, site.get(headers=new).status) == (200, 401)
-        (site.folder / "keys.json").write_text(key_set(public(first), public(second)))
-        assert (site.get(headers=old).status, site.get(headers=new).status) == (200, 200)
-        (site.folder / "keys.json").write_text(key_set(public(second)))
-        assert (site.get(headers=old).status, site.get(headers=new).status) == (401, 200)
-        (site.folder / "keys.json").write_text("{}")
-        assert (site.get(headers=old).status, site.get(headers=new).status) == (500, 500)
+    old, new = bearer(token(first, "ES256")), bearer(token(second, "ES256"))
+    for text, statuses in (
+        (key_set(public(first)), (200, 401)),
+        (key_set(public(first), public(second)), (200, 200)),
+        (key_set(public(second)), (401, 200)),
+        ("{}", (500, 500)),
+    ):
+        (site.folder / "rotating.json").write_text(text)
+        assert tuple(site.get("/rotating/index.html", headers).status for headers in (old, new)) == statuses
 
 
 def test_no_token_reaches_a_log(site: Guarded) -> None:
