@@ -157,8 +157,9 @@ class Ground:
         return fields, body
 
     def sign_in(
-        self, browser: httpx.Client, change: Change | None = None, more: str = "", at: str = "/index.html", back: str = "/oidc_callback"
-    ) -> httpx.Response:
+        self, browser: httpx.Client, change: Change | None = None, more: str = "",
+        at: str = "/index.html", back: str = "/oidc_callback",
+    ) -> httpx.Response:  # fmt: skip
         """Sign in: the callback's answer."""
         state, nonce = self.leave(browser, at)
         self.rogue.reset(nonce)
