@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.entry import Damaged, open_entry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from portico.net.reactor import Reactor
 
 _ROWS_AT_ONCE: Final = 256
+_TURN: Final = 0.004  # seconds that a purge may hold the loop (cache/keeper.py)
 
 PROXY_CACHE_PURGE: Final = Directive[list[Template]](
     "proxy_cache_purge", HTTP | SERVER | LOCATION, templates, args="1+", default=list[Template](), syntax="TEXT ...",
@@ -78,12 +80,15 @@ async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[b
     store.index.note_purge()
     found = False
     start = 1
+    until = time.monotonic() + _TURN
     while start:
         rows, start = store.index.keys(start, _ROWS_AT_ONCE)
         for row in rows:
             if _is_meant(store, row, prefix, tags) and store.purge(row.first, row.second):
                 found = True
-        await reactor.turn()
+            if time.monotonic() >= until:
+                await reactor.turn()
+                until = time.monotonic() + _TURN
     return found
 
 
