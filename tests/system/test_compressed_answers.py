@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.system.proxied import End, Proxied, answer, chunked, running
+from tests.system.proxied import End, Proxied, answer, chunked, pattern, running
 
 from portico.features.compression import codings
 
@@ -47,7 +48,7 @@ EVENTS = "Content-Type: text/event-stream"
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxied]:
-    files = {"page.html": LINES, "large.html": LARGE, "letters.html": LETTERS}
+    files = {"page.html": LINES, "large.html": LARGE, "letters.html": LETTERS, "noise.txt": pattern(1 << 24)}
     with running(Proxied(LOCATIONS, http=HTTP, server=SERVER, files=files)) as made:
         yield made
 
@@ -165,6 +166,25 @@ def test_clients_that_leave_in_the_middle(proxy: Proxied) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"{proxy.descriptors()} descriptors, {before} before")
+
+
+def test_clients_that_do_not_read(proxy: Proxied) -> None:
+    """Nothing is made before there is room for it: 12 answers of 16 MB that cannot be made smaller."""
+    (worker,) = proxy.workers()
+    before = resident(worker)
+    clients = [proxy.get("/files/noise.txt", f"Accept-Encoding: {coding}", receive_buffer=4096) for coding in CODINGS * 4]
+    for client in clients:
+        client.head()
+    for _ in range(20):  # whatever else they are given to do, they do meanwhile
+        assert proxy.fetch("/quick").body == b"quick"
+    assert resident(worker) - before < 64 << 20
+    for client in clients:
+        client.reset()
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process's memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize("coding", CODINGS)
