@@ -125,9 +125,11 @@ oidc_provider rogue {
 oidc_provider public { issuer @IDP@; client_id public; redirect_uri /public_callback; cookie_name P; logout_uri /bye; pkce off; }
 oidc_provider turning { issuer @IDP@; client_id portico; redirect_uri /turning_callback; cookie_name T; }
 auth_oidc rogue;
+limit_req_zone $arg_flood zone=flood:1m rate=1r/m;
 """
 LIAR = "oidc_provider liar@N@ { issuer @IDP@/liar@N@; client_id x; redirect_uri /liar@N@_callback; cookie_name L@N@; }"
 SERVER = """
+    limit_req zone=flood;
     add_header X-Team $oidc_claim_team;
     location /public/ { auth_oidc public; alias @FOLDER@/; }
     location /turning/ { auth_oidc turning; alias @FOLDER@/; }
@@ -278,6 +280,8 @@ UNUSABLE: list[tuple[Change, str]] = [
     (lambda rogue: rogue.fields.update({"Content-Encoding": "gzip"}), "compresses its answer"),
     (lambda rogue: setattr(rogue, "userinfo", {"sub": "bob"}), "the UserInfo endpoint speaks of another user"),
     (lambda rogue: setattr(rogue, "userinfo", []), "the answer of the UserInfo endpoint cannot be used"),
+    (lambda rogue: rogue.raw.update({"/userinfo": '{"sub": "ann"}'.encode("utf-16")}), "UserInfo endpoint cannot be used"),
+    (lambda rogue: setattr(rogue, "userinfo", {"sub": "ann", "x": "x" * 32768}), "UserInfo endpoint is longer than 32768 bytes"),
 ]
 
 
@@ -387,6 +391,33 @@ def test_logout_by_the_provider(ground: Ground) -> None:
         assert browser.get(f"{ground.url}/index.html").status_code == 302
 
 
+def test_the_provider_s_name_of_a_session_outlives_a_refresh(ground: Ground) -> None:
+    """A refreshed ID token need not repeat it; the provider can end the session all the same."""
+    rogue = ground.rogue
+    with new_browser() as browser:
+        ground.sign_in(browser, tokens(refresh_token="again", expires_in=1))
+        rogue.claims.pop("sid")
+        rogue.tokens["expires_in"] = 3600
+
+        def refreshed() -> bool:
+            assert browser.get(f"{ground.url}/index.html").status_code == 200
+            return "refresh_token=again" in ground.asked_for_tokens()[1]
+
+        wait_until(refreshed, 10, "a refresh")
+        assert browser.get(f"{ground.url}/signed_out?iss={rogue.issuer}&sid=session-1").status_code == 200
+        assert browser.get(f"{ground.url}/index.html").status_code == 302
+
+
+def test_no_code_in_the_log_of_a_callback_that_is_refused(ground: Ground) -> None:
+    with new_browser() as browser:
+        for status in (400, 503):  # for its state, then by limit_req
+            answer = browser.get(f"{ground.url}/oidc_callback?flood=1&code=secret-code-9&state=secret-state-9")
+            assert answer.status_code == status
+    log = ground.site.log()
+    assert "limiting requests" in log
+    assert "secret-code-9" not in log and "secret-state-9" not in log
+
+
 METADATA: list[tuple[dict[str, Any] | None, str]] = [
     ({"issuer": "http://127.0.0.1:1"}, 'its "issuer" is not the one that is configured'),
     ({"token_endpoint": "http://example.com/token"}, 'its "token_endpoint" is no URL that may be used'),
@@ -475,3 +506,19 @@ def test_configuration_errors(http: str, message: str) -> None:
     assert code == 1
     assert message in text
     assert "portico.conf:" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("issuer https://two.example; client_id c;", True),
+        ("issuer https://two.example; client_id c; redirect_uri /two;", False),
+        ("issuer https://one.example; client_id d;", False),
+    ],
+)
+def test_providers_with_one_callback(second: str, told: bool) -> None:
+    """Who may be asked on one server."""
+    http = f"oidc_provider one {{ issuer https://one.example; client_id c; }} oidc_provider two {{ {second} }}"
+    code, text = checked({}, "location /1 { auth_oidc one; } location /2 { auth_oidc two; }", http)
+    assert code == 0
+    assert ('[warn] oidc_provider "one" and "two" have the same redirect_uri on one server' in text) is told

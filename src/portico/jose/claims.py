@@ -6,9 +6,11 @@ import json
 
 
 def json_object(data: bytes) -> dict[str, object]:
-    """The JSON object in `data`. Raises ValueError for anything else, and for the numbers that JSON does not have."""
+    """The JSON object in `data`. Raises ValueError for anything else: also for the numbers that JSON does not have, and for texts
+    that are not UTF-8 (RFC 8259 section 8.1), where two readers could see two things.
+    """
     try:
-        found = json.loads(data, parse_constant=_no_number)
+        found = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(found, dict):
@@ -31,11 +33,18 @@ def member(found: dict[str, object], path: list[str]) -> bytes | None:
 
 
 def shown(value: object) -> bytes | None:
-    """A text as it is, an array's elements with commas between, an object as JSON; None for null."""
+    """A text as it is, an array's elements with commas between, an object as JSON; None for null, or when it is nested too deeply."""
+    try:
+        return _shown(value)
+    except RecursionError:
+        return None
+
+
+def _shown(value: object) -> bytes | None:
     if value is None:
         return None
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if isinstance(value, list):
-        return b",".join([shown(element) or b"" for element in value])
+        return b",".join([_shown(element) or b"" for element in value])
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")

@@ -17,12 +17,13 @@ from tests.unit.features.local_site import FEATURES, Site
 from portico.features.oidc import feature as oidc
 from portico.features.oidc.client import Url
 from portico.features.oidc.discovery import Metadata
-from portico.features.oidc.login import State, arguments_of, opened
+from portico.features.oidc.login import State, arguments_of, cookies_of, opened
 from portico.features.oidc.provider import Provider
 from portico.features.oidc.sealing import CIPHERS, Sealer, decoded, encoded
 from portico.features.oidc.session import (
     Session,
     claims_refresh,
+    cookie,
     end,
     end_by_sid,
     is_ended,
@@ -144,7 +145,7 @@ def test_any_session(data: bytes) -> None:
     assert unpacked(data) is None
 
 
-MEMBERS = ("id_token", "access_token", "refresh_token", "userinfo", "id", "created", "expires", "refresh_at")
+MEMBERS = ("id_token", "access_token", "refresh_token", "userinfo", "id", "sid", "created", "expires", "refresh_at")
 
 
 @given(st.fixed_dictionaries({name: JSON | st.just(id_token()) | st.just("{}") for name in MEMBERS}))
@@ -162,7 +163,7 @@ def test_packed_and_unpacked(site: Site) -> None:
     for name in MEMBERS:
         assert getattr(found, name) == getattr(made, name)
     assert (found.claim("sub"), found.claim("roles"), found.claim("team"), found.claim("x")) == (b"ann", b"a,b", b"blue", None)
-    assert found.sid() == "s"
+    assert found.sid == "s"
 
 
 def cookie_line(fields: list[tuple[bytes, bytes]]) -> str:
@@ -183,6 +184,42 @@ def test_a_session_in_cookies(site: Site, provider: Provider) -> None:
         shorter = session_cookies(site.request("/", cookie_line(fields)), provider.cookie, b"x", True)
         assert len(shorter) == len(fields)
         assert all(b"Max-Age=0" in value for _, value in shorter[1:])
+
+
+def test_cookies_by_their_very_names(site: Site) -> None:
+    for line, value in (
+        ("a=1; NAME=2; NAME=3", b"2"),
+        ("name=1; NAME=2", b"2"),
+        ("XNAME=1; NAMEX=2;NAME=3", b"3"),
+        ("x=NAME=1", None),
+        ("NAME", b""),
+        ("name=1", None),
+    ):
+        assert cookie(site.request("/", f"Cookie: {line}"), b"NAME") == value
+
+
+def test_sessions_that_are_too_long(tmp_path: Path) -> None:
+    """However long header lines may be: what would not be taken back is not given."""
+    (tmp_path / "html").mkdir()
+    http = "oidc_provider p { issuer https://id.example.com; client_id c; }"
+    site = Site("large_client_header_buffers 4 64k; location / { auth_oidc p; }", tmp_path, (oidc.FEATURE, *FEATURES), http)
+    providers = site.plan.build.state["auth_oidc"]
+    assert isinstance(providers, dict)
+    made = session(site, noise=os.urandom(10000).hex())
+    fields = cookies_of(site.request("/"), providers[b"p"], made, False)
+    assert site.ask("/", cookie_line(fields), "POST").status != 401
+    with pytest.raises(HTTPError, match="more than 30400"):
+        cookies_of(site.request("/"), providers[b"p"], session(site, noise=os.urandom(18000).hex()), False)
+    site.close()
+
+
+def test_the_longest_session_can_be_read_again() -> None:
+    token = id_token(noise="x" * 12000)
+    text = '"' * 16384
+    made = Session(token, text, text, json.dumps({"sub": "ann", "x": "\u00e9" * 16300}, ensure_ascii=False))
+    assert len(made.userinfo.encode()) > 32600
+    found = unpacked(made.packed())
+    assert found is not None and found.userinfo == made.userinfo
 
 
 def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
@@ -283,7 +320,17 @@ def test_any_tokens(members: dict[str, Any]) -> None:
 @given(st.binary() | JSON.map(lambda value: json.dumps({"issuer": "https://i", "authorization_endpoint": value}).encode()))
 def test_any_metadata(data: bytes) -> None:
     with pytest.raises(ValueError):
-        Metadata(data, "https://i")
+        Metadata(data, "https://i", True)
+
+
+def test_no_endpoint_without_tls_for_who_was_asked_with_it() -> None:
+    known = {"issuer": "https://i", **dict.fromkeys(("authorization_endpoint", "token_endpoint", "jwks_uri"), "https://i/x")}
+    Metadata(json.dumps(known).encode(), "https://i", True)
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"):
+        changed = json.dumps({**known, name: "http://127.0.0.1:1/x"}).encode()
+        with pytest.raises(ValueError, match=f'its "{name}" is no URL that may be used'):
+            Metadata(changed, "https://i", True)
+        Metadata(changed, "https://i", False)
 
 
 @given(st.text() | st.text().map(lambda text: "https://" + text) | st.text().map(lambda text: "http://" + text))

@@ -141,6 +141,26 @@ def test_objects_only() -> None:
             json_object(text)
 
 
+def test_a_text_in_another_encoding_is_none() -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32", "latin-1"):
+        with pytest.raises(InvalidToken):
+            verified(signed(HEADER, '{"sub":"\u00e9"}'.encode(encoding)), [KEYS])
+    assert verified(signed(HEADER, '{"sub":"\u00e9"}'.encode()), [KEYS]).claims == {"sub": "\u00e9"}
+
+
+def test_deep_values() -> None:
+    """Whatever the parser takes has a value or none, and ends nothing else."""
+    for depth in (10, 100, 400, 600, 900):
+        for opening, closing in (("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")):
+            data = '{"x":' + opening * depth + "1" + closing * depth + "}"
+            try:
+                found = json_object(data.encode())
+            except ValueError:
+                continue
+            value = member(found, ["x"])
+            assert value is None or b"1" in value
+
+
 def test_members() -> None:
     found = {"a": {"b": {"c": 5}}, "list": ["x", 1, None, {"y": 2}], "dotted.name": "z"}
     assert member(found, ["a", "b", "c"]) == b"5"

@@ -74,8 +74,8 @@ class OidcAuth(AccessStep):
                     request.kept_fields = [*(request.kept_fields or ()), *fields]
                 _let_pass(request, session)
                 return ALLOWED
-            if request.method not in (b"GET", b"HEAD"):
-                raise HTTPError(401, provider.failed("the session is over"), INFO)
+        if request.method not in (b"GET", b"HEAD"):
+            raise HTTPError(401, provider.failed("the session is over"), INFO)
         try:
             metadata = await provider.discovery.metadata(request)
         except FetchFailed as failed:
@@ -107,14 +107,17 @@ def _let_pass(request: Request, session: Session) -> None:
 class OidcUris(Handler):
     """Leads the requests for the providers' URIs on one server to their location, whatever locations are configured."""
 
-    def __init__(self, uris: frozenset[bytes]) -> None:
+    def __init__(self, uris: frozenset[bytes], callbacks: frozenset[bytes]) -> None:
         self.is_async = False
         self.uris = uris
+        self.callbacks = callbacks
 
     def handle(self, request: Request) -> Response | None:
-        if request.uri in self.uris and request.parent is None:
-            raise InternalRedirect(b"", None, ENDPOINTS)
-        return None
+        if request.uri not in self.uris or request.parent is not None:
+            return None
+        if request.uri in self.callbacks:
+            _hide_query(request)
+        raise InternalRedirect(b"", None, ENDPOINTS)
 
     def describe(self) -> str:
         return "auth_oidc: " + ", ".join(sorted(uri.decode("utf-8", "backslashreplace") for uri in self.uris))
@@ -132,7 +135,9 @@ class OidcEndpoints(Handler):
     async def handle_async(self, request: Request) -> Response | None:
         uri = request.uri
         callbacks = [provider for provider in self.providers if provider.callback == uri]
-        args = _taken_query(request) if callbacks else b""
+        args = request.args
+        if callbacks:
+            request.args = b""
         if request.method != b"GET":
             raise HTTPError(405)
         if callbacks:
@@ -174,11 +179,8 @@ class OidcEndpoints(Handler):
         return "auth_oidc"
 
 
-def _taken_query(request: Request) -> bytes:
-    """The query of a callback, taken out of the request: codes and states are for nobody's log."""
-    args = request.args
+def _hide_query(request: Request) -> None:
+    """A callback's query, taken out of what logs show of the request, whatever comes of it: codes and states are for nobody's log."""
     words = request.line.split(b" ")
     request.line = b" ".join([words[0], request.uri, words[-1]])
     request.raw_uri = request.uri
-    request.args = b""
-    return args

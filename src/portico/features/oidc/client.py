@@ -86,14 +86,15 @@ class Answer:
 class ProviderClient:
     """Asks one provider."""
 
-    def __init__(self, tls: UpstreamTLS) -> None:
+    def __init__(self, tls: UpstreamTLS, seconds: float = SECONDS) -> None:
         self._tls = tls
+        self._seconds = seconds
 
     async def ask(self, reactor: Reactor, url: Url, fields: list[bytes], body: bytes | None) -> Answer:
         """GET, or POST with a body. Raises FetchFailed: 502, or 504 when it took too long. The reason holds no secret."""
-        deadline = reactor.now + SECONDS
+        deadline = reactor.now + self._seconds
         try:
-            connection = await self._connected(reactor, url)
+            connection = await self._connected(reactor, url, deadline)
             try:
                 await connection.transport.send_all(_request(url, fields, body), _left(reactor, deadline))
                 return await _answer(connection, deadline)
@@ -108,22 +109,37 @@ class ProviderClient:
         except OSError as failed:
             raise FetchFailed(f"{url.authority}: connection failed ({failed.errno}: {failed.strerror})", 502) from None
 
-    async def _connected(self, reactor: Reactor, url: Url) -> PeerConnection:
+    async def _connected(self, reactor: Reactor, url: Url, deadline: float) -> PeerConnection:
         server = Server(url.authority, url.host, url.port, None)
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as unknown:
-            raise FetchFailed(f"{url.host} could not be resolved ({unknown})", 502) from None
-        server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
+        server.take_addresses(await _addresses(url, _left(reactor, deadline)))
         tls = self._tls if url.secure else None
-        seconds = SECONDS / max(1, len(server.peers))
         for number, peer in enumerate(server.peers):
+            seconds = _left(reactor, deadline) / (len(server.peers) - number)
             try:
                 return await connect(reactor, peer, tls, url.host.encode(), seconds)
             except (OSError, Timeout):
                 if number == len(server.peers) - 1:
                     raise
         raise FetchFailed(f"{url.host} has no address", 502)
+
+
+async def _addresses(url: Url, seconds: float) -> list[tuple[int, object]]:
+    """Of its host. Raises FetchFailed, and Timeout: a resolver may try for long."""
+    loop = asyncio.get_running_loop()
+    asked = loop.run_in_executor(None, _looked_up, url.host, url.port)
+    timer = loop.call_later(seconds, asked.cancel)
+    try:
+        return await asked
+    except asyncio.CancelledError:
+        raise Timeout from None
+    except (OSError, UnicodeError) as unknown:
+        raise FetchFailed(f"{url.host} could not be resolved ({unknown})", 502) from None
+    finally:
+        timer.cancel()
+
+
+def _looked_up(host: str, port: int) -> list[tuple[int, object]]:
+    return [(int(entry[0]), entry[4]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def _left(reactor: Reactor, deadline: float) -> float:
@@ -199,10 +215,14 @@ async def _content(connection: PeerConnection, head: ResponseHead, data: bytes, 
 
 
 async def _more(connection: PeerConnection, deadline: float) -> bytes:
-    """The next bytes; b"" at the end."""
+    """The next bytes; b"" at the end. A provider that never stops to send keeps neither the worker nor us for ever."""
     transport = connection.transport
+    reactor = transport.reactor
     while True:
+        if reactor.is_turn_over():
+            await reactor.turn()
+        left = _left(reactor, deadline)
         data = transport.recv(BODY_READ_SIZE) if transport.ready else None
         if data is not None:
             return data
-        await transport.readable(_left(transport.reactor, deadline))
+        await transport.readable(left)

@@ -19,17 +19,21 @@ _PAUSE: Final = 1.0  # after a failure
 
 @final
 class Metadata:
-    """What a provider says about itself. Raises ValueError."""
+    """What a provider says about itself. Raises ValueError.
 
-    def __init__(self, data: bytes, issuer: str) -> None:
+    secure: it was asked over TLS. Then no endpoint may do without: else a provider could send us, with tokens, to any service that
+    listens on this machine only.
+    """
+
+    def __init__(self, data: bytes, issuer: str, secure: bool) -> None:
         found = json_object(data)
         if found.get("issuer") != issuer:
             raise ValueError('its "issuer" is not the one that is configured')
-        self.authorization = _endpoint(found, "authorization_endpoint")
-        self.token = _endpoint(found, "token_endpoint")
-        self.keys = _endpoint(found, "jwks_uri")
-        self.userinfo = _optional(found, "userinfo_endpoint")
-        self.end_session = _optional(found, "end_session_endpoint")
+        self.authorization = _endpoint(found, "authorization_endpoint", secure)
+        self.token = _endpoint(found, "token_endpoint", secure)
+        self.keys = _endpoint(found, "jwks_uri", secure)
+        self.userinfo = _optional(found, "userinfo_endpoint", secure)
+        self.end_session = _optional(found, "end_session_endpoint", secure)
         methods = _words(found, "token_endpoint_auth_methods_supported")
         # RFC 8414 section 2: without the list it is client_secret_basic; nginx Plus prefers that too
         self.posts_secret = bool(methods) and "client_secret_basic" not in methods and "client_secret_post" in methods
@@ -39,23 +43,26 @@ class Metadata:
         self.names_itself = found.get("authorization_response_iss_parameter_supported") is True  # RFC 9207
 
 
-def _endpoint(found: dict[str, object], name: str) -> Url:
-    url = _optional(found, name)
+def _endpoint(found: dict[str, object], name: str, secure: bool) -> Url:
+    url = _optional(found, name, secure)
     if url is None:
         raise ValueError(f'it has no "{name}"')
     return url
 
 
-def _optional(found: dict[str, object], name: str) -> Url | None:
+def _optional(found: dict[str, object], name: str, secure: bool) -> Url | None:
     text = found.get(name)
     if text is None:
         return None
     if not isinstance(text, str):
         raise ValueError(f'its "{name}" is no text')
     try:
-        return Url(text)
+        url = Url(text)
     except ValueError as wrong:
         raise ValueError(f'its "{name}" is no URL that may be used: {wrong}') from None
+    if secure and not url.secure:
+        raise ValueError(f'its "{name}" is no URL that may be used: it must begin with "https://", as that of the metadata does')
+    return url
 
 
 def _words(found: dict[str, object], name: str) -> list[str]:
@@ -78,7 +85,7 @@ class MetadataSource(Source[Metadata]):
         if answer.status != 200:
             raise FetchFailed(f"the metadata was answered {answer.status}", 502)
         try:
-            return Metadata(answer.content, self._issuer)
+            return Metadata(answer.content, self._issuer, self._url.secure)
         except ValueError as wrong:
             raise FetchFailed(f"the metadata cannot be used: {wrong}", 502) from None
 

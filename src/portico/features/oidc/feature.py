@@ -54,12 +54,13 @@ class OidcFeature(Feature):
         build.state[_KEY] = providers
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
-        uris: set[bytes] = set()
-        for provider in _used(build, scope):
+        providers = _used(build, scope)
+        callbacks = frozenset(provider.callback for provider in providers)
+        uris = set(callbacks)
+        for provider in providers:
             settings = provider.settings
-            uris.add(provider.callback)
             uris.update(uri.encode() for uri in (settings.logout_uri, settings.frontchannel_logout_uri) if uri)
-        return [OidcUris(frozenset(uris))] if uris else []
+        return [OidcUris(frozenset(uris), callbacks)] if uris else []
 
     def location(self, build: LocationBuild) -> None:
         if build.location.name == ENDPOINTS:
@@ -115,11 +116,26 @@ def _named(scope: Scope, given: Template | None) -> list[Template]:
 
 def _add_endpoints(build: LocationBuild, providers: list[Provider]) -> None:
     """A location for the providers' URIs, with the settings of the server. Nothing checks access to it."""
+    _warn_of_shared_callbacks(build.scope, providers)
     outer = build.scope
     scope = Scope(LOCATION, outer.load, outer, outer.statement)
     inner = build.inner(scope, ENDPOINTS)
     inner.add_handler(PREACCESS, OidcEndpoints(providers, _origin(build)))  # behind limit_req, before any check of access
     build.server.named[ENDPOINTS] = inner.location
+
+
+def _warn_of_shared_callbacks(server: Scope, providers: list[Provider]) -> None:
+    """A provider that lies can send a user to another one to sign in there. The code would come to us as its own, and go to it."""
+    assert server.statement is not None
+    known: dict[tuple[bytes, bytes], Provider] = {}
+    for provider in providers:
+        other = known.setdefault((provider.origin, provider.callback), provider)
+        if other.issuer != provider.issuer:
+            server.load.diagnostics.warn(
+                f'oidc_provider "{other.name}" and "{provider.name}" have the same redirect_uri on one server',
+                server.statement.where,
+                "give each its own, or one of them could get hold of the other's codes (RFC 9700 section 4.4)",
+            )
 
 
 # -- a provider

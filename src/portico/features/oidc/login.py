@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl, urlencode
 
 from portico.features.oidc.sealing import encoded
-from portico.features.oidc.session import Session, cookie, know_sid, session_cookies, set_cookie
+from portico.features.oidc.session import MOST_BYTES, Session, cookie, know_sid, session_cookies, set_cookie
 from portico.features.oidc.tokens import Refused, Tokens, believed, exchanged, shown, userinfo
 from portico.http.errors import ERR, INFO, WARN, HTTPError
 from portico.http.fetching import FetchFailed
@@ -269,11 +269,14 @@ def session_of(request: Request, provider: Provider, tokens: Tokens, id_token: s
 
 
 def cookies_of(request: Request, provider: Provider, session: Session, secure: bool) -> list[tuple[bytes, bytes]]:
-    """The fields that put the session into the browser. Raises HTTPError 500 when it would not come back in one header line."""
+    """The fields that put the session into the browser. Raises HTTPError 500 when it would not come back in one header line, or is
+    too long altogether.
+    """
     text = provider.sessions.seal(provider, session)
-    fields = session_cookies(request, provider.cookie, text, secure)
     longest = request.server.core.large_buffer_size
+    if len(text) > MOST_BYTES:
+        raise HTTPError(500, provider.failed(f"the session takes {len(text)} bytes of cookies: more than {MOST_BYTES}"), ERR)
     if len(text) + len(provider.cookie) * 8 + 512 > longest:
         reason = f"the session takes {len(text)} bytes of cookies, and large_client_header_buffers are of {longest} bytes"
         raise HTTPError(500, provider.failed(reason), ERR)
-    return fields
+    return session_cookies(request, provider.cookie, text, secure)

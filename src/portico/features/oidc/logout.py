@@ -66,7 +66,7 @@ def ended_by_provider(request: Request, provider: Provider, place: Place) -> Res
     now = request.client.transport.reactor.wall()
     if sid is not None:
         end_by_sid(provider, sid, now)
-        if session is not None and session.sid() != sid:
+        if session is not None and session.sid != sid:
             session = None
     fields = _ended(request, provider, session, place) if session is not None else []
     response = text_response(200, b"text/html", _PAGE)

@@ -93,6 +93,7 @@ async def _refresh(request: Request, provider: Provider, session: Session) -> Se
     id_token = tokens.id_token or session.id_token
     made = session_of(request, provider, tokens, id_token, tokens.refresh_token or session.refresh_token, known)
     made.id = session.id
+    made.sid = session.sid
     made.created = session.created
     return made
 

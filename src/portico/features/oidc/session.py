@@ -14,7 +14,6 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Final, final
 
-from portico.http.variables_request import cookie_in
 from portico.jose.claims import json_object, shown
 from portico.jose.token import InvalidToken, Token, unverified
 from portico.zones.states import States, fingerprint
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
 _PURPOSE: Final = b"session"
 _PIECE: Final = 3800
 MOST_PIECES: Final = 8
+MOST_BYTES: Final = MOST_PIECES * _PIECE
 _MOST_REMEMBERED: Final = 1024
-_LONGEST: Final = 262144  # bytes of a session, before it is compressed
-_TEXTS: Final = ("id_token", "access_token", "refresh_token", "userinfo", "id")
+_LONGEST: Final = 262144  # bytes of a session before it is compressed: more than three tokens and a UserInfo can take
+_TEXTS: Final = ("id_token", "access_token", "refresh_token", "userinfo", "id", "sid")
 _NUMBERS: Final = ("created", "expires", "refresh_at")
 
 
@@ -48,15 +48,12 @@ class Session:
         self.token: Token = unverified(id_token.encode())  # it was verified when it came
         self.claims: dict[str, object] = dict(json_object(userinfo.encode())) if userinfo else {}
         self.claims.update(self.token.claims)  # what is signed goes before
+        sid = self.token.claims.get("sid")
+        self.sid: str = sid if isinstance(sid, str) else ""  # the provider's name for its session, which a refresh does not change
 
     def claim(self, name: str) -> bytes | None:
         """A claim of the ID token, or else of the UserInfo."""
         return shown(self.claims[name]) if name in self.claims else None
-
-    def sid(self) -> str:
-        """The provider's name for the session there; "" when it has none."""
-        sid = self.token.claims.get("sid")
-        return sid if isinstance(sid, str) else ""
 
     def packed(self) -> bytes:
         """To be sealed."""
@@ -66,6 +63,7 @@ class Session:
             "refresh_token": self.refresh_token,
             "userinfo": self.userinfo,
             "id": self.id,
+            "sid": self.sid,
             "created": self.created,
             "expires": self.expires,
             "refresh_at": self.refresh_at,
@@ -84,6 +82,7 @@ def unpacked(data: bytes) -> Session | None:
     except (ValueError, zlib.error, InvalidToken):
         return None
     session.id = texts["id"]
+    session.sid = texts["sid"]
     session.created = numbers["created"]
     session.expires = numbers["expires"]
     session.refresh_at = numbers["refresh_at"]
@@ -108,14 +107,18 @@ def _number(found: dict[str, object], name: str) -> int:
 
 
 def cookie(request: Request, name: bytes) -> bytes | None:
-    """A cookie of the request."""
+    """A cookie of the request. Its name must be written as ours is, unlike in `$cookie_…`: to browsers `__host-a` need not be a
+    name that only this host can set.
+    """
     if request.fields.get(b"cookie") is None:
         return None
-    lower = name.lower()
     for line in request.fields.get_all(b"cookie"):
-        value = cookie_in(line, lower)
-        if value is not None:
-            return value
+        if name not in line:
+            continue
+        for pair in line.split(b";"):
+            key, _, value = pair.strip(b" \t").partition(b"=")
+            if key == name:
+                return value
     return None
 
 
@@ -215,10 +218,9 @@ def is_ended(provider: Provider, session: Session) -> bool:
         first, second = fingerprint(b"id " + session.id.encode())
         if states.find(first, second):
             return True
-        sid = session.sid()
-        if not sid:
+        if not session.sid:
             return False
-        first, second = fingerprint(b"sid " + sid.encode("utf-8", "replace"))
+        first, second = fingerprint(b"sid " + session.sid.encode("utf-8", "replace"))
         return bool(states.find(first, second)) and states.excess >= session.created
     finally:
         states.leave()
@@ -232,8 +234,8 @@ def end(provider: Provider, session: Session, now: float) -> None:
 
 def know_sid(provider: Provider, session: Session) -> None:
     """Note the provider's name of a new session, so that the provider can end it."""
-    if session.sid():
-        _note(provider.ended, b"sid " + session.sid().encode("utf-8", "replace"), session.created, 0)
+    if session.sid:
+        _note(provider.ended, b"sid " + session.sid.encode("utf-8", "replace"), session.created, 0)
 
 
 def end_by_sid(provider: Provider, sid: str, now: float) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
 _LONGEST_TOKEN: Final = 16384
+_LONGEST_USERINFO: Final = 32768
 _HASHES: Final = {"256": "sha256", "384": "sha384", "512": "sha512"}
 
 
@@ -171,6 +172,8 @@ async def userinfo(request: Request, provider: Provider, metadata: Metadata, acc
         found = json_object(answer.content)
     except ValueError as wrong:
         raise FetchFailed(f"the answer of the UserInfo endpoint cannot be used: {wrong}", 502) from None
+    if len(answer.content) > _LONGEST_USERINFO:
+        raise FetchFailed(f"the answer of the UserInfo endpoint is longer than {_LONGEST_USERINFO} bytes", 502)
     if found.get("sub") != subject:  # section 5.3.4: else the claims are another user's
         raise FetchFailed("the UserInfo endpoint speaks of another user", 502)
     return answer.content
