@@ -7,6 +7,7 @@ source buffers (`Body.absorb`).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from portico.net.reactor import Reactor
 
 _WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other answers of its own it says nothing
+# The head goes with the start of the file, in the same packet as with tcp_nopush. Pages of a file that sendfile(2) adds to a head
+# which waits for them (MSG_MORE, TCP_CORK) cost the kernel half as much again for 100 KB as pages that come after it is sent.
+_WITH_HEAD: Final = 4096
+_IN_ONE_PIECE: Final = 32768  # bytes of a file that are read and sent, as a second system call costs more than copying them
 _KEEP: Final = b"Connection: keep-alive\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 
@@ -196,9 +201,20 @@ async def _send_file(
     body = response.body
     assert isinstance(body, FileBody)
     left = body.left
-    sent = transport.send_more(head) if left else transport.send(head)
-    if sent != len(head):
-        await transport.send_all(head[sent:], seconds)
+    if left == 0:
+        await _send(request, head, seconds)
+        return
+    if pace is None:
+        start = os.pread(body.fd, left if left <= _IN_ONE_PIECE else _WITH_HEAD, body.offset)
+        await _send(request, head + start, seconds)
+        body.offset += len(start)
+        left -= len(start)
+        body.left = left
+        request.body_bytes += len(start)
+    else:
+        sent = transport.send_more(head)
+        if sent != len(head):
+            await transport.send_all(head[sent:], seconds)
     most = request.location.core.sendfile_max_chunk
     while left > 0:
         count = left if left < most else most
