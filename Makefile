@@ -61,6 +61,7 @@ lint: $(VENV)/.tools
 
 bench: nginx $(VENV)/.installed $(VENV)/.tools
 	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/cache_entries.py
 
 docs: $(VENV)/.tools
 	@PYTHONPATH=src $(BIN)/python tools/make_docs.py

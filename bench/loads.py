@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.servers import LOAD_CORE, Server, pinned
+from bench.servers import LOAD_CORE, CountingOrigin, Server, pinned
 
 BROWSER = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -90,6 +90,26 @@ def coded_size(server: Server, path: str) -> int:
 REQUEST = (
     b"GET /static/1k.html HTTP/1.1\r\nHost: localhost\r\n" + "".join(f"{h}\r\n" for h in BROWSER).encode()
 )
+
+
+def misses(server: Server, origin: CountingOrigin, path: str, count: int) -> int:
+    """How many of `count` requests for something that is in no cache yet, all under way at once, reach the origin."""
+    before = origin.count
+    origin.answers.clear()
+    clients = [socket.create_connection(("127.0.0.1", server.plain), timeout=30) for _ in range(count)]
+    for client in clients:
+        client.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+    time.sleep(0.5)  # all of them have been read, and wait
+    origin.answers.set()
+    for client in clients:
+        seen = b""
+        while not seen.endswith(b"x" * 1024):
+            data = client.recv(8192)
+            if not data:
+                raise SystemExit(f"{server.name}, {path}: closed before the answer")
+            seen += data
+        client.close()
+    return origin.count - before
 
 
 def idle(server: Server, count: int) -> tuple[float, float]:

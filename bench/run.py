@@ -32,6 +32,7 @@ from bench.loads import BROWSER, Sample  # noqa: E402
 from bench.servers import Backend, Server, make_files  # noqa: E402
 
 IDLE_CONNECTIONS = 4000
+MISSES = 200
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ ROWS = (
     ),
     Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
 )
-EXTRA = ("idle", "startup", "limits")
+EXTRA = ("idle", "startup", "limits", "misses")
 
 
 @dataclass
@@ -176,12 +177,11 @@ class Bench:
         self._count = 0
         self.sizes: dict[str, int] = {}  # bytes of the page after gzip, by server
 
-    def start(self, name: str) -> Server:
+    def start(self, name: str, workers: int = 1) -> Server:
         """One more server; the caller waits for it and stops it."""
         self._count += 1
-        return Server(
-            name, self.programs[name], self.folder / f"server{self._count}", self.root, self.backend
-        )
+        folder = self.folder / f"server{self._count}"
+        return Server(name, self.programs[name], folder, self.root, self.backend, workers)
 
     def measure(self, rows: list[Row], rounds: int, seconds: float) -> list[Result]:
         """Every row: a short warm-up, then rounds in turn."""
@@ -220,6 +220,20 @@ class Bench:
                     server.stop()
         return found
 
+    def misses(self, rounds: int) -> dict[str, list[int]]:
+        """Requests that reach the origin when many want what is in no cache yet, from two workers with `proxy_cache_lock`."""
+        found: dict[str, list[int]] = {}
+        for name in self.programs:
+            server = self.start(name, workers=2)
+            try:
+                server.ready()
+                found[name] = [
+                    loads.misses(server, self.backend.counting, f"/locked/{number}", MISSES) for number in range(rounds)
+                ]
+            finally:
+                server.stop()
+        return found
+
     def startup(self, rounds: int) -> dict[str, list[float]]:
         """Seconds from the start of the process to its first answer."""
         found: dict[str, list[float]] = {name: [] for name in self.programs}
@@ -235,7 +249,9 @@ class Bench:
 
 
 def extra_lines(
-    idle: dict[str, list[tuple[float, float]]] | None, startup: dict[str, list[float]] | None
+    idle: dict[str, list[tuple[float, float]]] | None,
+    startup: dict[str, list[float]] | None,
+    misses: dict[str, list[int]] | None,
 ) -> list[str]:
     """The table of what is not a ratio of CPU time."""
     lines = []
@@ -248,6 +264,10 @@ def extra_lines(
     if startup:
         values = [statistics.median(samples) for samples in startup.values()]
         lines.append(_absolute("start-up to the first answer", values, 0.4, "s"))
+    if misses:
+        most = [float(max(counts)) for counts in misses.values()]
+        title = f"{MISSES} requests at once for what is not in the cache, two workers: the most that reached the origin"
+        lines.append(_absolute(title, most, 1, "requests"))
     return lines
 
 
@@ -353,12 +373,14 @@ def main() -> None:
         results = bench.measure(rows, options.rounds, options.seconds) if rows else []
         idle = bench.idle(options.rounds) if "idle" in chosen else None
         startup = bench.startup(max(5, options.rounds)) if "startup" in chosen else None
+        misses = bench.misses(options.rounds) if "misses" in chosen else None
         limits = limits_lines() if "limits" in chosen and options.candidate == "portico" else []
     finally:
         bench.backend.stop()
         shutil.rmtree(folder, ignore_errors=True)
     took = time.monotonic() - began
-    text = report(results, bench.sizes, extra_lines(idle, startup), limits, candidate, options.rounds, options.seconds, took)
+    extras = extra_lines(idle, startup, misses)
+    text = report(results, bench.sizes, extras, limits, candidate, options.rounds, options.seconds, took)
     options.output.write_text(text)
     print(text)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +22,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CONFIGURATION = """\
 daemon off;
 user root;
-worker_processes 1;
+worker_processes @WORKERS@;
 worker_rlimit_nofile 20000;
 pid @FOLDER@/run.pid;
 error_log @FOLDER@/error.log crit;
@@ -56,6 +58,13 @@ http {
         location /packed/ { gzip_static on; alias @ROOT@/; }
         location /again/ { gzip on; include @FOLDER@/forms.conf; alias @ROOT@/; }
         location /kept/ { proxy_cache kept; proxy_pass http://backend/; }
+        location /locked/ {
+            proxy_cache kept;
+            proxy_cache_lock on;
+            proxy_cache_lock_age 30s;
+            proxy_cache_lock_timeout 30s;
+            proxy_pass http://127.0.0.1:@COUNTED@;
+        }
         location /ws {
             proxy_pass http://127.0.0.1:@ECHO@;
             proxy_set_header Upgrade $http_upgrade;
@@ -146,18 +155,56 @@ class Backend:
         self.process = Process(pinned(LOAD_CORE, argv), folder / "output")
         echo = [sys.executable, str(Path(__file__).with_name("echo.py")), str(self.echo_port)]
         self.echo = Process(pinned(LOAD_CORE, echo), folder / "echo.output")
+        self.counting = CountingOrigin()
         self.process.wait_listening(self.port)
         self.echo.wait_listening(self.echo_port)
 
     def stop(self) -> None:
         self.process.stop()
         self.echo.stop()
+        self.counting.stop()
+
+
+class CountingOrigin:
+    """Counts the requests that reach it, and answers each only when it is told to."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.count = 0
+        self.answers = threading.Event()
+        self._sock = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            seen = b""
+            while b"\r\n\r\n" not in seen:
+                data = client.recv(8192)
+                if not data:
+                    return
+                seen += data
+            self.count += 1
+            self.answers.wait(20)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\nConnection: close\r\n\r\n" + b"x" * 1024)
+
+    def stop(self) -> None:
+        self._sock.close()
 
 
 class Server:
     """nginx or Portico with one worker on the server's core."""
 
-    def __init__(self, name: str, program: Sequence[str], folder: Path, root: Path, backend: Backend) -> None:
+    def __init__(
+        self, name: str, program: Sequence[str], folder: Path, root: Path, backend: Backend, workers: int = 1
+    ) -> None:
         self.name = name
         self.folder = folder
         folder.mkdir()
@@ -175,6 +222,8 @@ class Server:
                 TLS12=self.tls12,
                 BACKEND=backend.port,
                 ECHO=backend.echo_port,
+                COUNTED=backend.counting.port,
+                WORKERS=workers,
             )
         )
         argv = [*program, "-p", f"{folder}/", "-c", str(conf), "-e", f"{folder}/error.log"]
