@@ -20,10 +20,11 @@ _TIMES: Final = struct.Struct("<8s5qII8x")
 _SUMMED: Final = 52  # bytes of it that the checksum is of
 _META: Final = struct.Struct("<6IQI")
 TIMES_SIZE: Final = 64
-_FIRST_READ: Final = 8192
+_FIRST_READ: Final = 12288
 _MOST_META: Final = 4 << 20
 _PIECE: Final = 1 << 20
-_SHORT: Final = 8192  # bytes of body that an open entry keeps in memory
+SHORT: Final = 8192  # bytes of a body that stays in memory
+_OVERHEAD: Final = 1536  # bytes of objects, whatever they hold
 
 
 class Damaged(Exception):
@@ -70,24 +71,30 @@ class Meta:
 
 @final
 class Entry:
-    """An open file, and what a worker has found out about it. `slot` and `generation` are its place in the index."""
+    """What a worker knows of a file: open, or with its body in memory. `slot` and `generation` are its place in the index."""
 
-    def __init__(self, fd: int, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int) -> None:
-        self.fd = fd
+    def __init__(
+        self, fd: int, path: str, status: os.stat_result, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int
+    ) -> None:
+        self.fd = fd  # -1: not open, the body is in memory
+        self.path = path
         self.times = times
         self.meta = meta
         self.meta_length = meta_length
         self.body_at = TIMES_SIZE + meta_length
         self.body_length = body_length
         self.body_sum = body_sum
+        self.name: bytes = b""  # under which the worker has it at hand: the key, or key and variant
         self.slot = 0
         self.first = 0
         self.second = 0
         self.generation = 0
         self.used = 0  # the second in which it was used last, and the file looked at
-        self.changed = os.fstat(fd).st_mtime_ns
-        self.data: bytes | None = None  # the body, kept in memory as `proxy_cache_memory` allows
-        self.short: bytes | None = None  # the body when it is short: kept as long as the entry is open
+        self.changed = status.st_mtime_ns
+        self.inode = status.st_ino
+        self.data: bytes | None = None  # the body, in memory
+        self.sound = False  # the body was compared with its checksum
+        self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: nobody has looked
         self.parsed: object = None  # what the HTTP side has made of the head
         self.owner: object = None  # whose `lines` are
         self.lines: bytes = b""
@@ -96,9 +103,6 @@ class Entry:
 
     def body(self) -> bytes:
         """The whole body. Raises Damaged, OSError."""
-        data = self.short
-        if data is not None:
-            return data
         data = self.data
         if data is None:
             data = os.pread(self.fd, self.body_length, self.body_at)
@@ -107,37 +111,56 @@ class Entry:
         return data
 
     def check_body(self) -> None:
-        """Compare the body with its checksum. Raises Damaged, OSError."""
+        """Compare the body with its checksum; a short one stays in memory. Raises Damaged, OSError."""
         total = 0
-        piece = b""
-        at = self.body_at
-        left = self.body_length
-        while left > 0:
-            piece = os.pread(self.fd, min(left, _PIECE), at)
-            if not piece:
-                raise Damaged
-            total = zlib.crc32(piece, total)
-            at += len(piece)
-            left -= len(piece)
+        piece = self.data or b""
+        if self.data is None:
+            at = self.body_at
+            left = self.body_length
+            while left > 0:
+                piece = os.pread(self.fd, min(left, _PIECE), at)
+                if not piece:
+                    raise Damaged
+                total = zlib.crc32(piece, total)
+                at += len(piece)
+                left -= len(piece)
+        else:
+            total = zlib.crc32(piece)
         if total != self.body_sum:
             raise Damaged
-        if piece and len(piece) == self.body_length <= _SHORT:
-            self.short = piece
+        self.sound = True
+        if self.body_length <= SHORT:
+            self.data = piece
 
     def is_as_written(self) -> bool:
         """Whether nobody has touched the file since it was opened."""
-        status = os.fstat(self.fd)
-        return status.st_mtime_ns == self.changed and status.st_size == self.body_at + self.body_length and status.st_nlink > 0
+        try:
+            status = os.fstat(self.fd) if self.fd >= 0 else os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (
+            status.st_mtime_ns == self.changed
+            and status.st_ino == self.inode
+            and status.st_size == self.body_at + self.body_length
+            and status.st_nlink > 0
+        )
 
     def note_times(self, times: Times) -> None:
         """Write new times into the file. Raises OSError."""
-        fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_CLOEXEC)
+        path = f"/proc/self/fd/{self.fd}" if self.fd >= 0 else self.path
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
+            if os.fstat(fd).st_ino != self.inode:
+                return  # another file has taken its place
             os.pwrite(fd, times.packed(self.meta_length), 0)
+            self.changed = os.fstat(fd).st_mtime_ns
         finally:
             os.close(fd)
         self.times = times
-        self.changed = os.fstat(self.fd).st_mtime_ns
+
+    def cost(self) -> int:
+        """Bytes of memory that it takes up with its body."""
+        return self.body_length + 4 * self.meta_length + _OVERHEAD
 
     def hold(self) -> None:
         """Keep the file open until `give`, whatever becomes of the entry."""
@@ -152,8 +175,6 @@ class Entry:
     def close(self) -> None:
         """Close the file once nobody holds it; safe to call twice."""
         self.closing = True
-        self.data = None
-        self.short = None
         if self.users == 0 and self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -166,14 +187,15 @@ def open_entry(path: str) -> Entry | None:
     except FileNotFoundError:
         return None
     try:
-        return _read(fd)
+        return _read(fd, path)
     except BaseException:
         os.close(fd)
         raise
 
 
-def _read(fd: int) -> Entry:
+def _read(fd: int, path: str) -> Entry:
     data = os.pread(fd, _FIRST_READ, 0)
+    status = os.fstat(fd)
     if len(data) < TIMES_SIZE:
         raise Damaged
     magic, valid, updating, error, stored, age, meta_length, checksum = _TIMES.unpack_from(data)
@@ -195,7 +217,10 @@ def _read(fd: int) -> Entry:
     for length in (key, vary, variant, tags, family, head):
         texts.append(raw[at : at + length])
         at += length
-    if os.fstat(fd).st_size != end + body_length:
+    if status.st_size != end + body_length:
         raise Damaged
     meta = Meta(texts[0], texts[1], texts[2], texts[3], texts[5], texts[4])
-    return Entry(fd, Times(valid, updating, error, stored, age), meta, meta_length, body_length, body_sum)
+    entry = Entry(fd, path, status, Times(valid, updating, error, stored, age), meta, meta_length, body_length, body_sum)
+    if len(data) == end + body_length and body_length <= SHORT:
+        entry.data = data[end:]
+    return entry

@@ -138,6 +138,9 @@ class Fill:
         """Write the body of an entry that is there already; may be run on a thread. Raises Damaged, OSError."""
         at = entry.body_at
         left = entry.body_length
+        if entry.data is not None:
+            self.write(entry.data)
+            left = 0
         while left > 0:
             piece = os.pread(entry.fd, min(left, _PIECE), at)
             if not piece:

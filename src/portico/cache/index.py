@@ -281,16 +281,25 @@ class Index:
 
     def refresh(self, slot: int, first: int, generation: int, valid: int, updating: int, error: int, checked: bool) -> bool:
         """New times for the file of this generation; False when it is not there any more."""
+        cells = self._cells
+        at = slot * COLUMNS
+        wanted = KNOWN | CHECKED if checked else KNOWN
+        if (
+            cells[at + _FLAGS] & wanted == wanted
+            and cells[at + _VALID] == valid
+            and cells[at + _UPDATING] == updating
+            and cells[at + _ERROR] == error
+            and cells[at + _GENERATION] == generation
+        ):
+            return True  # as it is: that needs no lock
         self._enter()
         try:
-            cells = self._cells
-            at = slot * COLUMNS
             if cells[at + _GENERATION] != generation or cells[at] != first:
                 return False
             cells[at + _VALID] = valid
             cells[at + _UPDATING] = updating
             cells[at + _ERROR] = error
-            cells[at + _FLAGS] |= KNOWN | (CHECKED if checked else 0)
+            cells[at + _FLAGS] |= wanted
             return True
         finally:
             self._lock.release()

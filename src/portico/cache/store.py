@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from typing import Final, final
 
-from portico.cache.entry import Damaged, Entry, Times, open_entry
+from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
 from portico.cache.fill import Draft, Fill
 from portico.cache.index import Index, Removed
 
-_AT_HAND: Final = 512  # entries with their files open, in each worker
+_MOST_OPEN: Final = 512  # entries with their files open, in each worker
+_SHORT_MEMORY: Final = 16 << 20  # bytes of memory, in each worker, for entries with short bodies
 _INLINE_CHECK: Final = 1 << 20  # bytes of body
 _WORD: Final = 0xFFFFFFFFFFFFFFFF
 _COMPLAINT_SECONDS: Final = 60.0
@@ -77,11 +78,14 @@ class Store:
         self.settings = settings
         self.index = index
         self.identity = 0  # this worker's
-        self.memory = 0  # bytes of bodies that may be kept in memory
+        self.memory = 0  # bytes of memory for entries with longer bodies (`proxy_cache_memory`)
+        self.short_memory = _SHORT_MEMORY
+        self.most_open = _MOST_OPEN
         self.log: Callable[[str], None] | None = None
         self.now: Callable[[], float] | None = None  # monotonic seconds
-        self._at_hand: dict[bytes, Entry] = {}  # by key and variant, the one used longest ago first
-        self._in_memory = 0
+        self._open: dict[bytes, Entry] = {}  # by key and variant, the one used longest ago first
+        self._in_memory: dict[bytes, Entry] = {}  # those with their bodies, and without an open file
+        self._memory_used = 0
         self._complained = -_COMPLAINT_SECONDS
         self._serial = 0
         self._block = 0  # bytes in which the file system gives out room
@@ -139,18 +143,22 @@ class Store:
     # -- looking up --------------------------------------------------------------------------------------------------------
 
     def at_hand(self, key: bytes, now: int) -> Entry | None:
-        """The entry of a key if this worker has it open and it is still the one in the index."""
-        entry = self._at_hand.get(key)
+        """The entry of a key if this worker has it and it is still the one in the index."""
+        found = self._in_memory
+        entry = found.get(key)
         if entry is None:
-            return None
+            found = self._open
+            entry = found.get(key)
+            if entry is None:
+                return None
         if not self.index.is_same(entry.slot, entry.first, entry.generation):
             self.forget(key)
             return None
         if entry.used != now:
             entry.used = now
             self.index.touch(entry.slot, entry.first, entry.generation, now)
-            del self._at_hand[key]
-            self._at_hand[key] = entry
+            del found[key]
+            found[key] = entry
             if not entry.is_as_written():
                 self.forget(key)
                 return None
@@ -223,31 +231,49 @@ class Store:
         return self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
 
     def _keep(self, name: bytes, entry: Entry) -> None:
+        """Have it at hand from now on."""
         self.forget(name)
-        while len(self._at_hand) >= _AT_HAND:
-            self.forget(next(iter(self._at_hand)))
-        self._at_hand[name] = entry
+        entry.name = name
+        if entry.data is None or not self._remember(entry):
+            self._limit(self._open, self.most_open - 1)
+            self._open[name] = entry
 
     def keep_body(self, entry: Entry, data: bytes) -> None:
-        """Keep a body in memory, in place of those used longest ago."""
-        if len(data) > self.memory // 4 or entry.data is not None:
-            return
-        for other in self._at_hand.values():
-            if self._in_memory + len(data) <= self.memory:
-                break
-            if other.data is not None and other is not entry:
-                self._in_memory -= len(other.data)
-                other.data = None
-        if self._in_memory + len(data) <= self.memory:
+        """Have a longer body in memory, as `proxy_cache_memory` allows, instead of an open file."""
+        if self.memory and entry.data is None and self._open.get(entry.name) is entry:
             entry.data = data
-            self._in_memory += len(data)
+            if self._remember(entry):
+                del self._open[entry.name]
+            else:
+                entry.data = None
+
+    def _remember(self, entry: Entry) -> bool:
+        """Keep it in memory in place of those used longest ago; False: it is too long for that."""
+        cost = entry.cost()
+        if entry.body_length > SHORT and cost > self.memory // 4:
+            return False
+        most = self.short_memory + self.memory
+        while self._in_memory and self._memory_used + cost > most:
+            self.forget(next(iter(self._in_memory)))
+        if cost > most:
+            return False
+        self._memory_used += cost
+        self._in_memory[entry.name] = entry
+        entry.close()
+        return True
+
+    def _limit(self, entries: dict[bytes, Entry], most: int) -> None:
+        while len(entries) > most:
+            self.forget(next(iter(entries)))
 
     def forget(self, name: bytes) -> None:
-        """Close what is kept at hand for a key."""
-        entry = self._at_hand.pop(name, None)
+        """Let go of what is at hand for a key."""
+        entry = self._in_memory.pop(name, None)
         if entry is not None:
-            if entry.data is not None:
-                self._in_memory -= len(entry.data)
+            self._memory_used -= entry.cost()
+            return
+        entry = self._open.pop(name, None)
+        if entry is not None:
             entry.close()
 
     # -- changes -----------------------------------------------------------------------------------------------------------
@@ -345,7 +371,7 @@ class Store:
 
     def close(self) -> None:
         """The worker ends."""
-        for name in list(self._at_hand):
+        for name in [*self._open, *self._in_memory]:
             self.forget(name)
 
 

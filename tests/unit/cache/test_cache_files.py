@@ -169,18 +169,54 @@ def test_a_file_that_vanished_is_noticed(tmp_path: Path) -> None:
     assert store.index.look(*digest(b"key"))[0] & EXISTS == 0
 
 
-def test_memory_is_bounded(tmp_path: Path) -> None:
+def at_hand(store: Store, count: int) -> list[int]:
+    """Which of so many entries the worker has, the numbers being their keys."""
+    found = [(number, store.at_hand(b"%d" % number, NOW)) for number in range(count)]
+    return [number for number, entry in found if entry is not None]
+
+
+def stored(store: Store, number: int, size: int) -> Entry:
+    name = b"%d" % number
+    assert fill(store, name, b"x" * size).finish()
+    entry = read(store, name)
+    assert entry is not None
+    return entry
+
+
+def test_short_bodies_stay_in_memory(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    store.memory = 40
-    for number in range(8):
-        name = b"%d" % number
-        fill(store, name, b"x" * 10).finish()
-        entry = read(store, name)
-        assert entry is not None
-        store.keep_body(entry, entry.body())
-    kept = [entry for entry in (store.at_hand(b"%d" % number, NOW) for number in range(8)) if entry is not None and entry.data]
-    assert len(kept) == 4 and kept[-1].meta.key == b"7"
+    cost = stored(store, 0, 10).cost()
+    store.short_memory = 4 * cost
+    entries = [stored(store, number, 10) for number in range(1, 8)]
+    assert all(entry.fd < 0 and entry.body() == b"x" * 10 for entry in entries)  # none needs its file any more
+    assert at_hand(store, 8) == [4, 5, 6, 7]
+    entries[-1].note_times(Times(NOW + 99, 0, 0, NOW, 0))
+    assert store.at_hand(b"7", NOW + 1) is entries[-1]
+    again = open_entry(str(path_of(store, b"7")))
+    assert again is not None and again.times.valid == NOW + 99
+    again.close()
+    path_of(store, b"6").write_bytes(b"")
+    path_of(store, b"5").unlink()
+    assert store.at_hand(b"6", NOW + 1) is None and store.at_hand(b"5", NOW + 1) is None
     store.close()
+
+
+def test_longer_bodies_stay_open(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    store.most_open = 3
+    entries = [stored(store, number, 9000) for number in range(5)]
+    assert [entry.fd >= 0 for entry in entries] == [False, False, True, True, True] and at_hand(store, 5) == [2, 3, 4]
+    store.memory = 4 * entries[4].cost()
+    store.keep_body(entries[4], entries[4].body())  # proxy_cache_memory
+    assert entries[4].fd < 0 and store.at_hand(b"4", NOW + 1) is entries[4] and len(entries[4].body()) == 9000
+    store.memory = 9000
+    store.keep_body(entries[3], entries[3].body())  # one may take up a quarter
+    assert entries[3].fd >= 0 and entries[3].data is None
+    entries[3].hold()
+    store.close()
+    assert entries[3].fd >= 0
+    entries[3].give()
+    assert entries[3].fd < 0
 
 
 # -- deaths and disks that fail: at every system call that changes a file ------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.caching import EXPIRED
@@ -40,6 +41,7 @@ _SMALLEST: Final = 16384  # bytes of keys_zone: 128 entries (nginx: two pages)
 _SIZE_HINT: Final = "a size, as in 10g, 512m or 64k"
 _TIME_HINT: Final = "a time, as in 10m, 1h30m or 50ms"
 _SYNTAX_HINT: Final = "a name and a size for the index, as in keys_zone=pages:10m"
+_LEAST_OPEN: Final = 16  # files of a cache that a worker keeps open, however few it may have
 
 CACHE: Final = CacheDirectives("proxy")
 
@@ -221,8 +223,10 @@ class CacheHook(WorkerHook):
         def is_leaving() -> bool:
             return runtime.draining
 
+        room = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // (4 * max(1, len(self.caches.stores)))
         for store in self.caches.stores.values():
             store.identity = own_identity()
+            store.most_open = max(_LEAST_OPEN, min(store.most_open, room))
             store.log = complain
             store.now = now
             keeper = Keeper(store, is_leaving)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from portico.upstream.cache_settings import CacheSettings
 
 _IN_ONE_PIECE: Final = 32768  # bytes of body that are read and sent with the head; longer ones go by sendfile
-_CONDITIONS: Final = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range")
 
 
 @final
@@ -45,9 +44,9 @@ class Answers:
         length = entry.body_length
         if request.method == b"HEAD":
             response = self.proxy.rules.response(request, head, BytesBody(b""))
-        elif entry.data is not None or length <= _IN_ONE_PIECE:
+        elif entry.data is not None or length <= _IN_ONE_PIECE or length <= caching.store.memory // 4:
             data = entry.body()
-            if caching.store.memory and entry.short is None:
+            if entry.data is None:
                 caching.store.keep_body(entry, data)
             if entry.owner is self and not conditional:
                 response = Response(head.status, BytesBody(data))
@@ -60,7 +59,9 @@ class Answers:
         else:
             response = self.proxy.rules.response(request, head, FileBody(entry.fd, entry.body_at, length, False, entry))
         response.content_length = length
-        self.open_to_conditions(response, head)
+        if entry.modified < -1.0:
+            entry.modified = last_modified_of(head)
+        self.open_to_conditions(response, head, entry.modified)
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
@@ -71,11 +72,11 @@ class Answers:
             self._tell_kept(request, caching, entry, head, response)
         return response
 
-    def open_to_conditions(self, response: Response, head: ResponseHead) -> None:
+    def open_to_conditions(self, response: Response, head: ResponseHead, modified: float) -> None:
         """304, 412 and ranges are made of what is kept (RFC 9111 section 4.3.2; nginx: only where the upstream has ranges itself)."""
         response.conditional = True
         response.by_caches = self.rfc
-        response.last_modified = last_modified_of(head)
+        response.last_modified = modified
         if self.proxy.force_ranges or head.get(b"accept-ranges") is not None:
             response.allow_ranges = True
             response.replace(b"accept-ranges", b"", b"")
@@ -148,4 +149,10 @@ def last_modified_of(head: ResponseHead) -> float:
 
 def _has_conditions(request: Request) -> bool:
     first = request.fields.first
-    return any(name in first for name in _CONDITIONS)
+    return (
+        b"if-none-match" in first
+        or b"if-modified-since" in first
+        or b"range" in first
+        or b"if-match" in first
+        or b"if-unmodified-since" in first
+    )

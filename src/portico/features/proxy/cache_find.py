@@ -94,9 +94,12 @@ class Finder:
 
     async def is_sound(self, caching: Caching, entry: Entry) -> bool:
         """Whether the body is what was stored. A long one that was not looked at since the start is read once, on a thread."""
+        if entry.sound:
+            return True
         store = caching.store
         flags, _ = store.index.look(entry.first, entry.second)
         if flags & CHECKED:
+            entry.sound = True
             return True
         entry.hold()
         try:

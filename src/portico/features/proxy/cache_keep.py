@@ -222,6 +222,7 @@ class Keeping:
         changed = differs(stored, raw, apart)
         entry.parsed = head  # for this request, whatever becomes of the file
         entry.owner = None
+        entry.modified = -2.0
         if not verdict.keep:
             caching.store.purge(entry.first, entry.second)
             entry.times = times

@@ -165,10 +165,13 @@ class CachedProxy(Handler):
     async def _find(self, request: Request, caching: Caching, now: int, wishes: Wishes | None) -> Response | None:
         """An answer from the cache; None: the upstream is to be asked, and `caching` says what to do with its answer."""
         entry = self.finder.look_up(request, caching, now)
-        if entry is not None and not await self.finder.is_sound(caching, entry):
-            entry = None
         if entry is not None:
-            return self._use(request, caching, entry, now, wishes)
+            entry.hold()  # others may take its place among those that are open
+            try:
+                if await self.finder.is_sound(caching, entry):
+                    return self._use(request, caching, entry, now, wishes)
+            finally:
+                entry.give()
         if not self.settings.lock or not caching.keep or caching.uses < self.settings.min_uses:
             return None
         if wishes is not None and wishes.only_if_cached:

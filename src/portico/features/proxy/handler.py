@@ -224,7 +224,7 @@ class ProxyHandler(Handler):
                     sink.abort()  # there is no body to keep: proxy_cache_convert_head is off
                 else:
                     sink.finish()
-                    self.cached.answers.open_to_conditions(response, answer)
+                    self.cached.answers.open_to_conditions(response, answer, last_modified_of(answer))
                     response.single_range = True
             return response
         rest = connection.buffer
@@ -254,7 +254,7 @@ class ProxyHandler(Handler):
             response = rules.response(request, answer, body)
             response.buffered = buffered
         if sink is not None and self.cached is not None:
-            self.cached.answers.open_to_conditions(response, answer)
+            self.cached.answers.open_to_conditions(response, answer, last_modified_of(answer))
             response.single_range = True
         elif self.force_ranges:
             response.allow_ranges = True
