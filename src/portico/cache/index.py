@@ -252,6 +252,7 @@ class Index:
                 slot, removed = self._add(first, second)
                 cells[slot * COLUMNS + _USES] = 1
             at = slot * COLUMNS
+            cells[at + _GENERATION] = 0  # who looks without the lock must not take these times for those of the file before
             cells[at + _VALID] = valid
             cells[at + _UPDATING] = updating
             cells[at + _ERROR] = error

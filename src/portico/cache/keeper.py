@@ -64,7 +64,7 @@ class Keeper:
             self._remove_leftovers(settings.temp_path)
         files = _files(settings.path, settings.others)
         done = False
-        while not done and not self.ended:
+        while not done and not self.ended and not self.is_leaving():
             until = time.monotonic() + min(settings.loader_threshold, _TURN)
             for _ in range(settings.loader_files):
                 path = next(files, "")

@@ -167,7 +167,7 @@ TCP_NODELAY: Final = Directive[bool](
 )
 TCP_NOPUSH: Final = Directive[bool](
     "tcp_nopush", _ALL, values.flag, args="1", default=False, default_text="off",
-    doc="Send the head and the start of a file in one packet. Portico always does (MSG_MORE); checked, then of no effect.",
+    doc="Send the head and the start of a file in one packet. Portico always does; checked, then of no effect.",
     example="tcp_nopush on;",
 )
 SENDFILE: Final = Directive[bool](
