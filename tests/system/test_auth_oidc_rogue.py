@@ -408,6 +408,36 @@ def test_the_provider_s_name_of_a_session_outlives_a_refresh(ground: Ground) -> 
         assert browser.get(f"{ground.url}/index.html").status_code == 302
 
 
+def test_who_refreshes_may_leave(ground: Ground) -> None:
+    """The tokens are refreshed once, and whoever waits for them gets them."""
+    rogue = ground.rogue
+    with new_browser() as browser:
+        ground.sign_in(browser, tokens(refresh_token="leaving", expires_in=1))
+        rogue.tokens["expires_in"] = 3600
+        rogue.gate.clear()
+        asked = len(rogue.asked)
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        while True:  # until its tokens' time is over, a request is answered at once
+            leaving = ground.site.connect()
+            leaving.request("GET", "/index.html", headers={"Cookie": cookies})
+            leaving.sock.settimeout(0.2)
+            try:
+                assert leaving.getresponse().status == 200
+            except TimeoutError:
+                break
+            finally:
+                leaving.close()
+        wait_until(lambda: len(rogue.asked) > asked, 10, "the provider to be asked")
+        answers: list[httpx.Response] = []
+        waiting = threading.Thread(target=lambda: answers.append(browser.get(f"{ground.url}/index.html", timeout=20)))
+        waiting.start()
+        rogue.gate.set()
+        waiting.join(20)
+        assert answers[0].status_code == 200
+        assert "NGX_OIDC_SESSION" in answers[0].headers["Set-Cookie"]
+        assert sum("refresh_token=leaving" in body for _, _, body in rogue.asked[asked:]) == 1
+
+
 def test_no_code_in_the_log_of_a_callback_that_is_refused(ground: Ground) -> None:
     with new_browser() as browser:
         for status in (400, 503):  # for its state, then by limit_req

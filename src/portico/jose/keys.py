@@ -108,8 +108,18 @@ JOSE: Final = Jose()
 def parse_keys(data: bytes) -> KeySet:
     """The set in a file. Raises KeyFileError.
 
-    Keys of unknown kinds, and those for encryption, are left out (RFC 7517 section 5); a known one that is malformed is an error.
+    Keys of unknown kinds, and those for encryption, are left out (RFC 7517 section 5); a known one that is malformed is an error,
+    for who wrote it can mend it.
     """
+    return KeySet(_keys(data, False))
+
+
+def parse_published_keys(data: bytes) -> KeySet:
+    """As `parse_keys`, for a set that somebody else publishes: a key that is malformed takes none of the others with it."""
+    return KeySet(_keys(data, True))
+
+
+def _keys(data: bytes, tolerant: bool) -> list[Key]:
     JOSE.find()
     try:
         members = json_object(data).get("keys")
@@ -122,11 +132,16 @@ def parse_keys(data: bytes) -> KeySet:
         if not isinstance(parameters, dict):
             raise KeyFileError(f"key {index + 1} is not an object")
         algorithms = _algorithms(parameters)
-        if algorithms:
+        if not algorithms:
+            continue
+        try:
             keys.append(_key(parameters, algorithms, index))
+        except KeyFileError:
+            if not tolerant:
+                raise
     if not keys:
         raise KeyFileError("no key in it can verify a signature")
-    return KeySet(keys)
+    return keys
 
 
 def _key(parameters: dict[str, object], algorithms: frozenset[str], index: int) -> Key:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from portico.jose.claims import json_object, member, shown
-from portico.jose.keys import KeyFileError, KeySet, parse_keys
+from portico.jose.keys import KeyFileError, KeySet, parse_keys, parse_published_keys
 from portico.jose.token import MOST_REMEMBERED, InvalidToken, Tokens, verified
 
 SECRET = b"a secret of thirty-two characters"
@@ -112,6 +112,17 @@ def test_any_value_can_be_shown(value: Any) -> None:
 def test_any_key_file(data: bytes) -> None:
     with pytest.raises(KeyFileError):
         parse_keys(data)
+
+
+def test_a_published_key_that_is_malformed_takes_no_other_with_it() -> None:
+    known = {"kty": "oct", "k": encoded(SECRET).decode()}
+    for malformed in ({"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "oct"}):
+        data = json.dumps({"keys": [malformed, known]}).encode()
+        assert verified(GOOD, [parse_published_keys(data)]).claims == {"sub": "ann"}
+        with pytest.raises(KeyFileError, match="key 1: "):
+            parse_keys(data)
+        with pytest.raises(KeyFileError, match="no key in it can verify"):
+            parse_published_keys(json.dumps({"keys": [malformed]}).encode())
 
 
 PARAMETERS = st.dictionaries(

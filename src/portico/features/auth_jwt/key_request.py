@@ -13,7 +13,7 @@ from portico.http.errors import BodyCutShort
 from portico.http.fetching import FetchFailed, Kept, Source
 from portico.http.subrequest import answer_of, content_of, finish, subrequest_of
 from portico.http.variables import Template
-from portico.jose.keys import KeyFileError, KeySet, parse_keys
+from portico.jose.keys import KeyFileError, KeySet, parse_published_keys
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -34,7 +34,7 @@ class KeySource(Source[KeySet]):
         data = await self._asked(request)
         if self._keys is None or data != self._data:  # else what was verified with them need not be once more
             try:
-                self._keys = parse_keys(data)
+                self._keys = parse_published_keys(data)
             except KeyFileError as wrong:
                 raise FetchFailed(str(wrong)) from None
             self._data = data

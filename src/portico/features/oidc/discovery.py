@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.features.oidc.client import ProviderClient, Url
 from portico.http.fetching import FetchFailed, Kept, Source
 from portico.jose.claims import json_object
-from portico.jose.keys import KeyFileError, KeySet, parse_keys
+from portico.jose.keys import KeyFileError, KeySet, parse_published_keys
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -108,7 +108,7 @@ class KeySource(Source[KeySet]):
         if answer.status != 200:
             raise FetchFailed(f"the keys were answered {answer.status}", 502)
         try:
-            return parse_keys(answer.content).public()
+            return parse_published_keys(answer.content).public()
         except KeyFileError as wrong:
             raise FetchFailed(f"the keys cannot be used: {wrong}", 502) from None
 
