@@ -1,4 +1,4 @@
-"""What `proxy_cache_path` says of upkeep is done: limits, batches, pauses."""
+"""A cache's upkeep: one worker does it for all, and another when that one dies or leaves."""
 
 from __future__ import annotations
 
@@ -7,116 +7,116 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.cache.test_cache_files import fill, make_store, path_of
+from tests.unit.cache.test_cache_files import NOW, fill, make_store, path_of, read
 
 from portico.cache.index import EXISTS
 from portico.cache.keeper import Keeper
-from portico.cache.store import Store, digest
+from portico.cache.store import Store, digest, file_name
+from portico.zones.owner import own_identity
 
 
-class Disk:
-    """What statvfs(2) says."""
-
-    f_bsize = f_frsize = 4096
-
-    def __init__(self, free: int) -> None:
-        self.f_bavail = free // 4096
+def keeper_of(store: Store) -> Keeper:
+    store.identity = own_identity()
+    return Keeper(store, lambda: False)
 
 
-def store_with(folder: Path, count: int) -> Store:
-    store = make_store(folder)
-    for number in range(count):
-        assert fill(store, b"%d" % number, b"hello").finish()
-    return store
+async def until_loaded(keeper: Keeper) -> None:
+    running = asyncio.ensure_future(keeper.run())
+    while not keeper.store.index.is_loaded():
+        await asyncio.sleep(0.001)
+    keeper.ended = True
+    running.cancel()
 
 
-def kept(store: Store) -> int:
-    return sum(1 for number in range(64) if store.index.look(*digest(b"%d" % number))[0] & EXISTS)
+def identity_of_a_dead_process() -> int:
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write_end, b"%d" % own_identity())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    identity = int(os.read(read_end, 99))
+    os.close(read_end)
+    os.close(write_end)
+    return identity
 
 
-def pauses(patch: pytest.MonkeyPatch) -> list[float]:
-    """From now on nothing sleeps; how long it would have."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    patch.setattr(asyncio, "sleep", sleep)
-    return slept
-
-
-def tidy(store: Store) -> None:
-    asyncio.run(Keeper(store, lambda: False)._tidy())
-
-
-def test_min_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_with(tmp_path, 20)
-    store.settings.min_free = 1 << 20
-    store.settings.inactive = 1 << 40
-    each = store.index.size() // 20
-    free = (1 << 20) - 5 * each
-    monkeypatch.setattr(os, "statvfs", lambda path: Disk(free))
-    store.settings.manager_files = 50
-    tidy(store)
-    assert kept(store) == 15  # what is missing, those used longest ago
-    assert not path_of(store, b"0").exists() and path_of(store, b"19").exists()
-    free = 1 << 20
-    tidy(store)
-    assert kept(store) == 15
-
-
-def test_inactive(tmp_path: Path) -> None:
-    store = store_with(tmp_path, 3)
-    store.settings.inactive = 60
-    tidy(store)  # they were stored in 2023
-    assert kept(store) == 0 and not path_of(store, b"1").exists()
-
-
-def test_manager_files_and_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_with(tmp_path, 10)
-    store.settings.manager_files = 3
-    store.settings.manager_sleep = 0.25
-    slept = pauses(monkeypatch)
-    tidy(store)
-    assert kept(store) == 0 and slept.count(0.25) == 3  # 3, 3, 3, and the last one
-
-
-def test_manager_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_with(tmp_path, 10)
-    store.settings.manager_threshold = 0.0
-    slept = pauses(monkeypatch)
-    tidy(store)
-    assert kept(store) == 0 and len(slept) == 10  # others have their turn after each
-
-
-def test_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_with(tmp_path, 10)
-    found = make_store(tmp_path)
-    found.settings.loader_files = 4
-    found.settings.loader_sleep = 0.125
-    found.settings.loader_threshold = 10.0
-    slept = pauses(monkeypatch)
-    asyncio.run(Keeper(found, lambda: False)._load())
-    assert kept(found) == 10 and found.index.is_loaded() and set(slept) == {0.125} and len(slept) >= 2
-
-
-def test_another_cache_inside(tmp_path: Path) -> None:
-    """Its files are its own."""
-    (tmp_path / "cache").mkdir()
-    inner = store_with(tmp_path / "cache", 3)
-    outer = make_store(tmp_path)
-    outer.settings.others.append(inner.settings.path)
-    asyncio.run(Keeper(outer, lambda: False)._load())
-    assert kept(outer) == 0 and path_of(inner, b"1").exists()
-    outer.settings.others.clear()
-    asyncio.run(Keeper(make_store(tmp_path), lambda: False)._load())
-    assert not path_of(inner, b"1").exists()  # otherwise what lies in the wrong place goes
-
-
-def test_use_temp_path(tmp_path: Path) -> None:
+def test_another_goes_on_when_the_keeper_has_died(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    store.settings.use_temp_path = True
-    store.settings.temp_path = str(tmp_path / "temp")
-    made = fill(store, b"a", b"hello")
-    assert (tmp_path / "temp").is_dir() and not path_of(store, b"a").parent.exists()
-    assert made.finish() and path_of(store, b"a").exists()
+    fill(store, b"key", b"body").finish()
+    new = make_store(tmp_path)  # an index that knows nothing yet, and whose keeper died before it did
+    assert new.index.take_over(0, identity_of_a_dead_process())
+    keeper = keeper_of(new)
+    asyncio.run(asyncio.wait_for(until_loaded(keeper), 5))
+    assert new.index.keeper() == new.identity and new.index.look(*digest(b"key"))[0] & EXISTS
+    keeper.leave()
+    assert new.index.keeper() == 0
+
+
+def test_nobody_takes_it_from_a_keeper_that_lives(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    assert store.index.take_over(0, own_identity())
+    keeper = Keeper(store, lambda: False)
+    store.identity = own_identity() + 1  # another worker
+
+    async def briefly() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(keeper.run(), 0.1)
+
+    asyncio.run(briefly())
+    assert store.index.keeper() == own_identity() and not store.index.is_loaded()
+    keeper.leave()
+    assert store.index.keeper() == own_identity()
+
+
+def test_what_is_no_answer_is_removed_at_the_start(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    fill(store, b"key", b"body").finish()
+    path = path_of(store, b"key")
+    dead, alive = identity_of_a_dead_process(), own_identity()
+    names = [f"{path.name}.{dead:x}.1", f"{path.name}.{alive:x}.1", "other.txt"]
+    for name in names:
+        path.with_name(name).write_bytes(b"half")
+    elsewhere = tmp_path / "cache" / file_name(*digest(b"of other levels"))
+    elsewhere.write_bytes(b"whole")
+    new = make_store(tmp_path)
+    asyncio.run(asyncio.wait_for(until_loaded(keeper_of(new)), 5))
+    assert sorted(found.name for found in path.parent.iterdir()) == sorted([path.name, *names[1:]])
+    assert not elsewhere.exists()
+    entry = read(new, b"key")
+    assert entry is not None and entry.body() == b"body"
+    new.close()
+
+
+@pytest.mark.parametrize(("limit", "left"), [("max_size", 2), ("min_free", 3)])
+def test_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, left: int) -> None:
+    store = make_store(tmp_path)
+    block = store.room_of(1)
+    for number in range(5):
+        fill(store, b"%d" % number, b"x").finish()
+    if limit == "max_size":
+        store.settings.max_size = 2 * block
+    else:
+        store.settings.min_free = 10 * block
+        real = os.statvfs
+
+        def almost_full(path: str) -> os.statvfs_result:
+            """Eight blocks are free, and one more for each file that goes."""
+            gone = 5 - sum(1 for found in tmp_path.rglob("*") if found.is_file())
+            known = real(path)
+            return os.statvfs_result((block, block, known.f_blocks, 8 + gone, 8 + gone, *known[5:]))
+
+        monkeypatch.setattr(os, "statvfs", almost_full)
+    keeper = keeper_of(store)
+    store.settings.inactive = 1 << 40
+    asyncio.run(keeper._tidy())
+    assert sum(1 for found in tmp_path.rglob("*") if found.is_file()) == left == store.index.count()
+    assert path_of(store, b"4").exists() and not path_of(store, b"0").exists()
+
+
+def test_what_nobody_asks_for_goes(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    fill(store, b"key", b"x").finish()  # used last at NOW, which is long ago
+    assert NOW < 1_750_000_000
+    asyncio.run(keeper_of(store)._tidy())
+    assert not path_of(store, b"key").exists() and store.index.count() == 0
