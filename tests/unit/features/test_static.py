@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests.unit.features.conftest import MakeSite
-from tests.unit.features.local_site import refusal
+from tests.unit.features.local_site import Site, refusal
 
+from portico.config.diagnostics import ConfigError
+from portico.features.static.handler import StaticHandler
+from portico.features.static.remembered import RememberedFiles
 from portico.http.response import FILE
 
 MTIME = 1_000_000_000
@@ -175,3 +178,38 @@ def test_a_changed_file_is_seen(make_site: MakeSite, files: Path) -> None:
     answer = site.ask("/a.txt")
     assert answer.body == b"new"
     assert answer.get("etag") != '"3b9aca00-a"'
+
+
+def remembered_by(site: Site) -> RememberedFiles:
+    location = site.plan.servers[0].locations.find(b"/").value
+    handler = next(handler for handler in location.handlers if isinstance(handler, StaticHandler))
+    assert handler.remembered is not None
+    return handler.remembered
+
+
+def test_a_small_file_is_served_from_memory_as_from_disk(make_site: MakeSite) -> None:
+    site = make_site(f"location / {{ root {Path(os.__file__).parent}; }}")  # files that have long settled
+    first = site.ask("/this.py")
+    assert len(remembered_by(site)) == 1
+    again = site.ask("/this.py")
+    assert (again.status, again.fields, again.body) == (200, first.fields, first.body)
+    part = site.ask("/this.py", "Range: bytes=1-3\r\n")
+    assert (part.status, part.body) == (206, first.body[1:4])
+    assert site.ask("/this.py", f"If-None-Match: {first.get('etag')}\r\n").status == 304
+    assert site.ask("/this.py", method="HEAD").get("content-length") == first.get("content-length")
+    assert site.ask("/this.py", method="POST").status == 405
+
+
+def test_nothing_is_remembered_when_that_is_off(tmp_path: Path) -> None:
+    site = Site("location / { }", tmp_path, http="static_memory off;")
+    try:
+        location = site.plan.servers[0].locations.find(b"/").value
+        handlers = [handler for handler in location.handlers if isinstance(handler, StaticHandler)]
+        assert [handler.remembered for handler in handlers] == [None]
+    finally:
+        site.close()
+
+
+def test_how_much_is_remembered(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='"static_memory" directive invalid value'):
+        Site("", tmp_path, http="static_memory much;")

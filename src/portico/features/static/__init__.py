@@ -2,5 +2,6 @@
 
     feature.py         the directives, and which handler a location gets
     handler.py         a file as it is
+    remembered.py      small files that were served lately
     precompressed.py   the file beside it that somebody has compressed: `gzip_static`, `brotli_static`, `zstd_static`
 """

@@ -1,7 +1,7 @@
 """A file as the answer.
 
-A small one is read at once, so that head and body leave in one write; a larger one is handed on as an open descriptor, for
-sendfile(2).
+A small one is read at once, or known already (`remembered.py`), so that head and body leave in one write; a larger one is handed on
+as an open descriptor, for sendfile(2).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from stat import S_IFDIR, S_IFMT, S_IFREG, ST_MTIME
 from typing import TYPE_CHECKING, Final, final
 
+from portico.features.static.remembered import RememberedFiles
 from portico.http.error_pages import own_page
 from portico.http.errors import CRIT, ERR, SILENT, HTTPError
 from portico.http.files import Files
@@ -61,9 +62,10 @@ class Unserved:
 class StaticHandler(Handler):
     """Answers GET and HEAD with the file that the URI means."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, remembered: RememberedFiles | None) -> None:
         self.is_async = False
         self.files = files
+        self.remembered = remembered  # None: off
         self.cache: OpenFileCache | None = files.cache
         self._stamps: dict[tuple[int, int], Stamp] = {}
 
@@ -98,6 +100,10 @@ class StaticHandler(Handler):
         """The answer with the file at `path`, whatever the URI says. Raises HTTPError 405 for POST."""
         if self.cache is not None:
             return self._from_cache(request, path, self.cache)
+        if self.remembered is not None and request.method == b"GET":
+            known = self.remembered.find(path)
+            if known is not None:
+                return self._response(request, BytesBody(known.data), known.status, known.mtime, len(known.data))
         try:
             fd = os.open(path, OPEN_FLAGS)
         except OSError as error:
@@ -115,7 +121,10 @@ class StaticHandler(Handler):
             if request.method == b"HEAD":
                 body = BytesBody(b"")
             elif size <= SMALL:
-                body = BytesBody(os.read(fd, size) if size else b"")
+                data = os.read(fd, size) if size else b""
+                if self.remembered is not None:
+                    self.remembered.keep(path, status, data, request.client.transport.reactor.wall())
+                body = BytesBody(data)
             else:
                 body = FileBody(fd, 0, size, True)
                 kept = True

@@ -1,0 +1,82 @@
+"""Small files that were served lately, kept in memory: stat(2) tells whether one is still the same.
+
+Opening a file, looking at it, reading and closing it are four system calls; asking by its name whether it has changed is one. It has
+not when device, inode, size and both times are what they were. Nobody can set the time of the last change (st_ctime) back, and
+whatever is done to content, owner or permissions sets it. But the clock behind it has a grain of milliseconds: what changes twice
+within one would look the same. So a file is kept only once its last change lies two seconds back (as git treats its index).
+"""
+
+from __future__ import annotations
+
+import os
+from stat import ST_MTIME
+from typing import Final, final
+
+_SETTLED: Final = 2.0  # seconds since the last change
+_OVERHEAD: Final = 700  # bytes of memory that an entry takes beside its content and its name
+
+
+@final
+class RememberedFile:
+    """What a file held, and what stat(2) said of it."""
+
+    def __init__(self, status: os.stat_result, data: bytes) -> None:
+        self.status = status
+        self.data = data
+        self.mtime = int(status[ST_MTIME])
+        self.device = status.st_dev
+        self.inode = status.st_ino
+        self.modified = status.st_mtime_ns
+        self.changed = status.st_ctime_ns
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Whether the file is what it was."""
+        return (
+            status.st_ctime_ns == self.changed
+            and status.st_ino == self.inode
+            and status.st_mtime_ns == self.modified
+            and status.st_size == len(self.data)
+            and status.st_dev == self.device
+        )
+
+
+@final
+class RememberedFiles:
+    """At most `room` bytes of them in each worker; who came first leaves first."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = 0
+        self._files: dict[bytes, RememberedFile] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def find(self, path: bytes) -> RememberedFile | None:
+        """The file at `path`, if it is known and has not changed."""
+        known = self._files.get(path)
+        if known is None:
+            return None
+        try:
+            if known.is_same(os.stat(path)):
+                return known
+        except OSError:
+            pass  # gone, or not to be reached any more: whoever opens it learns why
+        self._forget(path)
+        return None
+
+    def keep(self, path: bytes, status: os.stat_result, data: bytes, now: float) -> None:
+        """Keep what was read of a file that was looked at before; `now` in seconds since the epoch."""
+        size = len(data) + len(path) + _OVERHEAD
+        if now - status.st_ctime < _SETTLED or size > self.room or len(data) != status.st_size:
+            return
+        if path in self._files:
+            self._forget(path)
+        while self.taken + size > self.room:
+            self._forget(next(iter(self._files)))
+        self._files[path] = RememberedFile(status, data)
+        self.taken += size
+
+    def _forget(self, path: bytes) -> None:
+        known = self._files.pop(path)
+        self.taken -= len(known.data) + len(path) + _OVERHEAD
