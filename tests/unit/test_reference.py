@@ -173,7 +173,7 @@ def test_every_configuration_in_the_guide_loads(site: Path) -> None:
     count = 0
     for path in sorted((DOCS.parent / "guide").glob("*.md")):
         for text in re.findall(r"```nginx\n(.*?)```", path.read_text(), re.DOTALL):
-            text = re.sub(r"/etc/(ssl|letsencrypt/live/[a-z.]+)/[a-z-]+\.pem", f"{site}/site.pem", text)
+            text = re.sub(r"/etc/(ssl|ssl/certs|letsencrypt/live/[a-z.]+)/[a-z-]+\.(pem|crt)", f"{site}/site.pem", text)
             text = text.replace(f"key {site}/site.pem", f"key {site}/site.key").replace("/var/log/", f"{site}/logs/")
             directive = Directive[None]("", 0, lambda _: None, args="0", default=None, doc="", example=text)
             conf = site / "nginx.conf"
