@@ -2,7 +2,8 @@
 
 One worker on core 0. While an answer is compressed at one of the levels below, another connection asks for a short answer again and
 again from core 1; its waits are shown, with the worker's memory. The text is random words, and random letters of an alphabet of two,
-which takes the libraries longest.
+which takes the libraries longest. The waits hold what the kernel and the load generator take, which share core 1 with the download;
+what a turn of the worker takes of the processor, a test measures (tests/unit/features/test_compression_bodies.py).
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -214,6 +216,38 @@ def test_others_have_their_turn(reactor: Loop) -> None:
     loop.call_soon(lambda: reactor[0].spawn(work()) and None)
     loop.run_until_complete(asyncio.wait_for(finished, 30))
     assert turns > 20
+
+
+QUICK = [coding for coding in CODINGS if not coding.heavy]
+
+
+@pytest.mark.parametrize("coding", QUICK, ids=[f"{c.name.decode()}-{c.key[1]}" for c in QUICK])
+def test_no_turn_takes_longer_than_5_ms(coding: Coding, reactor: Loop) -> None:
+    """Of the processor's time: what else the machine does is not counted. The data is what takes the libraries longest."""
+    letters = bytes(random.Random(1).choices(b"01", k=1 << 20))
+    pieces = [letters[start : start + 65536] for start in range(0, len(letters), 65536)]
+    body = CompressedBody(parts(pieces), coding, -1, False, reactor[0], None)
+    turns: list[float] = []
+    loop = reactor[1]
+    finished = loop.create_future()
+
+    async def work() -> None:
+        await reactor[0].turn()
+        started = time.thread_time()
+        while True:
+            data = body.take()
+            if data is None or not data:
+                turns.append(time.thread_time() - started)
+            if data is None:
+                await body.wait()
+                started = time.thread_time()
+            elif not data:
+                finished.set_result(None)
+                return
+
+    loop.call_soon(lambda: reactor[0].spawn(work()) and None)
+    loop.run_until_complete(asyncio.wait_for(finished, 30))
+    assert max(turns) < 0.005, sorted(turns)[-5:]
 
 
 def test_slow_levels_work_on_threads() -> None:
