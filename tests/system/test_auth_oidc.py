@@ -41,6 +41,10 @@ oidc_provider changing {
     cookie_name CHANGING; redirect_uri /changing_callback; scope openid email;
 }
 oidc_provider untrusted { issuer https://127.0.0.1:@IDP@; client_id x; cookie_name U; redirect_uri /untrusted_callback; }
+oidc_provider misnamed {
+    issuer https://localhost:@IDP@; client_id x; ssl_trusted_certificate @FOLDER@/cert.pem; cookie_name M;
+    redirect_uri /misnamed_callback;
+}
 oidc_provider nobody { issuer http://127.0.0.1:@NOBODY@; client_id x; cookie_name N; redirect_uri /nobody_callback; }
 server {
     listen 127.0.0.1:@TLS@ ssl;
@@ -65,6 +69,7 @@ SERVER = """
     location /brief/ { auth_oidc brief; alias @FOLDER@/; }
     location /changing/ { auth_oidc changing; add_header X-Token $oidc_access_token; alias @FOLDER@/; }
     location /untrusted/ { auth_oidc untrusted; alias @FOLDER@/; }
+    location /misnamed/ { auth_oidc misnamed; alias @FOLDER@/; }
     location /nobody/ { auth_oidc nobody; alias @FOLDER@/; }
     location /open/ { return 200 "[$oidc_claim_sub]"; }
     location /off/ { auth_oidc off; alias @FOLDER@/; }
@@ -240,9 +245,11 @@ def test_places(ground: Ground) -> None:
         assert browser.get(f"{ground.url}/any/index.html", auth=("bob", "password")).status_code == 200
         at_provider(browser, f"{ground.url}/any/index.html")
         assert browser.get(f"{ground.url}/untrusted/index.html").status_code == 502
+        assert browser.get(f"{ground.url}/misnamed/index.html").status_code == 502
         assert browser.get(f"{ground.url}/nobody/index.html").status_code == 502
         log = ground.site.log()
         assert "certificate verify error" in log
+        assert 'SSL certificate does not match "localhost"' in log
         assert 'oidc_provider "nobody": 127.0.0.1:' in log
         sign_in(browser, f"{ground.url}/any/index.html")
         assert browser.get(f"{ground.url}/any/index.html").status_code == 200
