@@ -284,6 +284,18 @@ def test_any_state(provider: Provider, data: bytes) -> None:
     assert found is not None and (found.place, found.when) == (b"/" + data, 5)
 
 
+def test_a_login_that_takes_too_long_begins_anew(site: Site, provider: Provider) -> None:
+    """Whatever has become of the browser's cookie: it lives no longer than the state."""
+    now = int(site.reactor.wall())
+    for age, status in ((590, 400), (610, 302)):
+        state = State(bytes(16), now - age, bytes(16), b"//x/there?a=b")
+        answer = site.ask(f"/oidc_callback?code=x&state={provider.sealer.seal(b'state', state.packed()).decode()}")
+        assert answer.status == status
+        if status == 302:
+            assert answer.get("location") == "http://example.com//x/there?a=b"
+            assert not answer.all("set-cookie")
+
+
 @given(st.binary())
 @example(b"a=1&a=2")
 @example(b"&" * 1000)

@@ -187,17 +187,16 @@ class Return:
 
 async def back(request: Request, provider: Provider, state: State, arguments: dict[str, str], place: Place) -> Return:
     """What a callback comes to: a session, and the way back to where the user wanted to go. Raises HTTPError."""
-    mark, count = _mark(request, provider, place.secure)
     home = place.url(state.place)
+    if request.client.transport.reactor.wall() > state.when + LOGIN_SECONDS:  # the browser has forgotten its mark, too
+        request.log_error(INFO, provider.failed("the login has taken too long: it begins anew"))
+        return Return(home, [])
+    mark, count = _mark(request, provider, place.secure)
     if not mark or not hmac.compare_digest(_hash(mark), state.mark):
         # another tab was faster, or the callback comes a second time: the session that there is will do
         if provider.sessions.find(request, provider) is not None:
             return Return(home, [])
         raise HTTPError(400, provider.failed("the callback belongs to a login of another browser, or to one that is over"), WARN)
-    now = request.client.transport.reactor.wall()
-    if now > state.when + LOGIN_SECONDS:
-        request.log_error(INFO, provider.failed("the login has taken too long: it begins anew"))
-        return Return(home, [])
     try:
         metadata = await provider.discovery.metadata(request)
         _check_issuer(provider, metadata, arguments)
