@@ -22,12 +22,7 @@ from portico.features.oidc.provider import Provider
 from portico.features.oidc.sealing import CIPHERS, Sealer, decoded, encoded
 from portico.features.oidc.session import (
     Session,
-    claims_refresh,
     cookie,
-    end,
-    end_by_sid,
-    is_ended,
-    know_sid,
     session_cookies,
     unpacked,
 )
@@ -227,16 +222,18 @@ def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
     line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, made), False))
     assert site.ask("/", line, "POST").status != 401
     assert site.ask("/open", line).body == b""  # no auth_oidc there
-    assert not end_by_sid(provider, "here", made.created / 1000.0)
-    know_sid(provider, made)
-    assert not is_ended(provider, made)
-    assert end_by_sid(provider, "here", made.created / 1000.0 + 1)
-    assert is_ended(provider, made)
+    assert not provider.shared.end_by_sid("here", made.created / 1000.0)
+    used = provider.shared.ended.used()
+    provider.shared.know_sid(made)
+    assert provider.shared.ended.used() == used  # logins do not push logouts out
+    assert not provider.shared.is_ended(made)
+    assert provider.shared.end_by_sid("here", made.created / 1000.0 + 1)
+    assert provider.shared.is_ended(made)
     later = session(site, sid="here")
     later.created += 2000
-    assert not is_ended(provider, later)
-    end(provider, later, later.created / 1000.0)
-    assert is_ended(provider, later)
+    assert not provider.shared.is_ended(later)
+    provider.shared.end(later, later.created / 1000.0)
+    assert provider.shared.is_ended(later)
     over = session(site)
     over.expires = 5
     line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, over), False))
@@ -245,11 +242,11 @@ def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
 
 def test_one_worker_refreshes(site: Site, provider: Provider) -> None:
     made = session(site)
-    assert claims_refresh(provider, made, 1000.0, 60.0)
-    assert not claims_refresh(provider, made, 1059.0, 60.0)
-    assert claims_refresh(provider, made, 1061.0, 60.0)
+    assert provider.shared.claims_refresh(made, 1000.0, 60.0)
+    assert not provider.shared.claims_refresh(made, 1059.0, 60.0)
+    assert provider.shared.claims_refresh(made, 1061.0, 60.0)
     made.refresh_at = 7
-    assert claims_refresh(provider, made, 1061.0, 60.0)
+    assert provider.shared.claims_refresh(made, 1061.0, 60.0)
 
 
 PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x85"), max_size=200)

@@ -7,6 +7,7 @@
     tokens.py       the token endpoint, ID tokens, the UserInfo endpoint (OpenID Connect Core 1.0)
     sealing.py      what browsers keep for us, encrypted
     session.py      a session, and the cookies it is in
+    shared.py       what all workers know of sessions
     login.py        to the provider and back (authorization code flow with PKCE)
     logout.py       the end of a session
     refresh.py      new tokens for a session

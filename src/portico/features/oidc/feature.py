@@ -13,6 +13,7 @@ from portico.features.oidc.check import ENDPOINTS, OFF, OidcAuth, OidcEndpoints,
 from portico.features.oidc.provider import Provider, ProviderSettings
 from portico.features.oidc.sealing import CIPHERS, KEY_SIZE
 from portico.features.oidc.session import Session
+from portico.features.oidc.shared import Shared
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler
 from portico.http.variables import PER_REQUEST, Getter, Template, Variable, VariableFamily
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _KEY: Final = "auth_oidc"
 _ORIGIN: Final = "$scheme://$host$is_request_port$request_port"
 _ENDED_SIZE: Final = 8388608
+_NAMED_SIZE: Final = 8388608
 _REFRESHING_SIZE: Final = 1048576
 _DEPTH: Final = 10  # of certificate chains
 
@@ -170,10 +172,10 @@ def _provider(build: HttpBuild, scope: Scope) -> Provider:
         raise ConfigError(f"auth_oidc: {missing}", statement.where, "pip install joserfc cryptography") from None
     tls = _tls(scope)
     try:
-        key, ended, refreshing = _shared(build, settings)
+        shared = _shared(build, settings, scope.get(d.SESSION_KEY))
     except ZoneConflict as conflict:
         raise ConfigError(str(conflict), statement.where) from None
-    provider = Provider(settings, tls, scope.get(d.SESSION_KEY) or key, ended, refreshing)
+    provider = Provider(settings, tls, shared)
     own = [text for text in (provider.callback.decode(), settings.logout_uri, settings.frontchannel_logout_uri) if text]
     if len(set(own)) != len(own):
         raise statement.fail(f'oidc_provider "{settings.name}" has one URI for two purposes', statement.args[0])
@@ -202,16 +204,18 @@ def _place(scope: Scope, directive: Directive[str]) -> Where | None:
     return given[0].where if given else None
 
 
-def _shared(build: HttpBuild, settings: ProviderSettings) -> tuple[bytes, States, States]:
-    """The key of the cookies, and what all workers know of sessions. It outlives reloads while provider and client are the same."""
+def _shared(build: HttpBuild, settings: ProviderSettings, session_key: bytes) -> Shared:
+    """It outlives reloads while provider and client are the same."""
     use = f"oidc_provider {settings.issuer} {settings.client_id}"
     store = f"oidc_default_store_{settings.name}"
     key = build.zones.add(f"{store}_key", KEY_SIZE, use).open(KEY_SIZE // 8)
     if not any(key.read(0, KEY_SIZE // 8)):
         key.write(0, struct.unpack(f"={KEY_SIZE // 8}q", os.urandom(KEY_SIZE)))
+    made = session_key or struct.pack(f"={KEY_SIZE // 8}q", *key.read(0, KEY_SIZE // 8))
     ended = build.zones.add(store, _ENDED_SIZE, use).open(COLUMNS)
+    named = build.zones.add(f"{store}_named", _NAMED_SIZE, use).open(COLUMNS)
     refreshing = build.zones.add(f"{store}_refreshing", _REFRESHING_SIZE, use).open(COLUMNS)
-    return struct.pack(f"={KEY_SIZE // 8}q", *key.read(0, KEY_SIZE // 8)), States(ended), States(refreshing)
+    return Shared(made, States(ended), States(named), States(refreshing))
 
 
 # -- variables

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl, urlencode
 
 from portico.features.oidc.sealing import encoded
-from portico.features.oidc.session import MOST_BYTES, Session, cookie, know_sid, session_cookies, set_cookie
+from portico.features.oidc.session import MOST_BYTES, Session, cookie, session_cookies, set_cookie
 from portico.features.oidc.tokens import Refused, Tokens, believed, exchanged, shown, userinfo
 from portico.http.errors import ERR, INFO, WARN, HTTPError
 from portico.http.fetching import FetchFailed
@@ -209,7 +209,7 @@ async def back(request: Request, provider: Provider, state: State, arguments: di
         raise HTTPError(403, provider.failed(f"the code was refused: {refused.error}"), ERR) from None
     except InvalidToken as wrong:
         raise HTTPError(403, provider.failed(f"the ID token is not believed: {wrong}"), ERR) from None
-    know_sid(provider, session)
+    provider.shared.know_sid(session)
     fields = cookies_of(request, provider, session, place.secure)
     # another mark: a callback that comes a second time finds none that fits
     fresh = encoded(os.urandom(_RANDOM)) + b".%d" % (count + 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from portico.features.oidc.login import Place, arguments_of
-from portico.features.oidc.session import Session, end, end_by_sid, session_cookies
+from portico.features.oidc.session import Session, session_cookies
 from portico.http.errors import ERR, INFO, HTTPError
 from portico.http.fetching import FetchFailed
 from portico.http.response import BytesBody, Response, text_response
@@ -65,7 +65,7 @@ def ended_by_provider(request: Request, provider: Provider, place: Place) -> Res
     session = provider.sessions.find(request, provider)
     now = request.client.transport.reactor.wall()
     if sid is not None:
-        end_by_sid(provider, sid, now)
+        provider.shared.end_by_sid(sid, now)
         if session is not None and session.sid != sid:
             session = None
     fields = _ended(request, provider, session, place) if session is not None else []
@@ -76,5 +76,5 @@ def ended_by_provider(request: Request, provider: Provider, place: Place) -> Res
 
 def _ended(request: Request, provider: Provider, session: Session | None, place: Place) -> list[tuple[bytes, bytes]]:
     if session is not None:
-        end(provider, session, request.client.transport.reactor.wall())
+        provider.shared.end(session, request.client.transport.reactor.wall())
     return session_cookies(request, provider.cookie, b"", place.secure)

@@ -9,8 +9,8 @@ from portico.features.oidc.discovery import Discovery
 from portico.features.oidc.refresh import Refreshes
 from portico.features.oidc.sealing import Sealer
 from portico.features.oidc.session import Sessions
+from portico.features.oidc.shared import Shared
 from portico.upstream.tls import UpstreamTLS
-from portico.zones.states import States
 
 BY_METADATA: Final = -1  # pkce
 
@@ -42,7 +42,7 @@ class ProviderSettings:
 class Provider:
     """An OpenID Provider, and us as its client."""
 
-    def __init__(self, settings: ProviderSettings, tls: UpstreamTLS, key: bytes, ended: States, refreshing: States) -> None:
+    def __init__(self, settings: ProviderSettings, tls: UpstreamTLS, shared: Shared) -> None:
         self.settings = settings
         self.name = settings.name
         self.issuer = settings.issuer
@@ -52,9 +52,8 @@ class Provider:
         self.client = ProviderClient(tls)
         config = settings.config_url or f"{settings.issuer.removesuffix('/')}/.well-known/openid-configuration"
         self.discovery = Discovery(settings.name, self.client, Url(config), settings.issuer)
-        self.sealer = Sealer(key, f"{settings.issuer} {settings.client_id}".encode())
-        self.ended = ended  # what is known of sessions that have ended
-        self.refreshing = refreshing  # whose tokens a worker is refreshing
+        self.sealer = Sealer(shared.key, f"{settings.issuer} {settings.client_id}".encode())
+        self.shared = shared
         self.sessions = Sessions()
         self.refreshes = Refreshes()
         absolute = settings.redirect_uri if not settings.redirect_uri.startswith("/") else ""

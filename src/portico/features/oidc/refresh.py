@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.features.oidc.login import session_of
-from portico.features.oidc.session import Session, claims_refresh
+from portico.features.oidc.session import Session
 from portico.features.oidc.tokens import Refused, believed, exchanged, userinfo
 from portico.http.errors import ERR, INFO
 from portico.http.fetching import FetchFailed, Fetching
@@ -52,7 +52,7 @@ class Refreshes:
                 await known.fetching.wait(reactor)
             return known
         made = Refresh(session, reactor.now + _SECONDS)
-        if not claims_refresh(provider, session, reactor.wall(), _SECONDS):
+        if not provider.shared.claims_refresh(session, reactor.wall(), _SECONDS):
             return made  # another worker is at it
         self._remember(key, made)
         made.fetching.begin()

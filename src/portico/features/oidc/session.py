@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.jose.claims import json_object, shown
 from portico.jose.token import InvalidToken, Token, unverified
-from portico.zones.states import States, fingerprint
 
 if TYPE_CHECKING:
     from portico.features.oidc.provider import Provider
@@ -187,7 +186,7 @@ class Sessions:
                 return None
             self._remember(tag, session)
         now = request.client.transport.reactor.wall()
-        if now >= session.expires or is_ended(provider, session):
+        if now >= session.expires or provider.shared.is_ended(session):
             return None
         return session
 
@@ -205,77 +204,3 @@ class Sessions:
         if len(self._known) >= _MOST_REMEMBERED:
             del self._known[next(iter(self._known))]  # the oldest
         self._known[tag] = session
-
-
-# -- sessions that have ended, known to all workers
-
-
-def is_ended(provider: Provider, session: Session) -> bool:
-    """Whether the user has signed out, here or at the provider."""
-    states = provider.ended
-    states.enter()
-    try:
-        first, second = fingerprint(b"id " + session.id.encode())
-        if states.find(first, second):
-            return True
-        if not session.sid:
-            return False
-        first, second = fingerprint(b"sid " + session.sid.encode("utf-8", "replace"))
-        return bool(states.find(first, second)) and states.excess >= session.created
-    finally:
-        states.leave()
-
-
-def end(provider: Provider, session: Session, now: float) -> None:
-    """Refuse the session from now on."""
-    at = int(now * 1000.0)
-    _note(provider.ended, b"id " + session.id.encode(), at, at)
-
-
-def know_sid(provider: Provider, session: Session) -> None:
-    """Note the provider's name of a new session, so that the provider can end it."""
-    if session.sid:
-        _note(provider.ended, b"sid " + session.sid.encode("utf-8", "replace"), session.created, 0)
-
-
-def end_by_sid(provider: Provider, sid: str, now: float) -> bool:
-    """Refuse the sessions so named that exist now; False when none is known."""
-    first, second = fingerprint(b"sid " + sid.encode("utf-8", "replace"))
-    states = provider.ended
-    states.enter()
-    try:
-        slot = states.find(first, second)
-        if slot:
-            states.put(slot, states.last, int(now * 1000.0))
-        return bool(slot)
-    finally:
-        states.leave()
-
-
-def _note(states: States, key: bytes, now: int, ended: int) -> None:
-    first, second = fingerprint(key)
-    states.enter()
-    try:
-        if not states.find(first, second):
-            states.add(first, second, now, ended)
-    finally:
-        states.leave()
-
-
-def claims_refresh(provider: Provider, session: Session, now: float, seconds: float) -> bool:
-    """Whether it is this worker's turn to refresh the session's tokens: nobody has begun to in the last `seconds`."""
-    first, second = fingerprint(f"refresh {session.id} {session.refresh_at}".encode())
-    at = int(now * 1000.0)
-    states = provider.refreshing
-    states.enter()
-    try:
-        slot = states.find(first, second)
-        if slot == 0:
-            states.add(first, second, at, at)
-            return True
-        if states.excess + int(seconds * 1000.0) > at:
-            return False
-        states.put(slot, at, at)
-        return True
-    finally:
-        states.leave()
