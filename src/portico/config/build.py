@@ -4,7 +4,7 @@ The checks come in nginx's order (name, context, braces, number of arguments, du
 words. Each statement that fails is reported and left out; building goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from portico.config.diagnostics import ConfigError
@@ -13,15 +13,29 @@ from portico.config.load import Load
 from portico.config.reader import Statement
 
 _OF_NGINX: Final = (
-    "add_trailer", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset", "dav", "deny",
-    "directio", "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip_static", "gzip", "http2",
-    "http3", "image_filter", "limit_conn", "limit_req", "mail", "map", "memcached", "modern_browser", "mp4",
-    "override_charset", "perl", "proxy_bind", "proxy_cache", "proxy_store", "quic", "random_index", "real_ip",
-    "resolver", "scgi", "secure_link", "set_real_ip", "slice", "split_clients", "ssi", "ssl_conf_command",
-    "ssl_early_data", "ssl_ocsp", "ssl_stapling", "stream", "stub_status", "thread_pool", "userid", "uwsgi",
-    "valid_referers", "xslt",
+    "add_trailer", "aio", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
+    "client_body_in_file_only", "client_body_in_single_buffer", "connection_pool_size", "dav", "debug_connection",
+    "debug_points", "deny", "directio", "disable_symlinks", "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip",
+    "gzip_static", "gzip", "health_check", "http2", "http2_body_preread_size", "http2_chunk_size", "http2_idle_timeout",
+    "http2_max", "http2_push", "http2_recv", "http3", "image_filter", "js", "keyval", "limit_conn", "limit_req", "mail",
+    "map", "memcached", "modern_browser", "mp4", "msie_padding", "msie_refresh", "open_file_cache_events", "output_buffers",
+    "override_charset", "pcre_jit", "perl", "post_action", "postpone_output", "proxy_bind", "proxy_cache", "proxy_limit_rate",
+    "proxy_send_lowat", "proxy_ssl_conf_command", "proxy_store", "quic", "random_index", "read_ahead", "real_ip",
+    "request_pool_size", "resolver", "scgi", "secure_link", "send_lowat", "set_real_ip", "slice", "split_clients", "ssi",
+    "ssl_conf_command", "ssl_early_data", "ssl_engine", "ssl_ocsp", "ssl_stapling", "status_zone", "sticky", "stream",
+    "stub_status", "subrequest_output_buffer_size", "thread_pool", "userid", "userid_flags", "uwsgi", "valid_referers",
+    "worker_aio_requests", "xslt",
 )  # fmt: skip
 """nginx's directives, or how the names of a family of them begin. Each counts until the first of a family is declared."""
+
+_HABITS: Final = {
+    "ssl": 'nginx has dropped it; instead: "listen 443 ssl"',
+    "else": 'there is no "else": write a second "if", or a map',
+    "//": 'a comment begins with "#"',
+    "(": 'a space is missing before "("',
+    "}": 'a regular expression with "{" or "}" needs quotes',
+}
+"""What people write that is no directive, or a part of it, and what to say then."""
 
 
 def build(
@@ -89,25 +103,27 @@ class _Builder:
     def _meant(self, context: int, statement: Statement) -> str:
         """The nearest known name; at equal distance one that may stand here, then the first by alphabet."""
         name = statement.name
+        for written_so, hint in _HABITS.items():
+            if name == written_so or (written_so in "(}" and written_so in name):
+                return hint
         if self._is_missing(name):
             return "nginx has it and Portico does not yet; docs/guide/moving-from-nginx.md says what to do until then"
         best = ""
+        lower = name.lower()
         best_rank = (1 + max(1, min(3, len(name) // 3)), False)
         for known in sorted(self.by_name):
             if abs(len(known) - len(name)) > 3:
                 continue
             misplaced = not any(d.contexts & context for d in self.by_name[known])
-            rank = (distance(name, known), misplaced)
+            rank = (distance(lower, known), misplaced)
             if rank < best_rank:
                 best, best_rank = known, rank
         return f'did you mean "{best}"?' if best else ""
 
     def _is_missing(self, name: str) -> bool:
         """Whether it is nginx's, from a module that is not there: then no known name was meant."""
-        for family in _OF_NGINX:
-            if _is_of(name, family):
-                return not any(_is_of(known, family) for known in self.by_name)
-        return False
+        families = [family for family in _OF_NGINX if _is_of(name, family)]
+        return any(not any(_is_of(known, family) for known in self.by_name) for family in families)
 
 
 def _is_of(name: str, family: str) -> bool:
@@ -154,6 +170,18 @@ def _check_duplicate(scope: Scope, directive: Directive[object], statement: Stat
         raise statement.fail(
             f'"{statement.name}" directive is duplicate', hint=f"it was given in {given[0].where} already"
         )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known word that `name` was probably meant to be; "" when none is near."""
+    best = ""
+    best_distance = 1 + max(1, min(3, len(name) // 3))
+    for word in sorted(known):
+        if abs(len(word) - len(name)) < best_distance:
+            steps = distance(name, word)
+            if steps < best_distance:
+                best, best_distance = word, steps
+    return best
 
 
 def distance(one: str, other: str) -> int:

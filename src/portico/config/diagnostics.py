@@ -91,9 +91,12 @@ class Diagnostics:
         self.warnings.append(warning)
 
     def render(self, program: str = "portico", colour: bool = False) -> str:
-        """All warnings and errors in reading order, each ended by a newline; "" when there are none."""
+        """All warnings and errors in reading order, each ended by a newline; "" when there are none.
+
+        What a file that is included several times has wrong is told once.
+        """
         found = sorted(self.warnings + self.errors, key=_reading_order)
-        return "".join(self._one(error, program, colour) for error in found)
+        return "".join(dict.fromkeys(self._one(error, program, colour) for error in found))
 
     def _one(self, error: ConfigError, program: str, colour: bool) -> str:
         paint = _YELLOW if error.level == "warn" else _RED

@@ -110,6 +110,12 @@ def _digits(digits: str) -> int:
 
 # -- parsers
 
+_NUMBER: Final = "it is a whole number without a unit"
+_SIZE: Final = "it is a size, such as 512, 8k or 1m"
+_OFFSET: Final = "it is a size, such as 8k, 10m or 1g"
+_SECONDS: Final = "it is a time in whole seconds, such as 30s, 10m, 1h or 1d"
+TIME: Final = "it is a time, such as 500ms, 30s, 10m or 1h"
+
 
 def flag(s: Statement) -> bool:
     """`on` or `off`."""
@@ -124,30 +130,30 @@ def flag(s: Statement) -> bool:
 
 def number(s: Statement) -> int:
     """A number without unit."""
-    return _valid(s, number_of(s.args[0].text), "invalid number")
+    return _valid(s, number_of(s.args[0].text), "invalid number", _NUMBER)
 
 
 def size(s: Statement) -> int:
     """Bytes, with `k` or `m`."""
-    return _valid(s, size_of(s.args[0].text))
+    return _valid(s, size_of(s.args[0].text), hint=_SIZE)
 
 
 def offset(s: Statement) -> int:
     """Bytes, with `k`, `m` or `g`."""
-    return _valid(s, offset_of(s.args[0].text))
+    return _valid(s, offset_of(s.args[0].text), hint=_OFFSET)
 
 
 def msec(s: Statement) -> float:
     """A time in seconds, exact to the millisecond."""
     seconds = time_of(s.args[0].text)
     if seconds is None:
-        raise invalid(s)
+        raise invalid(s, hint=TIME)
     return seconds
 
 
 def seconds(s: Statement) -> int:
     """A time in whole seconds."""
-    return _valid(s, seconds_of(s.args[0].text))
+    return _valid(s, seconds_of(s.args[0].text), hint=_SECONDS)
 
 
 def text(s: Statement) -> str:
@@ -222,14 +228,14 @@ def bits(table: dict[str, int]) -> Callable[[Statement], int]:
     return parse
 
 
-def invalid(s: Statement, reason: str = "invalid value", index: int = 0) -> ConfigError:
+def invalid(s: Statement, reason: str = "invalid value", index: int = 0, hint: str = "") -> ConfigError:
     """The error for an argument, as nginx words it: `"client_max_body_size" directive invalid value`."""
-    return s.fail(f'"{s.name}" directive {reason}', s.args[index] if index < len(s.args) else None)
+    return s.fail(f'"{s.name}" directive {reason}', s.args[index] if index < len(s.args) else None, hint)
 
 
-def _valid(s: Statement, value: int | None, reason: str = "invalid value") -> int:
+def _valid(s: Statement, value: int | None, reason: str = "invalid value", hint: str = "") -> int:
     if value is None:
-        raise invalid(s, reason)
+        raise invalid(s, reason, hint=hint)
     return value
 
 

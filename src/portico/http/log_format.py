@@ -104,7 +104,7 @@ class LogFormat(Late):
         for name in self._names:
             variable = environment.find(name)
             if variable is None:
-                raise ConfigError(f'unknown "{name}" variable', self.where)
+                raise environment.unknown(name, self.where)
             getters.append(variable.get)
         self._getters = getters
 

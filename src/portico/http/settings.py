@@ -30,11 +30,11 @@ def _keepalive_timeout(statement: Statement) -> tuple[float, int]:
     if len(statement.args) > 1:
         found = values.time_of(statement.args[1].text)
         if found is None:
-            raise statement.fail('"keepalive_timeout" directive invalid value', statement.args[1])
+            raise statement.fail('"keepalive_timeout" directive invalid value', statement.args[1], values.TIME)
         announced = int(found)
     found = values.time_of(statement.args[0].text)
     if found is None:
-        raise statement.fail('"keepalive_timeout" directive invalid value', statement.args[0])
+        raise statement.fail('"keepalive_timeout" directive invalid value', statement.args[0], values.TIME)
     return found, announced
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
+from portico.config.build import nearest
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Late, Load
 from portico.config.reader import Statement, Where
@@ -138,6 +139,11 @@ class Variables:
             self._known[name] = variable
         return variable
 
+    def unknown(self, name: str, where: Where | None) -> ConfigError:
+        """The error about a variable that nothing defines."""
+        meant = nearest(name, self._known)
+        return ConfigError(f'unknown "{name}" variable', where, f'did you mean "${meant}"?' if meant else "")
+
     def names(self) -> list[str]:
         """Every name known now, sorted."""
         return sorted(self._known)
@@ -199,7 +205,7 @@ class Template(Late):
                 continue
             variable = environment.find(part)
             if variable is None:
-                raise ConfigError(f'unknown "{part}" variable', self.where)
+                raise environment.unknown(part, self.where)
             self.stability = max(self.stability, variable.stability)
             self._constants.append(b"")
             self._getters.append(variable.get)

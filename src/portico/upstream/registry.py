@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from portico.config.build import nearest
 from portico.config.diagnostics import Where
 from portico.http.feature import HttpBuild, WorkerHook
 from portico.upstream.balancer import Balancer
@@ -56,7 +57,8 @@ def group_of_address(http: HttpBuild, authority: str, host: str, port: int, wher
     made = made_before.get((authority, key))
     if made is None:
         server = Server(key, host, port, where)
-        resolve(http, server)
+        meant = nearest(authority, groups_of(http))
+        resolve(http, server, f'did you mean the upstream "{meant}"?' if meant else "")
         made = Group(authority, [server], round_robin, None)
         made_before[(authority, key)] = made
         http.workers.append(GroupHook(made))
@@ -64,12 +66,14 @@ def group_of_address(http: HttpBuild, authority: str, host: str, port: int, wher
     return made
 
 
-def resolve(http: HttpBuild, server: Server) -> None:
+def resolve(http: HttpBuild, server: Server, hint: str = "") -> None:
     """Look the server's addresses up; failing that is a warning, and the workers go on trying."""
     try:
         server.resolve()
     except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         http.scope.load.diagnostics.warn(
-            f'host not found in upstream "{server.text}" ({error}); requests for it are answered 502 until it is found',
+            f'host not found in upstream "{server.text}" ({reason}); requests for it are answered 502 until it is found',
             server.where,
+            hint,
         )

@@ -178,6 +178,10 @@ def test_hints() -> None:
     missing = "nginx has it and Portico does not yet; docs/guide/moving-from-nginx.md says what to do until then"
     assert hint("stream { }") == hint("fastcgi_pass x;") == missing  # not "upstream", not "proxy_pass"
     assert hint("gzip_type x;") != missing  # gzip is declared here
+    assert hint("GZIP on;") == 'did you mean "gzip"?'
+    assert hint("if($host) { }") == 'a space is missing before "("'
+    assert "quotes" in hint("location ~ ^/[0-9]{4}$ { } }") and "#" in hint("// a comment;")
+    assert hint("ssl on;") == 'nginx has dropped it; instead: "listen 443 ssl"'
     assert hint("upstream x {}") == "it may stand in: http"
     assert hint("gzip on\nproxy_pass x;") == 'is a ";" missing at the end of line 1?'
     assert hint("gzip on\nlocation / {}") == 'is a ";" missing at the end of line 1?'

@@ -139,6 +139,13 @@ def test_refusals(parse: Callable[[Statement], object], text: str, message: str)
     assert str(caught.value) == f"{message} in x.conf:1"
 
 
+def test_a_wrong_unit_is_told_the_right_ones() -> None:
+    for parse, unit in ((values.offset, "10m"), (values.size, "8k"), (values.msec, "30s"), (values.seconds, "30s")):
+        with pytest.raises(ConfigError) as caught:
+            parse(statement("n 10MB;"))
+        assert unit in caught.value.hint
+
+
 def test_repeated_bit_is_a_warning() -> None:
     s = statement("n error error;")
     assert values.bits({"error": 2})(s) == 2

@@ -30,7 +30,8 @@ class SetHeader:
 def _set_header(statement: Statement) -> SetHeader:
     name = statement.args[0].text
     if not name or any(character in name for character in " \t\r\n:\0"):
-        raise statement.fail(f'invalid name of a header field "{name}"', statement.args[0])
+        hint = 'the colon is left out: "proxy_set_header Host $host;"' if name.endswith(":") else ""
+        raise statement.fail(f'invalid name of a header field "{name}"', statement.args[0], hint)
     if any(character in statement.args[1].text for character in "\r\n\0"):
         raise statement.fail("a line break in the value of a header field", statement.args[1])
     return SetHeader(name, template(statement, 1))

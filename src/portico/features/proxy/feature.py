@@ -58,7 +58,8 @@ class ProxyFeature(Feature):
             handler = _handler(build, url)
         except (ValueError, ContextError) as error:
             text = f'{error} in "{url.text}"' if isinstance(error, ValueError) else str(error)
-            raise ConfigError(text, setting.where) from None
+            hint = f'write "http://{url.text}"' if str(error) == "invalid URL prefix" and "://" not in url.text else ""
+            raise ConfigError(text, setting.where, hint) from None
         build.set_content(with_cache(build, handler))
         build.on_finish(handler.settle)
 
@@ -80,7 +81,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         parsed = Url(url.text)
         secure = parsed.secure
         _check_uri(build, parsed)
-        target = Target(parsed, _group(build.http, parsed))
+        target = Target(parsed, _group(build, parsed))
     rules = AnswerRules(
         scope.all(d.PROXY_HIDE_HEADER),
         scope.all(d.PROXY_PASS_HEADER),
@@ -118,13 +119,15 @@ def _lookup(http: HttpBuild) -> Lookup:
     return lookup
 
 
-def _group(http: HttpBuild, url: Url) -> Group:
+def _group(build: LocationBuild, url: Url) -> Group:
     """The configured group of that name, or one made of the address."""
-    groups = groups_of(http)
+    groups = groups_of(build.http)
     named = groups.get(url.authority)
     if named is not None:
         return named
-    return group_of_address(http, url.authority, url.host, url.port, None)
+    setting = build.scope.setting(d.PROXY_PASS)
+    where = setting.where if setting is not None else None
+    return group_of_address(build.http, url.authority, url.host, url.port, where)
 
 
 def _rewriter(build: LocationBuild, target: Target | None) -> Rewriter:

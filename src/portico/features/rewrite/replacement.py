@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.config.diagnostics import ConfigError, Where
+from portico.config.diagnostics import Where
 from portico.config.load import Late
 from portico.http.uri import ESCAPE_ARGS, escape_uri
 from portico.http.variables import Getter, Variables, split_text
@@ -65,7 +65,7 @@ class Replacement(Late):
             return Piece(b"", None, int(part))
         variable = variables.find(part)
         if variable is None:
-            raise ConfigError(f'unknown "{part}" variable', self.where)
+            raise variables.unknown(part, self.where)
         return Piece(b"", variable.get, -1)
 
     def target(self, request: Request) -> bytes:
