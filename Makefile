@@ -29,7 +29,7 @@ $(VENV)/bin/python:
 
 # The compiled package, as `pip install .` gives it to users.
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
-	@echo "building Portico (about a minute) ..."
+	@echo "building Portico (two or three minutes) ..."
 	@$(BIN)/pip install -q --disable-pip-version-check .
 	@touch $@
 
