@@ -148,7 +148,8 @@ def _name_of(key: bytes, colon: bytes, line: bytes, options: HeaderOptions, send
     return b"" if options.ignore_invalid else key.lower()
 
 
-_LINE_BREAKS: Final = bytes.maketrans(b"\r\n\0", b"   ")
+_BREAKS: Final = b"\r\n\0"
+_LINE_BREAKS: Final = bytes.maketrans(_BREAKS, b"   ")
 
 
 def one_line(line: bytes) -> bytes:
@@ -159,8 +160,7 @@ def one_line(line: bytes) -> bytes:
 def joined_lines(lines: list[bytes]) -> bytes:
     """Field lines as they are sent, each with its CRLF. None of them can become two."""
     block = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if block.count(b"\n") != breaks or block.count(b"\r") != breaks or 0 in block:
+    if len(block) - len(block.translate(None, _BREAKS)) != 2 * len(lines) - 2:  # more of them than stand between the lines
         block = b"\r\n".join([one_line(line) for line in lines])
     return block + b"\r\n"
 

@@ -167,11 +167,11 @@ async def send_response(request: Request, response: Response, draining: bool) ->
         content = body.take() or b""
         if chunked:
             content = (encode_chunk(content) if content else b"") + last_chunk(response)
-        data = head + content
-        sent = transport.send(data)
-        if sent != len(data):
-            await transport.send_all(data[sent:], seconds)
-        request.body_bytes = len(data) - len(head)
+        sent = transport.send_both(head, content)
+        if sent != len(head) + len(content):
+            rest = head[sent:] + content if sent < len(head) else content[sent - len(head) :]
+            await transport.send_all(rest, seconds)
+        request.body_bytes = len(content)
         return
     pace = Pace.for_request(request, response)
     if body.kind == FILE and core.sendfile and not transport.secure:

@@ -361,8 +361,11 @@ class CoreSettings:
     def content_type_of(self, uri: bytes) -> bytes:
         """The media type for the extension of `uri`."""
         dot = uri.rfind(b".")
-        if dot > uri.rfind(b"/") + 0 and dot + 1 < len(uri):
-            found = self.types.get(uri[dot + 1 :].lower())
-            if found is not None:
-                return found
-        return self.default_type
+        if dot < 0:
+            return self.default_type
+        extension = uri[dot + 1 :]
+        found = self.types.get(extension)
+        if found is None:
+            found = self.types.get(extension.lower())
+        # A dot in front of the last slash makes no extension; what stands behind one has a slash in it, and is in no table.
+        return self.default_type if found is None or extension.find(b"/") >= 0 else found
