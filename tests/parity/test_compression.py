@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 from tests.parity.backend import Close, chunked, raw_reply, reply
-from tests.parity.exchange import Exchange, get, request
+from tests.parity.exchange import Exchange, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
 HTML = "Content-Type: text/html"
@@ -58,7 +58,11 @@ PAGES = Group(
         location /unbuffered/ { proxy_buffering off; proxy_pass http://@BACKEND@; }
         location /intercepted/ { proxy_intercept_errors on; error_page 404 /page.html; proxy_pass http://@BACKEND@; }
         location /accel/ { proxy_pass http://@BACKEND@; }
+        location /kept/ { proxy_pass http://kept; proxy_http_version 1.1; proxy_set_header Connection ""; }
+        location /accelkept/ { proxy_pass http://@BACKEND_2@; }
+        location /failed/ { error_page 418 =404 /kept/; return 418; }
     }
+    upstream kept { server @BACKEND@; keepalive 1; }
     server {
         listen 127.0.0.1:@PORT_VIA@;
         root @ROOT@;
@@ -292,6 +296,8 @@ TRANSFORM = "RFC 9110 section 7.7: nobody may change the content of such an answ
     Exchange("intercepted", get("/intercepted/", GZIP), backend=reply(404, "no", HTML, reason="Not Found"), status=404, body=LINES),
     Exchange("accelerated", get("/accel/", GZIP), body=LINES, has={"Content-Encoding": "gzip"},
              backend=reply(200, "no", HTML, "X-Accel-Redirect: /page.html")),
+    Exchange("a 304 that tells a length, as an error page", get("/failed/", GZIP), status=404,
+             backend=raw_reply("HTTP/1.1 304 Not Modified", HTML, "Content-Length: 500")),
     Exchange("to an old client", get("/proxied/", GZIP, version="1.0"), backend=reply(200, LINES, HTML), closed=True,
              lacks=("Content-Encoding",)),
     Exchange("vary of the backend's own", get("/proxied/", GZIP), backend=reply(200, LINES, HTML, "Vary: Origin"),
@@ -312,4 +318,27 @@ TRANSFORM = "RFC 9110 section 7.7: nobody may change the content of such an answ
              differs="RFC 9110 section 12.5.3: identity has a weight too; nginx knows only that of gzip"),
 )  # fmt: skip
 def test_proxied_answers(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+JSON = reply(200, '{"a": "an object of more than twenty bytes"}', "Content-Type: application/json", "X-One: 1")
+THREE = ("GET",) * 3
+PAGE = reply(200, LINES, HTML, 'ETag: "x"', "X-One: 1")
+
+
+@exchanges(
+    PAGES,
+    Exchange("a type that is left alone", [get("/kept/", GZIP), Read(), get("/kept/"), Read(), get("/kept/", GZIP)],
+             methods=THREE, backend=[JSON, JSON, JSON], has={"Content-Type": "application/json", "X-One": "1"},
+             lacks=("Content-Encoding", "Vary")),
+    Exchange("a page for one, then for the other", [get("/kept/"), Read(), get("/kept/", GZIP), Read(), get("/kept/")],
+             methods=THREE, backend=[PAGE, PAGE, PAGE], body=LINES, has={"ETag": '"x"', "X-One": "1", "Vary": "Accept-Encoding"}),
+    Exchange("and the other way round", [get("/kept/"), Read(), get("/kept/"), Read(), get("/kept/", GZIP)],
+             methods=THREE, backend=[PAGE, PAGE, PAGE], body=LINES, has={"ETag": 'W/"x"', "Content-Encoding": "gzip"}),
+    Exchange("with a type from another answer", [get("/kept/"), Read(), get("/accelkept/", GZIP), Read(), get("/kept/")],
+             backend={"BACKEND": [JSON, JSON, JSON], "BACKEND_2": reply(200, "", HTML, "X-Accel-Redirect: /kept/")}, methods=THREE,
+             has={"Content-Type": "application/json", "X-One": "1"}),
+)  # fmt: skip
+def test_the_same_head_again(servers: Servers, exchange: Exchange) -> None:
+    """From the second time on, the lines of a head that is left alone are those of the first time."""
     servers.check(exchange)

@@ -578,6 +578,26 @@ def _headed(id: str, *headers: str, target: str = "/", **expected: object) -> Ex
         reached=2,
     ),
     Exchange(
+        "accel redirect to an upstream that has a type itself",
+        get("/x"),
+        backend={
+            "BACKEND": reply(200, "theirs", "X-Accel-Redirect: /inside/again", "Content-Type: text/own"),
+            "BACKEND_2": reply(200, "again", "Content-Type: text/again"),
+        },
+        has={"Content-Type": "text/again"},
+        reached=2,
+    ),
+    Exchange(
+        "accel redirect to an upstream that has none",
+        get("/x"),
+        backend={
+            "BACKEND": reply(200, "theirs", "X-Accel-Redirect: /inside/again", "Content-Type: text/own"),
+            "BACKEND_2": reply(200, "again"),
+        },
+        has={"Content-Type": "text/own"},
+        reached=2,
+    ),
+    Exchange(
         "accel redirect, range",
         get("/x", "Range: bytes=2-3"),
         backend=reply(200, "theirs", "X-Accel-Redirect: /inside/file.txt"),

@@ -168,6 +168,16 @@ def test_clients_that_leave_in_the_middle(proxy: Proxied) -> None:
     raise AssertionError(f"{proxy.descriptors()} descriptors, {before} before")
 
 
+def test_nobody_waits_for_the_work_of_clients_that_left(proxy: Proxied) -> None:
+    """Each of them is owed a step of 0.2 s, for which there are two threads."""
+    gone = [proxy.get("/hard/letters.html", "Accept-Encoding: br") for _ in range(100)]
+    for client in gone:
+        client.head()
+    for client in gone:
+        client.reset()
+    assert proxy.fetch("/hard/page.html", "Accept-Encoding: br").status == 200
+
+
 def test_clients_that_do_not_read(proxy: Proxied) -> None:
     """Nothing is made before there is room for it: 12 answers of 16 MB that cannot be made smaller."""
     (worker,) = proxy.workers()

@@ -22,6 +22,7 @@ from portico.http.handler import HeaderFilter
 from portico.http.response import STREAM, Body
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.net.transport import Transport
@@ -106,6 +107,7 @@ class GunzipBody(Body):
         self.given = 0
         self.made = 0
         self.more = False  # zlib has something to say without being given anything
+        self.tired = False  # there may be more, but it was enough for one turn
         self.ended = False
         self.member_ended = False
         self.empty_members = 0  # one after the other
@@ -128,8 +130,9 @@ class GunzipBody(Body):
                 self.at = 0
             made += self._inflate(self.limits.piece - len(made))
             turns += 1
-            if len(made) == self.limits.piece or (made and turns >= _TURNS):
-                return made
+            if len(made) == self.limits.piece or turns >= _TURNS:
+                self.tired = not made  # gzip can be long and come to nothing: others have their turn
+                return made or None
 
     def _inflate(self, most: int) -> bytes:
         if self.member_ended:
@@ -164,7 +167,10 @@ class GunzipBody(Body):
         raise BodyCutShort
 
     async def wait(self) -> None:
-        await self.source.wait()
+        if self.tired:
+            self.tired = False
+        else:
+            await self.source.wait()
 
     async def absorb(self, client: Transport, seconds: float) -> None:
         await self.source.absorb(client, seconds)
@@ -184,6 +190,9 @@ class GunzipFilter(HeaderFilter):
 
     def concerns_subrequests(self) -> bool:
         return True
+
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return b"content-encoding" not in head.first
 
     def apply(self, request: Request, response: Response) -> None:
         place = _content_encoding(response)

@@ -39,9 +39,9 @@ class HttpBuild:
 
 @final
 class Settled:
-    """Somebody who wants to know whether filters change the heads of upstreams' answers in any of the locations that use it."""
+    """Somebody who wants to know which filters may change the heads of upstreams' answers in the locations that use it."""
 
-    def __init__(self, location: Location, settle: Callable[[bool], None]) -> None:
+    def __init__(self, location: Location, settle: Callable[[list[HeaderFilter]], None]) -> None:
         self.locations = [location]
         self.settle = settle
 
@@ -100,8 +100,8 @@ class LocationBuild:
             if outer.location in settled.locations:
                 settled.locations.append(self.location)
 
-    def on_finish(self, settle: Callable[[bool], None]) -> None:
-        """Have `settle` called when every value is resolved, with whether filters change the heads of upstreams' answers."""
+    def on_finish(self, settle: Callable[[list[HeaderFilter]], None]) -> None:
+        """Have `settle` called when every value is resolved, with the filters that may change the heads of upstreams' answers."""
         self.http.settles.append(Settled(self.location, settle))
 
     def add_handler(self, phase: int, handler: Handler) -> None:

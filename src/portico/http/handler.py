@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -47,6 +48,12 @@ class HeaderFilter:
     def concerns_upstreams(self) -> bool:
         """Whether it ever looks at an answer that came from an upstream."""
         return True
+
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        """Whether `apply` will do nothing to an upstream's answer with this head. When every filter says so, the answer may have
+        its lines finished (`Response.head`) and its attributes empty: `apply` is called with that, and must keep its word.
+        """
+        return False
 
     def concerns_subrequests(self) -> bool:
         """Whether it looks at the answer to a subrequest, which is a part of another answer and has no head of its own."""

@@ -251,6 +251,8 @@ async def _send_stream(
                 await _push(request, response, pending, seconds, pace)
                 pending = b""
             await body.wait()
+            if transport.reactor.is_turn_over():
+                await transport.reactor.turn()
             continue
         if not data:
             break

@@ -102,7 +102,7 @@ def _finished(request: Request, response: Response) -> Response:
 
 def _keep_fields(request: Request, response: Response) -> None:
     """What X-Accel-Redirect keeps of the answer that it replaced."""
-    if request.kept_type:
+    if request.kept_type and not (response.from_upstream and response.content_type):
         response.content_type = request.kept_type
     if request.kept_fields:
         response.fields = request.kept_fields + response.fields

@@ -49,6 +49,7 @@ class Transport(Pollable):
         self.watcher: Watcher | None = None
         self.ready: bool = True  # there may be something to read
         self.peer_closed: bool = False  # EPOLLRDHUP seen: the peer will send no more than is here
+        self.broken: bool = False  # EPOLLHUP or EPOLLERR seen: the peer will not take anything either
         self.wants_out: bool = False  # registered for EPOLLOUT
         self.closed: bool = False
         self.secure: bool = False
@@ -65,6 +66,8 @@ class Transport(Pollable):
         """Remember what changed and resume whoever waits for it."""
         if events & (RDHUP | HUP | ERR):
             self.peer_closed = True
+            if events & (HUP | ERR):
+                self.broken = True
         if events & (OUT | ERR | HUP):
             writer = self.writer
             if writer is not None:
@@ -234,6 +237,7 @@ class Transport(Pollable):
         self.reactor.timers.forget(self)
         successor.wants_out = self.wants_out
         successor.peer_closed = self.peer_closed
+        successor.broken = self.broken
         self.reactor.replace(successor)
 
     def reset(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 
 import portico.features.compression.body
 from portico.features.compression.body import CompressedBody, Threads, compressed_at_once
-from portico.features.compression.codings import Coding, brotli_coding, gzip_coding, zstd_coding, zstd_library
-from portico.features.compression.forms import Form, Forms, form_key, is_settled
+from portico.features.compression.codings import Coder, Coding, brotli_coding, gzip_coding, zstd_coding, zstd_library
+from portico.features.compression.forms import Form, Forming, Forms, form_key, is_settled
 from portico.http.errors import BodyCutShort, HTTPError
 from portico.http.response import STREAM, Body, BytesBody, FileBody, PartsBody
 from portico.net.reactor import Reactor, new_loop
+from portico.net.transport import Transport
 
 COMPILED = str(portico.features.compression.body.__file__).endswith(".so")
 
@@ -31,6 +33,7 @@ CODINGS = [
     *(brotli_coding(level, window) for level, window in ((0, 10), (1, 19), (4, 19), (5, 16), (9, 19), (11, 24))),
     *(zstd_coding(level) for level in (1, 3, 5, 6, 12, 22)),
 ]
+LISTING = b"".join(b'<a href="%d">%d</a>\n' % (number, number) for number in range(12_000))
 every_coding = pytest.mark.parametrize("coding", CODINGS, ids=[f"{c.name.decode()}-{c.key[1]}" for c in CODINGS])
 
 
@@ -250,6 +253,51 @@ def test_no_turn_takes_longer_than_5_ms(coding: Coding, reactor: Loop) -> None:
     assert max(turns) < 0.005, sorted(turns)[-5:]
 
 
+@every_coding
+def test_a_long_piece_is_worked_on_in_steps(coding: Coding, reactor: Loop, threads: Threads) -> None:
+    """A directory's listing comes as one piece of megabytes."""
+    body = CompressedBody(BytesBody(LISTING), coding, len(LISTING), False, reactor[0], threads if coding.heavy else None)
+    steps: list[int] = []
+    coder = body.coder
+
+    def feed(data: bytes) -> bytes:
+        steps.append(len(data))
+        return coder.feed(data)
+
+    body.coder = Coder(feed, coder.flush, coder.finish)
+    assert decoder(coding)(b"".join(read(reactor, body))) == LISTING
+    assert sum(steps) == len(LISTING) and max(steps) <= 65536
+
+
+def test_nothing_is_done_for_a_client_that_left(reactor: Loop, threads: Threads) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        body = CompressedBody(parts([LISTING]), brotli_coding(9, 19), -1, False, reactor[0], threads)
+        body.client = Transport(reactor[0], near)
+        body.client.broken = True
+        with pytest.raises(ConnectionResetError):
+            read(reactor, body)
+        assert body.after == 0
+
+
+def test_a_body_that_is_closed_wants_no_work(reactor: Loop) -> None:
+    threads = Threads()
+    bodies = [CompressedBody(parts([LISTING]), brotli_coding(11, 19), -1, False, reactor[0], threads) for _ in range(20)]
+
+    async def work() -> None:
+        for body in bodies:
+            assert body.take() is None
+        jobs = [body.job for body in bodies]
+        for body in bodies:
+            body.close()
+        assert all(job is not None and job.cancelled() for job in jobs)
+
+    try:
+        reactor[1].run_until_complete(work())
+    finally:
+        threads.stop()
+
+
 def test_slow_levels_work_on_threads() -> None:
     heavy = {(c.name, c.key[1]) for c in CODINGS if c.heavy}
     levels = {b"gzip": (7, 9), b"br": (4, 5, 9, 11), b"zstd": (6, 12, 22)}
@@ -312,6 +360,20 @@ def test_a_large_form_is_not_kept(tmp_path: Path) -> None:
     assert len(forms) == 0 and forms.used == 0
 
 
+def test_forms_in_the_making_have_their_bound(tmp_path: Path) -> None:
+    """A slow client's form grows slowly; many of them must not take what nobody has counted."""
+    coding = gzip_coding(1)
+    status = os.stat(tmp_path)
+    forms = Forms(100_000)
+    one, two, three = (Forming(forms, form_key(coding, status)) for _ in range(3))
+    assert one.add(bytes(11_000)) and two.add(bytes(11_000)) and forms.making == 22_000
+    assert not three.add(bytes(11_000)) and forms.making == 22_000, "a quarter of it all"
+    assert not two.add(bytes(2000)) and forms.making == 11_000, "an eighth for each"
+    two.give_up()
+    one.finish(50_000)
+    assert forms.making == 0 and len(forms) == 1
+
+
 def test_a_file_that_was_changed_just_now_is_not_settled(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x")
@@ -332,7 +394,7 @@ def test_a_long_body_is_kept_when_it_is_whole(coding: Coding, reactor: Loop, thr
         body = CompressedBody(
             FileBody(fd, 0, status.st_size - left, True), coding, status.st_size, False, reactor[0], threads if coding.heavy else None
         )
-        body.keep(forms, key)
+        body.forming = Forming(forms, key)
         if left:
             with pytest.raises(BodyCutShort):
                 read(reactor, body)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.features.conftest import MakeSite
 
 from portico.features.ranges import parse_ranges
+from portico.http.response import BytesBody, PartsBody, SpanBody
 
 DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
 BIG = bytes(range(256)) * 100
@@ -175,3 +176,9 @@ def test_max_ranges(make_site: MakeSite) -> None:
 def test_not_for_texts(make_site: MakeSite) -> None:
     answer = make_site("return 200 hello;").ask("/", "Range: bytes=0-1")
     assert (answer.status, answer.get("accept-ranges")) == (200, None)
+
+
+def test_what_is_before_a_range_is_not_skipped_at_one_go() -> None:
+    """It may be gigabytes, and come as fast as it is read: after each piece others may have their turn."""
+    body = SpanBody(PartsBody([BytesBody(bytes(1000)) for _ in range(5)]), 3500, 1000)
+    assert [body.take() for _ in range(7)] == [None, None, None, bytes(500), bytes(500), b"", b""]

@@ -11,13 +11,14 @@ thread: then `wait` is for that. One piece is under way at a time, so nothing he
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, final
 
 from portico.features.compression.codings import Coder, Coding
-from portico.features.compression.forms import Form, FormKey, Forms
+from portico.features.compression.forms import Form, Forming
 from portico.http.errors import ALERT, BodyCutShort, HTTPError
 from portico.http.feature import WorkerHook
 from portico.http.response import BYTES, STREAM, Body
@@ -54,16 +55,19 @@ class Threads(WorkerHook):
 
 @final
 class Step:
-    """A piece of work for a coder."""
+    """A piece of work for a coder. By the time that a thread has come to it, `client` may have left."""
 
-    def __init__(self, coder: Coder, data: bytes, flush: bool, finish: bool) -> None:
+    def __init__(self, coder: Coder, data: bytes, flush: bool, finish: bool, client: Transport | None) -> None:
         self.coder = coder
         self.data = data
         self.flush = flush
         self.finish = finish
+        self.client = client
 
     def run(self) -> bytes:
-        """What comes out."""
+        """What comes out. Raises OSError when nobody wants it any more."""
+        if self.client is not None and self.client.broken:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         out = self.coder.feed(self.data) if self.data else b""
         if self.finish:
             return out + self.coder.finish()
@@ -121,20 +125,16 @@ class CompressedBody(CompressedSource):
         self.flushes = flushes  # somebody may wait for what is there
         self.reactor = reactor
         self.threads = threads
+        self.client: Transport | None = None  # who gets it
         self.job: asyncio.Future[bytes] | None = None
-        self.held: bytes = b""  # taken from the source, not compressed yet
+        self.held: bytes = b""  # taken from the source, compressed up to `at`
+        self.at = 0
         self.unflushed = False
         self.read = False  # the source has come to its end
+        self.ending = False  # the job is the last one
         self.finished = False
         self.tired = False
-        self.forms: Forms | None = None  # where the whole is to be kept, by `key`
-        self.key: FormKey | None = None
-        self.kept: list[bytes] = []
-
-    def keep(self, forms: Forms, key: FormKey) -> None:
-        """Keep what is made, when it is whole."""
-        self.forms = forms
-        self.key = key
+        self.forming: Forming | None = None  # the whole is to be kept
 
     def take(self) -> bytes | None:
         if self.finished:
@@ -150,10 +150,8 @@ class CompressedBody(CompressedSource):
         """The next piece, by as many steps as it takes or time allows."""
         out: list[bytes] = []
         size = 0
-        step = self.coding.step
         while True:
-            data = self.held
-            if not data:
+            if self.at == len(self.held):
                 taken = None if self.read else self._from_source()
                 if taken is None:
                     if not self.read and self.flushes and self.unflushed:
@@ -163,14 +161,10 @@ class CompressedBody(CompressedSource):
                         self.finished = True
                         out.append(self.coder.finish())
                     return b"".join(out) or None
-                data = taken
-            if len(data) > step:
-                self.held = data[step:]
-                data = data[:step]
-            else:
-                self.held = b""
+                self.held = taken
+                self.at = 0
             self.unflushed = True
-            made = self.coder.feed(data)
+            made = self.coder.feed(self._next(self.coding.step))
             if made:
                 out.append(made)
                 size += len(made)
@@ -179,30 +173,44 @@ class CompressedBody(CompressedSource):
                 break
         return b"".join(out) or None
 
+    def _next(self, most: int) -> bytes:
+        """At most so many of the bytes that are held: they may be a whole directory's listing."""
+        held = self.held
+        start = self.at
+        end = start + most
+        if end < len(held):
+            self.at = end
+            return held[start:end]
+        self.held = b""
+        self.at = 0
+        return held[start:] if start else held
+
     def _taken_on_thread(self) -> bytes | None:
         job = self.job
         if job is not None:
             if not job.done():
                 return None
             self.job = None
-            self.finished = self.read
+            self.finished = self.ending
             made = job.result()
             if made or self.finished:
                 return made
         waiting = False
-        while not self.read and not waiting and len(self.held) < _THREAD_PIECE:
+        while not self.read and not waiting and len(self.held) - self.at < _THREAD_PIECE:
             taken = self._from_source()
             if taken is None:
                 waiting = not self.read
             else:
-                self.held += taken
-        flush = waiting and self.flushes and (self.unflushed or bool(self.held))
-        if not self.read and not flush and len(self.held) < _THREAD_PIECE:
+                self.held = self.held[self.at :] + taken
+                self.at = 0
+        left = len(self.held) - self.at
+        flush = waiting and self.flushes and (self.unflushed or left > 0)
+        if not self.read and not flush and left < _THREAD_PIECE:
             return None
-        step = Step(self.coder, self.held, flush, self.read)
-        self.held = b""
+        self.ending = self.read and left <= _THREAD_PIECE
+        step = Step(self.coder, self._next(_THREAD_PIECE), flush, self.ending, self.client)
         self.unflushed = not flush
-        if self.read and self.before <= self.coding.at_once:
+        if self.ending and self.before <= self.coding.at_once:
             self.finished = True
             return step.run()
         assert self.threads is not None
@@ -227,18 +235,14 @@ class CompressedBody(CompressedSource):
     def _note(self, made: bytes) -> None:
         """Count, and keep."""
         self.after += len(made)
-        forms = self.forms
-        if forms is None or self.key is None:
+        forming = self.forming
+        if forming is None:
             return
-        if not forms.takes(self.after):
-            self.forms = None
-            self.kept = []
-            return
-        self.kept.append(made)
-        if self.finished:
-            forms.put(self.key, Form(b"".join(self.kept), self.before))
-            self.forms = None
-            self.kept = []
+        if not forming.add(made):
+            self.forming = None
+        elif self.finished:
+            self.forming = None
+            forming.finish(self.before)
 
     async def wait(self) -> None:
         if self.job is not None:
@@ -254,9 +258,14 @@ class CompressedBody(CompressedSource):
 
     def close(self) -> None:
         self.finished = True
+        if self.job is not None:
+            self.job.cancel()  # nobody wants it: what others want does not wait for it
+            self.job = None
         self.held = b""
-        self.kept = []
-        self.forms = None
+        self.at = 0
+        if self.forming is not None:
+            self.forming.give_up()
+            self.forming = None
         self.source.close()
 
 

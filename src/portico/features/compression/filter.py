@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.accept_encoding import GZIP
 from portico.features.compression.body import CompressedBody, FormBody, Threads, compressed_at_once
 from portico.features.compression.codings import Coding
-from portico.features.compression.forms import Forms, form_key, is_settled
+from portico.features.compression.forms import Forming, Forms, form_key, is_settled
 from portico.http.compression import AcceptedCodings, CompressionRules, has_token, say_vary
 from portico.http.filtered import weaken_etag
 from portico.http.handler import HeaderFilter
@@ -15,6 +15,7 @@ from portico.http.media_types import MediaTypes
 from portico.http.response import BYTES, FILE
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -65,6 +66,11 @@ class CompressionFilter(HeaderFilter):
         self.threads = threads
         self._by_type: dict[bytes, Offers] = {}
 
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        content_type = head.first.get(b"content-type", b"")
+        offers = self._by_type.get(content_type) or self._for_type(content_type)
+        return not offers.offers or (not self.rules.vary and b"accept-encoding" not in request.fields.first)
+
     def apply(self, request: Request, response: Response) -> None:
         status = response.status
         if status == 200 or status == 403 or status == 404:
@@ -78,9 +84,7 @@ class CompressionFilter(HeaderFilter):
 
     def _choose(self, request: Request, response: Response, content_type: bytes, length: int) -> Offer | None:
         """What this answer is compressed with; notes in the answer that another client may get something else."""
-        offers = self._by_type.get(content_type)
-        if offers is None:
-            offers = self._for_type(content_type)
+        offers = self._by_type.get(content_type) or self._for_type(content_type)
         if not offers.offers:
             return None
         offers = offers.for_length(length)
@@ -117,12 +121,20 @@ class CompressionFilter(HeaderFilter):
             return
         if request.method == b"HEAD":
             return
+        if at_hand:
+            length = body.length  # an upstream's 304 that became an error page tells one that is not there
         if at_hand and 0 <= length <= coding.at_once:
             response.body = FormBody(compressed_at_once(body, coding, length), coding, False)
             return
         flushes = length < 0 or not response.buffered  # of a known length is what nobody reads before it is whole
-        reactor = request.client.transport.reactor
-        response.body = CompressedBody(body, coding, length, flushes, reactor, self.threads if coding.heavy else None)
+        response.body = self._body(request, response, coding, length, flushes)
+
+    def _body(self, request: Request, response: Response, coding: Coding, length: int, flushes: bool) -> CompressedBody:
+        client = request.client.transport
+        threads = self.threads if coding.heavy else None
+        body = CompressedBody(response.body, coding, length, flushes, client.reactor, threads)
+        body.client = client
+        return body
 
     def _from_forms(self, request: Request, response: Response, coding: Coding, forms: Forms) -> bool:
         """Answer a file from `compression_cache`, or have what is made of it kept; whether the answer has its body."""
@@ -135,8 +147,7 @@ class CompressionFilter(HeaderFilter):
             response.body = FormBody(form, coding, True)
             response.content_length = len(form.content)
             return True
-        reactor = request.client.transport.reactor
-        if request.method == b"HEAD" or not is_settled(status, reactor.wall()):
+        if request.method == b"HEAD" or not is_settled(status, request.client.transport.reactor.wall()):
             return False
         size = status.st_size
         if size <= coding.at_once:
@@ -145,8 +156,8 @@ class CompressionFilter(HeaderFilter):
             response.body = FormBody(form, coding, True)
             response.content_length = len(form.content)
             return True
-        body = CompressedBody(response.body, coding, size, False, reactor, self.threads if coding.heavy else None)
-        body.keep(forms, key)
+        body = self._body(request, response, coding, size, False)
+        body.forming = Forming(forms, key)
         response.body = body
         return True
 

@@ -14,6 +14,7 @@ from portico.features.compression.codings import Coding
 
 _OVERHEAD: Final = 512  # bytes that an entry costs besides its content
 _SHARE: Final = 8  # the largest form is an eighth of it all
+_MAKING_SHARE: Final = 4  # the forms that are being made have a quarter of it
 _JUST_NOW: Final = 0.1  # seconds; a kernel's tick is at most 0.01
 
 FormKey = tuple[tuple[bytes, int, int], int, int, int, int, int]
@@ -35,6 +36,7 @@ class Forms:
     def __init__(self, size: int) -> None:
         self.size = size
         self.used = 0
+        self.making = 0  # bytes of forms that are not whole yet
         self._forms: dict[FormKey, Form] = {}
 
     def __len__(self) -> int:
@@ -63,6 +65,40 @@ class Forms:
         while self.used > self.size:
             oldest = next(iter(self._forms))
             self.used -= len(self._forms.pop(oldest).content) + _OVERHEAD
+
+
+@final
+class Forming:
+    """A form that comes into being as fast as its client reads. Given up when it, or all that are under way, grow too large."""
+
+    def __init__(self, forms: Forms, key: FormKey) -> None:
+        self.forms = forms
+        self.key = key
+        self.length = 0
+        self.pieces: list[bytes] = []
+
+    def add(self, made: bytes) -> bool:
+        """The next piece; False when the form is given up."""
+        forms = self.forms
+        self.pieces.append(made)
+        self.length += len(made)
+        forms.making += len(made)
+        if forms.takes(self.length) and forms.making * _MAKING_SHARE <= forms.size:
+            return True
+        self.give_up()
+        return False
+
+    def finish(self, original: int) -> None:
+        """It is whole: keep it."""
+        form = Form(b"".join(self.pieces), original)
+        self.give_up()
+        self.forms.put(self.key, form)
+
+    def give_up(self) -> None:
+        """It is not made any more; safe to call twice."""
+        self.forms.making -= self.length
+        self.length = 0
+        self.pieces = []
 
 
 def form_key(coding: Coding, status: os.stat_result) -> FormKey:

@@ -48,7 +48,7 @@ class Answers:
             data = entry.body()
             if entry.data is None:
                 caching.store.keep_body(entry, data)
-            if entry.owner is self and not conditional:
+            if entry.owner is self and not conditional and self.proxy.is_left(request, head):
                 response = Response(head.status, BytesBody(data))
                 response.from_upstream = True
                 response.head = entry.lines
@@ -65,7 +65,12 @@ class Answers:
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
-        if not conditional and not self.proxy.edits_heads and self.proxy.is_memorable(response) and request.method != b"HEAD":
+        if (
+            not conditional
+            and request.method != b"HEAD"
+            and self.proxy.is_left(request, head)
+            and self.proxy.is_memorable(response)
+        ):
             entry.lines = fields_of(request, response)
             entry.owner = self
         if self.rfc:

@@ -12,7 +12,7 @@ from portico.features.proxy.cache_answer import last_modified_of
 from portico.features.proxy.fields import RequestHead
 from portico.features.proxy.target import Lookup, Target, Url, upstream_uri
 from portico.http.errors import ERR, HTTPError, InternalRedirect
-from portico.http.handler import Handler
+from portico.http.handler import Handler, HeaderFilter
 from portico.http.output import fields_of
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, BytesBody, Response
@@ -71,11 +71,11 @@ class ProxyHandler(Handler):
         self.force_ranges = False
         self.store: Store | None = None  # proxy_store
         self.cached: CachedProxy | None = None  # with proxy_cache: who has called
-        self.edits_heads = True  # the location has filters that look at the fields of any answer
+        self.editors: list[HeaderFilter] = []  # what may change the head of an upstream's answer
 
-    def settle(self, edits_heads: bool) -> None:
-        """Once the whole configuration is read. `edits_heads`: the location has filters that change upstreams' heads."""
-        self.edits_heads = edits_heads
+    def settle(self, editors: list[HeaderFilter]) -> None:
+        """Once the whole configuration is read. `editors`: the location's filters that may change upstreams' heads."""
+        self.editors = editors
         self.head.settle()
 
     def describe(self) -> str:
@@ -210,7 +210,7 @@ class ProxyHandler(Handler):
             sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
         elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
             sink = self.store.sink(request, answer)
-        known = connection.last_owner is self and not self.edits_heads and sink is None and not self.force_ranges
+        known = connection.last_owner is self and sink is None and not self.force_ranges and self.is_left(request, answer)
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
             bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
@@ -261,12 +261,19 @@ class ProxyHandler(Handler):
             response.single_range = True
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
-        elif not self.edits_heads and self.is_memorable(response):
+        elif self.is_left(request, answer) and self.is_memorable(response):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)
             connection.last_reason = response.reason
             response.head = connection.last_lines
         return response
+
+    def is_left(self, request: Request, answer: ResponseHead) -> bool:
+        """Whether all filters leave the head of this answer as it is."""
+        for editor in self.editors:
+            if not editor.leaves(request, answer):
+                return False
+        return not request.kept_type
 
     def is_memorable(self, response: Response) -> bool:
         """Whether the head's lines are the same for every request that gets this very head."""
