@@ -19,6 +19,7 @@ from portico.http.media_types import MediaTypes, media_types
 from portico.http.variables import Template, template
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -164,6 +165,9 @@ class SubFilter(HeaderFilter):
 
     def concerns_subrequests(self) -> bool:
         return True
+
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return not self.types.has(head.first.get(b"content-type", b""))
 
     def apply(self, request: Request, response: Response) -> None:
         if response.content_length == 0 or not self.types.include(response):

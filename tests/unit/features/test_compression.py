@@ -14,17 +14,12 @@ from tests.processes import wait_until
 from tests.unit.features.local_site import FEATURES, Answer, Site
 
 from portico.codec.accept_encoding import BROTLI, GZIP, ZSTD
-from portico.codec.http1_response import parse_response_head
 from portico.config.diagnostics import ConfigError
-from portico.features import gunzip
 from portico.features.compression import codings
 from portico.features.compression import feature as compression
-from portico.features.compression.filter import CompressionFilter
-from portico.features.gunzip import GunzipFilter
 from portico.http.request import Request
-from portico.http.response import BytesBody, Response
 
-ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.ZSTD, compression.FEATURE, gunzip.FEATURE)
+ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.ZSTD, compression.FEATURE)
 PAGE = b"".join(b"<p>A line of text, number %d.</p>\n" % number for number in range(200))
 THREE = (
     "gzip on; brotli on; brotli_comp_level 3; zstd on; gzip_vary on; "
@@ -278,37 +273,3 @@ def test_gzip_without_isal(make: MakeSite, monkeypatch: pytest.MonkeyPatch) -> N
     assert decoded(answer) == PAGE
     stream = zlib.compressobj(1, zlib.DEFLATED, 31 - 2, 8 - 2)
     assert answer.body == stream.compress(PAGE) + stream.flush(), "zlib's own, with the window of so short a text"
-
-
-@pytest.mark.parametrize(
-    ("text", "head", "fields", "left"),
-    [
-        ("gzip on;", "Content-Type: application/json", "Accept-Encoding: gzip", True),
-        ("gzip on; gzip_vary on;", "Content-Type: application/json", "Accept-Encoding: gzip", True),
-        ("gzip on;", "X: y", "Accept-Encoding: gzip", True),
-        ("gzip on; gzip_types *;", "X: y", "Accept-Encoding: gzip", False),
-        ("gzip on;", "Content-Type: text/html", "Accept-Encoding: gzip", False),
-        ("gzip on;", "Content-Type: text/html; charset=utf-8", "Accept-Encoding: gzip", False),
-        ("gzip on;", "Content-Type: text/html", "", True),
-        ("gzip on; gzip_vary on;", "Content-Type: text/html", "", False),  # it says that others get something else
-        ("gzip on; brotli on; brotli_types *;", "Content-Type: application/json", "Accept-Encoding: gzip", False),
-        ("gunzip on;", "Content-Type: text/html", "", True),
-        ("gunzip on;", "Content-Type: text/html\r\nContent-Encoding: gzip", "", False),
-    ],
-)
-def test_heads_that_are_left_alone(make: MakeSite, text: str, head: str, fields: str, left: bool) -> None:
-    """What a filter says of an upstream's head before the answer is made. If it leaves it alone, `apply` does nothing to one whose
-    lines are finished.
-    """
-    request = make(text).request("/page.html", fields)
-    (location,) = {request.server.locations.find(request.uri).value}
-    asked = [one for one in location.header_filters if isinstance(one, (CompressionFilter, GunzipFilter))]
-    answer = parse_response_head(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
-    assert [one.leaves(request, answer) for one in asked] == [left]
-    if left:
-        body = BytesBody(PAGE)
-        response = Response(200, body)
-        response.from_upstream = True
-        response.head = b"Content-Length: 1\r\n"
-        asked[0].apply(request, response)
-        assert (response.head, response.body, response.fields) == (b"Content-Length: 1\r\n", body, [])

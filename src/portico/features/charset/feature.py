@@ -24,6 +24,7 @@ from portico.http.media_types import MediaTypes, media_types, split_charset
 from portico.http.variables import Template, split_text, template
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -110,9 +111,14 @@ class CharsetFilter(HeaderFilter):
     def concerns_subrequests(self) -> bool:
         return True
 
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        if request.parent is not None or b"x-accel-charset" in head.first:
+            return False
+        return self.wanted is None or not self._is_for(head.first.get(b"content-type", b""))
+
     def apply(self, request: Request, response: Response) -> None:
         media_type, said = split_charset(response.content_type)
-        wanted = _of_whole(request) if request.parent is not None else self._wanted(request, response, said)
+        wanted = _of_whole(request) if request.parent is not None else self._wanted(request, response)
         if wanted is None:
             return
         if said:
@@ -122,7 +128,11 @@ class CharsetFilter(HeaderFilter):
         else:
             self._recode(request, response, self.source.render(request), wanted)
 
-    def _wanted(self, request: Request, response: Response, said: bytes) -> bytes | None:
+    def _is_for(self, content_type: bytes) -> bool:
+        """Whether answers of this type get the charset that is wanted."""
+        return self.override if split_charset(content_type)[1] else self.types.has(content_type)
+
+    def _wanted(self, request: Request, response: Response) -> bytes | None:
         """The charset that the client is to get; None: all stays as it is (ngx_http_destination_charset)."""
         if not response.content_type:
             return None
@@ -132,7 +142,7 @@ class CharsetFilter(HeaderFilter):
                 return demanded
             request.log_error(ERR, f'unknown charset "{_shown(demanded)}" to override')
             return None
-        if self.wanted is None or not (self.override if said else self.types.include(response)):
+        if self.wanted is None or not self._is_for(response.content_type):
             return None
         return self.wanted.render(request)
 
