@@ -55,6 +55,17 @@ CACHE = Group(
             proxy_cache_valid 1m; proxy_set_header Connection ""; proxy_set_header X-Since $http_if_modified_since;
             proxy_pass http://@BACKEND@;
         }
+        location /bodykey/ {
+            proxy_cache_valid 1s; proxy_cache_methods POST; proxy_cache_key "$request_uri $request_body"; proxy_pass http://@BACKEND@;
+            proxy_cache_use_stale updating; proxy_cache_background_update on;
+        }
+        location ~ ^/captured/(.*) {
+            proxy_cache_valid 1s; proxy_cache_use_stale updating; proxy_cache_background_update on; proxy_pass http://@BACKEND@/the/$1;
+        }
+        location /left/ {
+            rewrite ^/left/(.*) /stays/$1 break; proxy_pass http://@BACKEND@/prefix/;
+            proxy_cache_valid 1s; proxy_cache_use_stale updating; proxy_cache_background_update on;
+        }
         location /offset/ { proxy_cache_valid 1m; proxy_cache_max_range_offset 10; proxy_pass http://@BACKEND@; }
         location /force/ { proxy_cache_valid 1m; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
         location /forceoff/ { proxy_cache off; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
@@ -174,6 +185,14 @@ MISS = {"X-Cache": "MISS"}
         turns(FIRST, SECOND),
         ("POST", "POST"),
         has=HIT,
+    ),
+    row(
+        "a body in the key",
+        (request("POST", "/bodykey/a", body=b"x"), Read(), request("POST", "/bodykey/a", body=b"y")),
+        turns(FIRST, SECOND),
+        ("POST", "POST"),
+        has=MISS,
+        body=b"second",
     ),
     row(
         "head asks with get",
@@ -337,6 +356,27 @@ MISS = {"X-Cache": "MISS"}
         saying("Accept-Ranges: bytes"),
         has=MISS,
     ),
+    row(
+        "conditions beyond the offset",
+        get("/offset/c", "Range: bytes=20-", 'If-Range: "v1"', 'If-None-Match: "v2"'),
+        FIRST,
+        ("GET",),
+        forwarded=("Range: bytes=20-", 'If-Range: "v1"', 'If-None-Match: "v2"'),
+    ),
+    row(
+        "conditions of what is not for the cache",
+        request("PUT", "/usual/put", 'If-Match: "v1"', "Range: bytes=1-2", body=b"new"),
+        FIRST,
+        ("PUT",),
+        forwarded=('If-Match: "v1"', "Range: bytes=1-2"),
+    ),
+    row(
+        "conditions before there are uses enough",
+        (get("/uses/c", "If-Unmodified-Since: " + DATE[15:]), Read(), get("/uses/c", "Range: bytes=1-2")),
+        turns(FIRST, SECOND),
+        body=b"second",
+    ),
+    row("a key that is too long", twice("/usual/" + "k" * 3600), turns(FIRST, SECOND), lacks=("X-Cache",), body=b"second"),
     row("range within the offset", (get("/offset/b", "Range: bytes=2-"), Read(), get("/offset/b")), FIRST, has=HIT),
     row(
         "range of what comes in pieces",
@@ -510,6 +550,22 @@ MISS = {"X-Cache": "MISS"}
         ("GET",) * 3,
         has=HIT,
         body=b"second",
+    ),
+    *(
+        row(
+            f"in the background {id}",
+            (act, Read(), Pause(2.1), act, Read(), Pause(0.2), act),
+            turns(FIRST, SECOND),
+            (method,) * 3,
+            has=HIT,
+            body=b"second",
+            **more,
+        )
+        for id, method, act, more in (
+            ("with a body", "POST", request("POST", "/bodykey/b", body=b"text"), {}),
+            ("with a capture", "GET", get("/captured/a"), {}),
+            ("where a rewrite has left the location", "GET", get("/left/a"), {}),
+        )
     ),
     row(
         "stale-while-revalidate",

@@ -306,6 +306,24 @@ def test_5_2_2_7_withheld_fields(site: Site) -> None:
     assert (message.get(b"x-mine"), message.get(b"x-old"), message.get(b"x-all")) == (None, None, b"3")
 
 
+def test_5_2_2_7_withheld_fields_of_a_304(site: Site) -> None:
+    """What it names goes to who asked, and to nobody after that; a cookie that it does not name ends the keeping."""
+    path = "/a/withheld304"
+    fresh = 'Cache-Control: max-age=60, no-cache="Set-Cookie"'
+    site.lay(
+        path,
+        answer(b"x", fresh, TAG, STALE),
+        *(f"HTTP/1.1 304 Not Modified\r\n{TAG}\r\nSet-Cookie: whose=mine\r\n{says}\r\n\r\n".encode() for says in (fresh, MINUTE)),
+        answer(b"y", "Cache-Control: no-store"),
+    )
+    site.ask(path)
+    assert site.ask(path).get(b"set-cookie") == b"whose=mine"
+    message = site.ask(path)
+    assert (told(message), message.get(b"set-cookie")) == ("hit", None)
+    assert site.ask(path, "Cache-Control: no-cache").get(b"set-cookie") == b"whose=mine"
+    assert site.ask(path).get(b"cache-status") == b"Portico; fwd=uri-miss"
+
+
 def test_2_hosts_are_told_apart(site: Site) -> None:
     """Section 2: the key has the target URI, of which the host is a part. nginx's default key has not."""
     for name, count in (("/a/hosts", 2), ("/plain/hosts", 1)):

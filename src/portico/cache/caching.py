@@ -39,10 +39,10 @@ class Caching:
         self.method: bytes = b""  # to ask the upstream with, when it is not the client's
         self.entry: Entry | None = None  # held; what is there but good no longer
         self.revalidate = False  # ask whether `entry` is still good
-        self.passes_range = False  # the client's range is beyond what is worth fetching the whole for
         self.fill: Fill | None = None
         self.failure = 0  # how the upstream failed (upstream/failure.py)
         self.stored_head: object = None  # of `entry`, for the variables, also when the entry has been left
+        self.merged: object = None  # the head of `entry` with what a 304 says, for this request only: not all of it may be kept
         self.stored = -1  # when what answers was stored, less the age that it had then; -1: the upstream answers
         self.asked = 0  # when the upstream was asked, in seconds since the epoch; 0: it was not
         # of `proxy_cache_rfc`:

@@ -56,7 +56,7 @@ class Meta:
         self.key = key
         self.vary = vary  # the names in Vary, lower case, joined by ","; b"": there are none
         self.variant = variant  # what the request said of them
-        self.tags = tags  # separated and surrounded by blanks
+        self.tags = tags  # separated by blanks
         self.head = head  # as the upstream sent it
         self.family = family  # drawn by lot: part of the names of the key's other variants; a purge leaves none that knows it
 

@@ -238,9 +238,13 @@ class Store:
             self._limit(self._open, self.most_open - 1)
             self._open[name] = entry
 
+    def has_room_for(self, entry: Entry) -> bool:
+        """Whether a longer body may be in memory: a single one takes up a quarter at most."""
+        return entry.cost() <= self.memory // 4
+
     def keep_body(self, entry: Entry, data: bytes) -> None:
         """Have a longer body in memory, as `proxy_cache_memory` allows, instead of an open file."""
-        if self.memory and entry.data is None and self._open.get(entry.name) is entry:
+        if entry.data is None and self.has_room_for(entry) and self._open.get(entry.name) is entry:
             entry.data = data
             if self._remember(entry):
                 del self._open[entry.name]
@@ -250,7 +254,7 @@ class Store:
     def _remember(self, entry: Entry) -> bool:
         """Keep it in memory in place of those used longest ago; False: it is too long for that."""
         cost = entry.cost()
-        if entry.body_length > SHORT and cost > self.memory // 4:
+        if entry.body_length > SHORT and not self.has_room_for(entry):
             return False
         most = self.short_memory + self.memory
         while self._in_memory and self._memory_used + cost > most:

@@ -20,7 +20,7 @@ from portico.http.errors import ERR, BodyCutShort, HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.response import STREAM, Body
-from portico.http.subrequest import finish, subrequest_of
+from portico.http.subrequest import clone_of, finish
 from portico.http.variables import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
@@ -143,14 +143,10 @@ class SliceBody(Body):
         slices = self.slices
         slices.ask_for(self.next)
         request = self.request
-        asked = subrequest_of(request, request.uri, request.args)
-        asked.location = request.location
-        asked.plain_uri = request.plain_uri
-        asked.quoted_uri = request.quoted_uri
-        asked.captures = request.captures
+        asked = clone_of(request)
         asked.slices = slices
         try:
-            answer = await request.location.handlers[-1].handle_async(asked)  # what answers in this location (a clone, in nginx)
+            answer = await request.location.handlers[-1].handle_async(asked)  # what answers in this location
         except HTTPError as error:
             self._fail(asked, error.reason or f"unexpected status code {error.status} in slice response")
             return

@@ -149,6 +149,16 @@ class RequestBody:
                 await reactor.turn()
         return True
 
+    def copy_for(self, request: Request) -> RequestBody:
+        """The same body, which was read whole, for a request that goes on when this one is over. Raises OSError."""
+        copy = RequestBody(request)
+        copy.done = True
+        copy.length = copy.size = self.size
+        copy.data = self.data
+        if self.file >= 0:
+            copy.file = os.dup(self.file)
+        return copy
+
     def read_file(self, offset: int, count: int) -> bytes:
         """A piece of a body that was read into a file."""
         return os.pread(self.file, count, offset)

@@ -48,6 +48,18 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     return request
 
 
+def clone_of(parent: Request) -> Request:
+    """A GET, without a body, for what the parent asks for, in the location that it is in (NGX_HTTP_SUBREQUEST_CLONE)."""
+    request = subrequest_of(parent, parent.uri, parent.args)
+    request.location = parent.location
+    request.plain_uri = parent.plain_uri
+    request.quoted_uri = parent.quoted_uri
+    request.left_location = parent.left_location
+    request.named_location = parent.named_location
+    request.captures = parent.captures
+    return request
+
+
 async def answer_of(request: Request) -> Response:
     """The answer to a subrequest; the caller closes its body. Raises what the client's side raises, and CloseConnection."""
     client = request.client

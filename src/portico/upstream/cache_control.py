@@ -1,8 +1,9 @@
 """Directives for caches: `Cache-Control` in answers and requests (RFC 9111 section 5.2), `CDN-Cache-Control` (RFC 9213).
 
-Of two directives with one name the first counts; a number that is none means 0 seconds (section 4.2.1: such an answer is better
-considered stale). RFC 9213 is stricter: a targeted field that is no Structured Field, or empty, counts as not there, and a directive
-whose value is of another kind than it should be is passed over.
+Of two directives with one name the first counts, but of `no-cache` and `private` all do, and the one that names no fields above all.
+A number that is none means 0 seconds (section 4.2.1: such an answer is better considered stale). RFC 9213 is stricter: a targeted
+field that is no Structured Field, or empty, counts as not there, and a directive whose value is of another kind than it should be is
+passed over.
 """
 
 from __future__ import annotations
@@ -147,8 +148,16 @@ def directives_in(lines: list[bytes]) -> dict[bytes, tuple[bool, bytes]]:
         for part in _split(line):
             name, equals, value = part.partition(b"=")
             name = name.strip(b" \t").lower()
-            if name and name not in found:
-                found[name] = (bool(equals), _unquoted(value.strip(b" \t")))
+            has_value = bool(equals)
+            value = _unquoted(value.strip(b" \t"))
+            if name in found:
+                if name not in _WITH_NAMES:
+                    continue
+                had_value, before = found[name]
+                has_value = has_value and had_value
+                value = before + b"," + value if has_value else b""
+            if name:
+                found[name] = (has_value, value)
     return found
 
 

@@ -67,6 +67,8 @@ STORING: list[tuple[str, tuple[str, ...], int, int | None]] = [
     ("5.2.2.5: no-store, spelt otherwise", ("Cache-Control: max-age=60", "Cache-Control: No-Store"), 200, None),
     ("5.2.2.7: private", ("Cache-Control: private, max-age=60",), 200, None),
     ("5.2.2.7: private with names", ('Cache-Control: private="x-a, x-b", max-age=60',), 200, 60),
+    ("4.2.1: the private without names counts", ('Cache-Control: private="x", max-age=60', "Cache-Control: private"), 200, None),
+    ("4.2.1: also when it comes first", ('Cache-Control: private, private="x", max-age=60',), 200, None),
     ("5.2.2.7: private with half a name", ('Cache-Control: private="x-a, max-age=60',), 200, None),
     ("5.2.2.4: no-cache is kept to be asked about", (TAG, "Cache-Control: no-cache, max-age=60"), 200, 0),
     ("5.2.2.4: no-cache with nothing to ask", ("Cache-Control: no-cache, max-age=60",), 200, None),

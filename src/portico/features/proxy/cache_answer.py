@@ -36,7 +36,8 @@ class Answers:
 
     def response(self, request: Request, caching: Caching, entry: Entry) -> Response:
         """The client's answer. Raises Damaged, OSError."""
-        head = head_of(entry)
+        merged = caching.merged
+        head = merged if isinstance(merged, ResponseHead) else head_of(entry)
         request.upstream_fields = head
         request.proxy_target = self.proxy.target
         caching.stored = entry.times.stored - entry.times.age
@@ -44,11 +45,11 @@ class Answers:
         length = entry.body_length
         if request.method == b"HEAD":
             response = self.proxy.rules.response(request, head, BytesBody(b""))
-        elif entry.data is not None or length <= _IN_ONE_PIECE or length <= caching.store.memory // 4:
+        elif entry.data is not None or length <= _IN_ONE_PIECE or caching.store.has_room_for(entry):
             data = entry.body()
             if entry.data is None:
                 caching.store.keep_body(entry, data)
-            if entry.owner is self and not conditional and self.proxy.is_left(request, head):
+            if entry.owner is self and not conditional and merged is None and self.proxy.is_left(request, head):
                 response = Response(head.status, BytesBody(data))
                 response.from_upstream = True
                 response.head = entry.lines
@@ -60,17 +61,13 @@ class Answers:
             response = self.proxy.rules.response(request, head, FileBody(entry.fd, entry.body_at, length, False, entry))
         response.content_length = length
         if entry.modified < -1.0:
-            entry.modified = last_modified_of(head)
+            entry.modified = last_modified_of(head_of(entry))
         self.open_to_conditions(response, head, entry.modified)
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
-        if (
-            not conditional
-            and request.method != b"HEAD"
-            and self.proxy.is_left(request, head)
-            and self.proxy.is_memorable(response)
-        ):
+        anybodys = not conditional and merged is None and request.method != b"HEAD"
+        if anybodys and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
             entry.lines = fields_of(request, response)
             entry.owner = self
         if self.rfc:

@@ -171,13 +171,14 @@ class Keeping:
 
     # -- what is there already -------------------------------------------------------------------------------------------
 
-    def conditions(self, request: Request, caching: Caching) -> bytes:
-        """The lines that ask whether the kept answer is still good; or for the range that the client wants of what is not kept."""
-        if caching.passes_range:
-            return b"Range: " + request.fields.first[b"range"] + b"\r\n"
+    def conditions(self, request: Request, caching: Caching | None) -> bytes:
+        """The lines that ask whether the kept answer is still good; or the client's own, when the answer is not for the cache."""
+        if caching is None:
+            return self.proxy.head.conditions(request)
         entry = caching.entry
         if entry is None or not caching.revalidate:
-            return b""
+            may_keep = caching.keep and caching.uses >= self.settings.min_uses
+            return b"" if may_keep else self.proxy.head.conditions(request)
         head = head_of(entry)
         lines = b""
         modified = head.get(b"last-modified")
@@ -213,20 +214,21 @@ class Keeping:
         if not is_refreshed_by(stored, answer):
             return
         raw = merged(stored, answer)
-        head = parse_response_head(raw)
+        head = caching.merged = parse_response_head(raw)
         verdict = self._verdict(request, caching, head, now)
         if verdict.withheld:
             raw = without(head, verdict.withheld)
         times = _times(verdict, now)
         apart = (b"age", b"date") if entry.body_length > _COPIED_AT_ONCE else (b"age",)
         changed = differs(stored, raw, apart)
-        entry.parsed = head  # for this request, whatever becomes of the file
-        entry.owner = None
-        entry.modified = -2.0
         if not verdict.keep:
             caching.store.purge(entry.first, entry.second)
             entry.times = times
-        elif not changed:
+            return
+        entry.parsed = parse_response_head(raw)
+        entry.owner = None
+        entry.modified = -2.0
+        if not changed:
             self._refresh(caching, entry, times)
         else:
             if entry.body_length > _COPIED_AT_ONCE:

@@ -24,7 +24,7 @@ from portico.features.proxy.target import upstream_uri
 from portico.http.errors import ERR, BodyCutShort, CloseConnection, HTTPError, InternalRedirect
 from portico.http.handler import Handler
 from portico.http.response import Response
-from portico.http.subrequest import subrequest_of
+from portico.http.subrequest import clone_of
 from portico.http.variables import any_set
 from portico.net.reactor import ClientGone, NetworkSignal
 from portico.upstream.cache_control import Wishes, wishes_of
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 _NO_ANSWER: Final = ERROR | TIMEOUT | INVALID_HEADER  # what stale-if-error is about, to nginx
 _ANY_ERROR: Final = _NO_ANSWER | HTTP_500 | HTTP_502 | HTTP_503 | HTTP_504  # … and to RFC 5861 section 4
-_LOOK_SECONDS: Final = 0.05  # between two looks whether another worker has what is waited for
+_LOOK_SECONDS: Final = 0.05  # between the first two looks whether another worker has what is waited for; each pause is twice as long,
+_MOST_LOOK_SECONDS: Final = 0.5  # … up to this (ngx_http_file_cache_lock): a thousand who wait must not take up the worker
+_KEY_ROOM: Final = 599  # bytes that the head of nginx's file has beside the key: what is beyond proxy_buffer_size is not kept
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 
 
@@ -69,7 +71,15 @@ class CachedProxy(Handler):
         if store is None or not BY_METHOD.get(request.method, 0) & settings.methods:
             request.caching = None
             return await self._pass(request, store)
+        await self.read_body(request)
         key = self.key_of(request)
+        room = self.proxy.settings.buffer_size
+        if len(key) + _KEY_ROOM > room:
+            least = (len(key) + _KEY_ROOM + 1023) // 1024 * 1024
+            text = f"proxy_buffer_size {room} is not enough for cache key, it should be increased to at least {least}"
+            request.log_error(ERR, text)
+            request.caching = None
+            return await self._pass(request, None)
         now = int(request.client.transport.reactor.wall())
         bypass = bool(settings.bypass) and any_set(settings.bypass, request)
         wishes = wishes_of(request.fields) if self.rfc else None
@@ -119,6 +129,12 @@ class CachedProxy(Handler):
             shown = name.decode("utf-8", "backslashreplace")
             raise HTTPError(500, f'cache "{shown}" not found', ERR)
         return store
+
+    async def read_body(self, request: Request) -> None:
+        """The key may hold `$request_body`, and an update in the background needs it. Raises what a client's body raises."""
+        body = request.body
+        if body is not None and self.proxy.settings.request_buffering and not body.was_read():
+            await body.read_all()
 
     def key_of(self, request: Request) -> bytes:
         """What the answer is kept under."""
@@ -221,7 +237,8 @@ class CachedProxy(Handler):
         window = caching.store.index.updating(entry.slot, entry.generation) >= now
         allowed = (settings.use_stale & WHILE_UPDATING != 0 or window) and not caching.sticks and not caching.forced
         if self.finder.claim(request, caching):
-            if allowed and (settings.background_update or (self.rfc and window)) and request.parent is None:
+            background = settings.background_update or (self.rfc and window)
+            if allowed and background and _can_be_asked_again(request):
                 self._update(request, caching)
                 caching.status = STALE
                 return self.answers.response(request, caching, entry)
@@ -236,6 +253,7 @@ class CachedProxy(Handler):
         reactor = request.client.transport.reactor
         deadline = reactor.now + self.settings.lock_timeout
         connection = request.connection
+        pause = _LOOK_SECONDS
         seen = 0  # what was looked at last: the generation of a file, or a failure's status below zero
         while True:
             claimed = self.finder.claim(request, caching)
@@ -261,7 +279,8 @@ class CachedProxy(Handler):
                 if request.client.transport.peer_closed:
                     raise ClientGone
             caching.collapsed = True
-            await self.finder.released(caching, min(_LOOK_SECONDS, deadline - reactor.now))
+            await self.finder.released(caching, min(pause, deadline - reactor.now))
+            pause = min(2.0 * pause, _MOST_LOOK_SECONDS)
             seen = max(seen, 0)
             if connection is not None:
                 connection.abortable = False
@@ -273,7 +292,7 @@ class CachedProxy(Handler):
         caching.asked = int(request.client.transport.reactor.wall())
         if 0 <= self.settings.max_range_offset < _range_start(request):
             caching.keep = False
-            caching.passes_range = True
+            caching.revalidate = False  # a 304 is for the client's conditions
         try:
             return await self.proxy.handle_async(request)
         except HTTPError as error:
@@ -341,11 +360,14 @@ class CachedProxy(Handler):
 
     def _update(self, request: Request, caching: Caching) -> None:
         """Fetch anew while the stale answer goes out."""
-        again = subrequest_of(request, request.uri, request.args)
-        again.location = request.location
+        again = clone_of(request)
+        if request.body is not None:
+            try:
+                again.body = request.body.copy_for(again)
+            except OSError:  # no descriptors left
+                caching.release()
+                return
         again.method = caching.method or request.method
-        again.plain_uri = request.plain_uri
-        again.quoted_uri = request.quoted_uri
         again.connection = None
         mine = Caching(caching.store, caching.key, caching.first, caching.second)
         mine.main_first, mine.main_second = caching.main_first, caching.main_second
@@ -371,8 +393,15 @@ class CachedProxy(Handler):
         except (HTTPError, InternalRedirect, CloseConnection, BodyCutShort, OSError, NetworkSignal):
             pass  # what there was to say is in the error log
         finally:
+            if request.body is not None:
+                request.body.close()
             if runtime is not None:
                 runtime.background -= 1
+
+
+def _can_be_asked_again(request: Request) -> bool:
+    """Whether an update in the background asks what the request has asked: a part of a slice, or a body passed on, is gone then."""
+    return request.parent is None and request.slices is None and (request.body is None or request.body.was_read())
 
 
 def _range_start(request: Request) -> int:

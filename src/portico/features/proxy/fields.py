@@ -46,11 +46,24 @@ class RequestHead:
         self.own_encoding = b"transfer-encoding" not in configured
         self.forwarded = forwarded and b"forwarded" not in configured
         self.dropped: frozenset[bytes] = HOP_BY_HOP | configured | (_FORWARDED if self.forwarded else _NONE)
+        self.left_out = _NONE
         self.memorable = all(header.value.stability < PER_REQUEST for header in headers)
 
     def leave_conditions_out(self) -> None:
         """For a cache, which answers the client's conditions and ranges itself (ngx_http_proxy_cache_headers)."""
+        if self.pass_headers:
+            self.left_out = CONDITIONS - self.dropped
         self.dropped |= CONDITIONS
+
+    def conditions(self, request: Request) -> bytes:
+        """The lines of the client that were left out, for what the cache has nothing to do with after all (nginx: !u->cacheable)."""
+        fields = request.fields
+        lines = [
+            fields.keys[i] + b": " + fields.values[i] + b"\r\n"
+            for i in range(len(fields.names))
+            if fields.names[i] in self.left_out and fields.names[i] not in fields.connection_tokens
+        ]
+        return b"".join(lines)
 
     def settle(self) -> None:
         """Once the values know their variables: whether a block can be remembered."""

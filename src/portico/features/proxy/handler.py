@@ -89,11 +89,10 @@ class ProxyHandler(Handler):
         if body is not None:
             body = await self._prepare_body(request, body)
         settings = self.settings
+        caching = request.caching if self.cached is not None else None  # it may be that of a location that has sent us here
         connection = request.connection
         if connection is not None:
-            connection.abortable = (
-                not settings.ignore_client_abort and self.store is None and (request.caching is None or not request.caching.keep)
-            )
+            connection.abortable = not settings.ignore_client_abort and self.store is None and (caching is None or not caching.keep)
             if connection.abortable and request.client.transport.peer_closed:
                 raise ClientGone  # it left before anybody watched
         request.proxy_target = target
@@ -109,14 +108,13 @@ class ProxyHandler(Handler):
         if self.early_hints and request.version > 10 and request.parent is None and any_set(self.early_hints, request):
             exchange.hints = self.rules
         method = request.method if self.method is None else self.method.render(request)
-        caching = request.caching if self.cached is not None else None
         if caching is not None and caching.method and self.method is None:
             method = caching.method
         if self.method is not None and not is_method(method):
             raise HTTPError(500, f'proxy_method came to "{shown(method)}", which is no method', ERR)
         length, chunked = self._framing(request, body)
         block = self.head.block(request, target.host, length, chunked, self.target is not None)
-        if caching is not None and self.cached is not None:
+        if self.cached is not None:
             block = self.cached.keeping.conditions(request, caching) + block
         head = method + b" " + uri + self.head.version + block
         if self.body is not None:
