@@ -24,6 +24,7 @@ LOCATIONS = {
     "kept": f"{SLICED} proxy_cache one; proxy_cache_lock on;",
     "letter": f"{SLICED} proxy_cache one; proxy_cache_rfc on;",
     "changing": f"{SLICED} proxy_cache one;",
+    "named": "proxy_store @folder@/named/$arg_name; proxy_pass http://@stored@;",
     "stored": "root @folder@/files; proxy_store on;",
 }
 
@@ -63,7 +64,7 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
     with running(Proxied(LOCATIONS, http=HTTP)) as proxy:
-        origins = {name: RangeOrigin() for name in LOCATIONS if name != "stored"}
+        origins = {name: RangeOrigin() for name in LOCATIONS if name not in ("stored", "named")}
         for name, origin in origins.items():
             proxy.upstream(name).serve(origin.say)
         yield Ground(proxy, origins)
@@ -144,6 +145,10 @@ def test_store(ground: Ground) -> None:
     wait_until((folder / "left").exists, what="the rest, which is read on")
     assert (folder / "left").read_bytes() == pattern(200_000)
     assert not (folder / "cut").exists() and not any(path.name.startswith("store.") for path in (proxy.folder / "proxy").iterdir())
+    for name, created in (("../outside", False), ("inside..", True)):
+        assert proxy.fetch(f"/named/?name={name}").body == pattern(200_000)
+        assert (proxy.folder / "named" / name).exists() == created
+    proxy.await_log("leads out of the path in proxy_store")
     (folder / "file").mkdir()
     assert proxy.fetch("/stored/file").body == pattern(200_000)
     proxy.await_log("an answer cannot be stored as")

@@ -16,7 +16,7 @@ from portico.codec.dates import parse_date
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
-from portico.http.errors import CRIT
+from portico.http.errors import CRIT, ERR
 from portico.http.files import Files
 from portico.http.variables import Template, template
 from portico.upstream.body import Sink
@@ -93,6 +93,10 @@ class Store:
         """Where the answer's body goes; None when it is not stored."""
         path = self.path_of(request)
         if answer.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
+            return None
+        if self.path is not None and b"/../" in path and "/../" not in self.path.text:
+            shown = os.fsdecode(path)
+            request.log_error(ERR, f'an answer is not stored as "{shown}": what was asked for leads out of the path in proxy_store')
             return None
         try:
             fd, draft = tempfile.mkstemp(prefix="store.", dir=self.temp_path)
