@@ -195,12 +195,18 @@ class GunzipFilter(HeaderFilter):
         return b"content-encoding" not in head.first
 
     def apply(self, request: Request, response: Response) -> None:
+        if response.status == 304 and response.unmodified_coding.lower() == GZIP:  # its ETag and Vary are those of the 200
+            if self.rules.vary:
+                say_vary(response)
+            if not self._takes(request, response):
+                weaken_etag(response)
+            return
         place = _content_encoding(response)
         if place < 0 or response.fields[place][1].lower() != GZIP:
             return
         if self.rules.vary:
             say_vary(response)
-        if self.rules.allow(request, response) and self.codings.of(request).weight(GZIP) > 0:
+        if self._takes(request, response):
             return
         del response.fields[place]
         response.head = b""
@@ -210,6 +216,9 @@ class GunzipFilter(HeaderFilter):
         response.replace(b"accept-ranges", b"", b"")
         weaken_etag(response)
         response.body = GunzipBody(response.body, self.limits, request)
+
+    def _takes(self, request: Request, response: Response) -> bool:
+        return self.rules.allow(request, response) and self.codings.of(request).weight(GZIP) > 0
 
 
 def _content_encoding(response: Response) -> int:

@@ -107,7 +107,10 @@ def lists_etag(text: bytes, etag: bytes, weak: bool) -> bool:
 def _not_modified(response: Response) -> None:
     response.status = 304
     response.reason = b""
-    if response.get(b"content-encoding") is None:
+    coding = response.get(b"content-encoding")
+    if coding is not None:
+        response.unmodified_coding = coding
+    else:
         response.unmodified_type = response.content_type
         response.unmodified_length = response.content_length
     response.content_type = b""

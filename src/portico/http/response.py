@@ -211,6 +211,7 @@ class Response:
         self.file: os.stat_result | None = None  # of the file whose whole the body is, unchanged
         self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
         self.unmodified_length: int = -1
+        self.unmodified_coding: bytes = b""  # the Content-Encoding that it would have had
         self.allow_ranges: bool = False
         self.single_range = False  # … but only one: the body comes in pieces, or might have (nginx: r->single_range)
         self.content_offset: int = 0  # where in the whole the body begins
