@@ -7,26 +7,11 @@ words. Each statement that fails is reported and left out; building goes on.
 from collections.abc import Iterable, Sequence
 from typing import Final, final
 
+from portico.config.absent import advice
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import MAIN, Directive, Scope, context_names
 from portico.config.load import Load
 from portico.config.reader import Statement
-
-_OF_NGINX: Final = (
-    "add_trailer", "aio", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
-    "client_body_in_file_only", "client_body_in_single_buffer", "connection_pool_size", "dav", "debug_connection",
-    "debug_points", "deny", "directio", "disable_symlinks", "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip",
-    "gzip_static", "gzip", "health_check", "http2", "http2_body_preread_size", "http2_chunk_size", "http2_idle_timeout",
-    "http2_max", "http2_push", "http2_recv", "http3", "image_filter", "js", "keyval", "limit_conn", "limit_req", "mail",
-    "map", "memcached", "modern_browser", "mp4", "msie_padding", "msie_refresh", "open_file_cache_events", "output_buffers",
-    "override_charset", "pcre_jit", "perl", "post_action", "postpone_output", "proxy_bind", "proxy_cache", "proxy_limit_rate",
-    "proxy_send_lowat", "proxy_ssl_conf_command", "proxy_store", "quic", "random_index", "read_ahead", "real_ip",
-    "request_pool_size", "resolver", "scgi", "secure_link", "send_lowat", "set_real_ip", "slice", "split_clients", "ssi",
-    "ssl_conf_command", "ssl_early_data", "ssl_engine", "ssl_ocsp", "ssl_stapling", "status_zone", "sticky", "stream",
-    "stub_status", "subrequest_output_buffer_size", "thread_pool", "userid", "userid_flags", "uwsgi", "valid_referers",
-    "worker_aio_requests", "xslt",
-)  # fmt: skip
-"""nginx's directives, or how the names of a family of them begin. Each counts until the first of a family is declared."""
 
 _HABITS: Final = {
     "ssl": 'nginx has dropped it; instead: "listen 443 ssl"',
@@ -106,8 +91,9 @@ class _Builder:
         for written_so, hint in _HABITS.items():
             if name == written_so or (written_so in "(}" and written_so in name):
                 return hint
-        if self._is_missing(name):
-            return "nginx has it and Portico does not yet; docs/guide/moving-from-nginx.md says what to do until then"
+        absent = advice(name, self.by_name)
+        if absent:
+            return absent
         best = ""
         lower = name.lower()
         best_rank = (1 + max(1, min(3, len(name) // 3)), False)
@@ -119,15 +105,6 @@ class _Builder:
             if rank < best_rank:
                 best, best_rank = known, rank
         return f'did you mean "{best}"?' if best else ""
-
-    def _is_missing(self, name: str) -> bool:
-        """Whether it is nginx's, from a module that is not there: then no known name was meant."""
-        families = [family for family in _OF_NGINX if _is_of(name, family)]
-        return any(not any(_is_of(known, family) for known in self.by_name) for family in families)
-
-
-def _is_of(name: str, family: str) -> bool:
-    return name == family or name.startswith(family + "_")
 
 
 def _check_shape(directive: Directive[object], statement: Statement) -> None:

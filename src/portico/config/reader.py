@@ -92,13 +92,13 @@ class Statement:
             return ConfigError(message, self.where, hint, self.span, self.end)
         return ConfigError(message, argument.where, hint, argument.span, self.end)
 
-    def fail_within(self, message: str, argument: Argument | None, part: str, position: int) -> ConfigError:
-        """The error about one character: that at `position` of `part`, which is in the argument's text (None: in the name)."""
+    def fail_within(self, message: str, argument: Argument | None, part: str, position: int, span: int = 1) -> ConfigError:
+        """The error about `span` characters from `position` of `part`, which is in the argument's text (None: in the name)."""
         error = self.fail(message, argument)
         text = self.name if argument is None else argument.text
         place = _place_within(self.load, error.where, text.find(part) + max(0, min(position, len(part) - 1)))
         if place is not None:
-            error.where, error.span = place, 1
+            error.where, error.span = place, span
         return error
 
     def warn(self, message: str, argument: Argument | None = None, hint: str = "") -> None:
@@ -114,7 +114,7 @@ def read(path: str, load: Load) -> list[Statement]:
     """
     statements: list[Statement] = []
     try:
-        _Reader(path, _text_of(path, load, None), load, 0).read(statements)
+        _Reader(path, _text_of(path, load, None), load, 0, []).read(statements)
     except ConfigError as error:
         load.diagnostics.error(error)
     return statements
@@ -125,7 +125,7 @@ def read_text(text: str, path: str, load: Load) -> list[Statement]:
     load.files[path] = text
     statements: list[Statement] = []
     try:
-        _Reader(path, text, load, 0).read(statements)
+        _Reader(path, text, load, 0, []).read(statements)
     except ConfigError as error:
         load.diagnostics.error(error)
     return statements
@@ -152,8 +152,9 @@ def _text_of(path: str, load: Load, include: Statement | None) -> str:
 class _Reader:
     """Reads one file; an include makes another one."""
 
-    def __init__(self, path: str, text: str, load: Load, depth: int) -> None:
+    def __init__(self, path: str, text: str, load: Load, depth: int, within: list[str]) -> None:
         self.path = path
+        self.within = within  # the files that include this one, the outermost first
         self.text = text
         self.load = load
         self.depth = depth
@@ -212,7 +213,8 @@ class _Reader:
         if self.path == COMMAND_LINE:
             raise statement.fail("block directives are not supported in -g option")
         if self.depth >= MAX_DEPTH:
-            raise statement.fail(f"blocks and includes are nested more than {MAX_DEPTH} deep")
+            hint = f'does "{self.path}" include itself?' if self.path in self.within else ""
+            raise statement.fail(f"blocks and includes are nested more than {MAX_DEPTH} deep", hint=hint)
         statement.block = []
         statement.complete = False
         into.append(statement)
@@ -243,7 +245,7 @@ class _Reader:
 
     def _include_file(self, path: str, statement: Statement, into: list[Statement]) -> None:
         if self.depth >= MAX_DEPTH:
-            hint = f'does "{path}" include itself?'
+            hint = f'does "{path}" include itself?' if path == self.path or path in self.within else ""
             argument = statement.args[0]
             raise statement.fail(f"blocks and includes are nested more than {MAX_DEPTH} deep", argument, hint)
         try:
@@ -251,7 +253,7 @@ class _Reader:
         except ConfigError as error:
             self.load.diagnostics.error(error)
             return
-        _Reader(path, text, self.load, self.depth + 1).read(into)
+        _Reader(path, text, self.load, self.depth + 1, [*self.within, self.path]).read(into)
 
     # -- words
 
@@ -385,18 +387,20 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _place_within(load: Load, word: Where | None, position: int) -> Where | None:
-    """Where the character stands that became the one at `position` of a word's text; None when it is in another line."""
+    """Where the character stands that became the one at `position` of a word's text; None when the text is not at hand."""
     lines = [] if word is None else load.files.get(word.path, "").split("\n")
     if word is None or position < 0 or not 0 < word.line <= len(lines):
         return None
-    line = lines[word.line - 1]
+    text = "\n".join(lines[word.line - 1 :])
     at = word.column - 1
-    if line[at : at + 1] in ("'", '"'):
+    if text[at : at + 1] in ("'", '"'):
         at += 1
     for _ in range(position):
-        found = _ESCAPE.match(line, at)
+        found = _ESCAPE.match(text, at)
         at = at + 1 if found is None else found.end()
-    return Where(word.path, word.line, at + 1, word.order) if at < len(line) else None
+    if at >= len(text):
+        return None
+    return Where(word.path, word.line + text.count("\n", 0, at), at - text.rfind("\n", 0, at), word.order)
 
 
 def _matches(pattern: str) -> list[str]:

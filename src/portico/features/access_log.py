@@ -120,7 +120,7 @@ def _parse_log_format(statement: Statement) -> LogFormat:
         if found is None:
             raise statement.fail(f'unknown log format escaping "{kind}"', statement.args[1])
         escaping = found
-    made = LogFormat(statement.args[0].text, texts, escaping, statement.where)
+    made = LogFormat(statement.args[0].text, texts, escaping, statement)
     statement.load.pending.append(made)
     return made
 

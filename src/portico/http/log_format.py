@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Late
-from portico.config.reader import Where
+from portico.config.reader import Argument, Statement
 from portico.http.variables import Getter, Variables
 
 if TYPE_CHECKING:
@@ -65,13 +65,14 @@ def escape(value: bytes, kind: int) -> bytes:
 
 @final
 class LogFormat(Late):
-    """One format. Usable once `resolve` has run."""
+    """One format: the last words of `statement`, or without one `texts`. Usable once `resolve` has run."""
 
-    def __init__(self, name: str, texts: list[str], escaping: int, where: Where | None) -> None:
+    def __init__(self, name: str, texts: list[str], escaping: int, statement: Statement | None) -> None:
         self.name = name
-        self.where = where
+        self.statement = statement
         self.escaping = escaping
         self._names: list[str] = []
+        self._places: list[tuple[Argument | None, int, int]] = []  # of each: its word, where in there, how long
         self._getters: list[Getter] = []
         self._pieces: list[bytes] = []  # constant, room for a value, constant, …, constant and newline
         self._absent: bytes = b"-" if escaping == ESCAPE_DEFAULT else b""
@@ -80,33 +81,54 @@ class LogFormat(Late):
 
     def _compile(self, texts: list[str]) -> None:
         constant = ""
-        for text in texts:
+        words: list[Argument | None] = [None] * len(texts)
+        if self.statement is not None:
+            words = list(self.statement.args[-len(texts) :])
+        for text, word in zip(texts, words, strict=True):
             position = 0
             for found in _VARIABLE.finditer(text):
                 name = found.group(1) or found.group(3)
                 if found.group(1) is not None and not found.group(2) and found.end() > found.start() + 2:
-                    raise ConfigError(f'the closing bracket in "{name}" variable is missing', self.where)
+                    message = f'the closing bracket in "{name}" variable is missing'
+                    raise self._mistake(message, word, found.start(), found.end() - found.start())
                 if not name:
-                    raise ConfigError(f'invalid parameter "{text[found.start() :]}"', self.where)
+                    raise self._mistake(f'invalid parameter "{text[found.start() :]}"', word, found.start(), 1)
                 constant += text[position : found.start()]
                 self._pieces.append(constant.encode("utf-8", "surrogateescape"))
                 self._pieces.append(b"")
                 self._names.append(name)
+                self._places.append((word, found.start(), found.end() - found.start()))
                 constant = ""
                 position = found.end()
             constant += text[position:]
         self._pieces.append(constant.encode("utf-8", "surrogateescape") + b"\n")
 
     def resolve(self, environment: object) -> None:
-        """Bind the names to their getters. Raises ConfigError for an unknown variable."""
+        """Bind the names to their getters. Raises ConfigError for an unknown variable, when all others have been told."""
         assert isinstance(environment, Variables)
         getters: list[Getter] = []
-        for name in self._names:
+        unknown: dict[str, ConfigError] = {}
+        for name, (word, position, span) in zip(self._names, self._places, strict=True):
             variable = environment.find(name)
-            if variable is None:
-                raise environment.unknown(name, self.where)
-            getters.append(variable.get)
+            if variable is not None:
+                getters.append(variable.get)
+            elif name not in unknown:
+                error = environment.unknown(name, None)
+                unknown[name] = self._mistake(error.message, word, position, span, error.hint)
+        if unknown:
+            *others, last = unknown.values()
+            if self.statement is not None:
+                for other in others:
+                    self.statement.load.diagnostics.error(other)
+            raise last
         self._getters = getters
+
+    def _mistake(self, message: str, word: Argument | None, position: int, span: int, hint: str = "") -> ConfigError:
+        if self.statement is None or word is None:
+            return ConfigError(message, None, hint)
+        error = self.statement.fail_within(message, word, word.text, position, span)
+        error.hint = hint
+        return error
 
     def render(self, request: Request) -> bytes:
         """The line for `request`, with its newline."""

@@ -1,5 +1,6 @@
 """The pid file: it appears whole, by one rename, and whoever removes it looks first whose it is."""
 
+import errno
 import os
 from typing import Final
 
@@ -15,6 +16,7 @@ def write(path: str, pid: int) -> None:
     """Put the pid there; raises ConfigError in nginx's words."""
     temporary = f"{path}.{pid}"
     try:
+        _refuse_directory(path)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigError(failed_call(f'open() "{path}"', error)) from None
@@ -34,9 +36,15 @@ def check(path: str) -> None:
     try:
         os.stat(directory)
         if not os.access(directory, os.W_OK, effective_ids=True):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _refuse_directory(path)
     except OSError as error:
         raise ConfigError(failed_call(f'open() "{path}"', error)) from None
+
+
+def _refuse_directory(path: str) -> None:
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def read(path: str) -> int:

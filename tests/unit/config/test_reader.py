@@ -210,6 +210,25 @@ def test_include_of_itself_ends(tmp_path: Path) -> None:
     assert error.hint == f'does "{path}" include itself?'
 
 
+@pytest.mark.parametrize("depth", range(1, 4))
+def test_include_of_itself_is_told_when_a_block_is_one_too_many(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text("a {" * depth + f" include {path}; " + "}" * depth)
+    load = Load(str(tmp_path), str(path))
+    read(str(path), load)
+    (error,) = load.diagnostics.errors
+    assert error.message == f"blocks and includes are nested more than {MAX_DEPTH} deep"
+    assert error.hint == f'does "{path}" include itself?'
+
+
+def test_deep_blocks_are_not_taken_for_an_include(tmp_path: Path) -> None:
+    (tmp_path / "part").write_text("b;")
+    load = Load(str(tmp_path), "nginx.conf")
+    read_text("a {" * (MAX_DEPTH + 1), "x.conf", load)
+    read_text("a {" * MAX_DEPTH + f" include {tmp_path}/part;", "x.conf", load)
+    assert [error.hint for error in load.diagnostics.errors] == ["", ""]
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     load = Load(str(tmp_path), "nginx.conf")
     assert read(load.conf_path, load) == []

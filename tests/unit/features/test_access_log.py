@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.http.loaded import PLAIN, Loaded, refusal
+from tests.unit.http.loaded import PLAIN, Loaded, pointed_at, refusal
 
 from portico.errorlog import ErrorLog
 from portico.http.log_format import ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE, escape
@@ -127,6 +127,20 @@ def test_mistakes_in_nginx_words(text: str, message: str, tmp_path: Path) -> Non
     error = refusal(text + SERVER % "", tmp_path)
     assert error.message == message
     assert error.where is not None and error.where.path == "x.conf"
+
+
+@pytest.mark.parametrize(
+    ("text", "carets"),
+    [
+        ("log_format a escape=json '$status $one' $two;", ["$one", "$two"]),
+        ('log_format a "say \\"$one\\" ${two} $one";', ["$one", "${two}"]),
+        ("log_format a '$status\n  $one\n$two';", ["$one", "$two"]),
+        ("log_format a x\n '-$status ${one';", ["${one"]),
+        ("log_format a '$status $-';", ["$"]),
+    ],
+)
+def test_each_mistake_in_a_format_is_pointed_at(text: str, carets: list[str], tmp_path: Path) -> None:
+    assert pointed_at(text + SERVER % "", tmp_path) == carets
 
 
 def test_a_parameter_in_the_place_of_the_format_gets_a_hint(tmp_path: Path) -> None:

@@ -108,6 +108,20 @@ class Loaded:
         return self.directory.joinpath("logs", name).read_text("latin-1")
 
 
+def pointed_at(text: str, directory: Path) -> list[str]:
+    """What the carets of the mistakes in `http { text }` stand under."""
+    load = Load(str(directory), "conf/x.conf")
+    root = config_build.build(read_text(f"http {{ {text} }}", "x.conf", load), known(), load)
+    if not load.diagnostics.errors:
+        build_http(root, FEATURES, Zones(), LogFiles(), "")
+    found = []
+    for error in load.diagnostics.errors:
+        assert error.where is not None
+        line = load.files["x.conf"].split("\n")[error.where.line - 1]
+        found.append(line[error.where.column - 1 :][: error.span])
+    return found
+
+
 def refusal(text: str, directory: Path) -> ConfigError:
     """The mistake for which a configuration is refused."""
     try:

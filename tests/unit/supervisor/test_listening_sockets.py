@@ -140,6 +140,14 @@ def test_the_pid_file(tmp_path: Path) -> None:
     pidfile.remove(path, 123)
     with pytest.raises(ConfigError, match=r'open\(\) "/nonexistent/x" failed \(2: '):
         pidfile.check("/nonexistent/x")
+    pidfile.check(path)  # need not be there
+    with pytest.raises(ConfigError, match=rf'open\(\) "{tmp_path}" failed \(21: Is a directory\)'):
+        pidfile.check(str(tmp_path))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=rf'open\(\) "{folder}" failed \(21: Is a directory\)'):
+        pidfile.write(str(folder), 123)
+    assert os.listdir(tmp_path) == ["folder"]
 
 
 def test_signals_are_told_as_by_nginx() -> None:
