@@ -346,6 +346,7 @@ def test_a_stale_answer_while_the_new_one_is_fetched(proxy: Proxied) -> None:
     message = proxy.fetch("/stale/a")
     assert (status_of(message), message.body) == ("UPDATING", b"old")
     release.set()
+    wait_until(lambda: any(path.read_bytes().endswith(b"new") for path in files(proxy, "cache")), what="the new answer's file")
     wait_until(lambda: proxy.fetch("/stale/a").body == b"new", what="the new answer")
     assert upstream.served == 2
 

@@ -201,6 +201,19 @@ def test_4_3_4_a_long_one(site: Site) -> None:
     assert site.count(path) == 2
 
 
+def test_a_304_that_announces_a_body(site: Site) -> None:
+    """It may come, as the beginning of the next answer: the connection is not used again."""
+    path = "/a/announced"
+    for length, connections in ((0, 0), (5, 3)):
+        says = f"HTTP/1.1 304 Not Modified\r\n{TAG}\r\nContent-Length: {length}\r\nX-Length: {length}\r\n\r\n"
+        site.lay(path, answer(b"text", STALE, TAG, MINUTE), says.encode())
+        site.ask(path)
+        before = site.proxy.upstream("a").accepted
+        for _ in range(4):
+            assert site.ask(path, "Cache-Control: no-cache").body == b"text"
+        assert site.proxy.upstream("a").accepted == before + connections
+
+
 def test_4_3_4_another_tag(site: Site) -> None:
     """A 304 that speaks of something else freshens nothing."""
     path = "/a/othertag"

@@ -66,8 +66,8 @@ class Answers:
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
-        anybodys = not conditional and merged is None and request.method != b"HEAD"
-        if anybodys and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
+        for_all = not conditional and merged is None and request.method != b"HEAD"
+        if for_all and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
             entry.lines = fields_of(request, response)
             entry.owner = self
         if self.rfc:

@@ -239,7 +239,11 @@ class CachedProxy(Handler):
         if self.finder.claim(request, caching):
             background = settings.background_update or (self.rfc and window)
             if allowed and background and _can_be_asked_again(request):
-                self._update(request, caching)
+                index = caching.store.index
+                if index.is_same(entry.slot, entry.first, entry.generation) and index.valid(entry.slot, entry.generation) < now:
+                    self._update(request, caching)
+                else:
+                    caching.release()  # somebody was done between our look and our claim
                 caching.status = STALE
                 return self.answers.response(request, caching, entry)
         elif allowed:

@@ -197,7 +197,8 @@ class ProxyHandler(Handler):
         if caching is not None and self.cached is not None:
             kept = self.cached.instead(request, caching, answer)
             if kept is not None:
-                exchange.end(attempt, status == 304 and not answer.close, False)
+                ends = status == 304 and answer.content_length <= 0 and not answer.chunked  # it announces no body (see below)
+                exchange.end(attempt, ends and not answer.close, False)
                 return kept
         if status >= 300 and self.settings.intercept_errors and status in request.location.error_pages:
             exchange.end(attempt, False, False)
