@@ -143,7 +143,14 @@ LATER = (r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", r"\"[0-9a-f]{8}-4\"")
     stored("without a date", "/store/b", reply(200, "text"), body=b"text", mask=LATER),
     stored("only 200", "/store/c", reply(404, "none"), status=(404, 404)),
     stored("in a directory", "/store/d/e/f", reply(200, "text", DATE), body=b"text"),
-    stored("not a directory's name", "/store/g/", reply(200, "text", DATE), status=(200, 404)),
+    Exchange(
+        "not a directory's name",  # where the directory above is there already
+        (get("/store/g0"), Read(), Pause(0.15), get("/store/g/"), Read(), Pause(0.15), get("/see/store/g/")),
+        methods=("GET", "GET", "GET"),
+        port="PORT2",
+        backend=reply(200, "text", DATE),
+        status=(200, 200, 404),
+    ),
     stored("a path", "/path/a", reply(200, "text", DATE), "/elsewhere/path/a.txt", body=b"text"),
     stored("large", "/store/large", reply(200, b"x" * 200_000, DATE), body=b"x" * 200_000),
     stored(
