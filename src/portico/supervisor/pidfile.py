@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from typing import Final
 
 from portico.config.diagnostics import ConfigError
@@ -17,6 +18,11 @@ def write(path: str, pid: int) -> None:
     temporary = f"{path}.{pid}"
     try:
         _refuse_directory(path)
+        if is_device(path):
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, f"{pid}\n".encode())
+            os.close(fd)
+            return
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigError(failed_call(f'open() "{path}"', error)) from None
@@ -40,6 +46,20 @@ def check(path: str) -> None:
         _refuse_directory(path)
     except OSError as error:
         raise ConfigError(failed_call(f'open() "{path}"', error)) from None
+
+
+def is_device(path: str) -> bool:
+    """Whether it is one, which root could replace or rename: `pid /dev/null;` is how some say that they want no pid file."""
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def move(path: str, target: str) -> None:
+    """Give the file another name; raises OSError. A device keeps its name."""
+    if not (is_device(path) or is_device(target)):
+        os.rename(path, target)
 
 
 def _refuse_directory(path: str) -> None:

@@ -204,7 +204,7 @@ class Supervisor:
         self.new_binary = 0
         path = self.running.plan.settings.pid
         try:
-            os.rename(path + pidfile.OLD_SUFFIX, path)
+            pidfile.move(path + pidfile.OLD_SUFFIX, path)
         except OSError as error:
             self.report.write(ALERT, failed_call(f'rename() back of "{path}{pidfile.OLD_SUFFIX}"', error))
         if not self.serving and self.state == RUNNING:
@@ -290,7 +290,7 @@ class Supervisor:
         self.report.write(NOTICE, "changing binary")
         path = self.running.plan.settings.pid
         try:
-            os.rename(path, path + pidfile.OLD_SUFFIX)
+            pidfile.move(path, path + pidfile.OLD_SUFFIX)
         except OSError as error:
             call = f'rename() "{path}" to "{path}{pidfile.OLD_SUFFIX}"'
             self.report.write(ALERT, failed_call(call, error) + " before executing new binary process")
@@ -299,7 +299,7 @@ class Supervisor:
             self.new_binary = start_new_binary(self.running.sockets, self.report)
         except OSError as error:
             self.report.write(ALERT, failed_call("fork()", error) + " while starting new binary process")
-            os.rename(path + pidfile.OLD_SUFFIX, path)
+            pidfile.move(path + pidfile.OLD_SUFFIX, path)
 
     # -- the end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,22 @@ def test_the_pid_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf'open\(\) "{folder}" failed \(21: Is a directory\)'):
         pidfile.write(str(folder), 123)
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_device_stays_what_it_is(tmp_path: Path) -> None:
+    """`pid /dev/null;`, on a device of our own where we may make one."""
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    path = str(device)
+    pidfile.check(path)
+    pidfile.write(path, 123)
+    pidfile.move(path, path + pidfile.OLD_SUFFIX)
+    pidfile.move(path + pidfile.OLD_SUFFIX, path)
+    pidfile.remove(path, 123)
+    assert stat.S_ISCHR(device.stat().st_mode) and os.listdir(tmp_path) == ["null"]
 
 
 def test_signals_are_told_as_by_nginx() -> None:
