@@ -60,9 +60,9 @@ PAGES = Group(
         location /accel/ { proxy_pass http://@BACKEND@; }
         location /kept/ { proxy_pass http://kept; proxy_http_version 1.1; proxy_set_header Connection ""; }
         location /accelkept/ { proxy_pass http://@BACKEND_2@; }
-        location /failed/ { error_page 418 =404 /kept/; return 418; }
+        location /failed/ { error_page 418 =404 /proxied/; return 418; }
     }
-    upstream kept { server @BACKEND@; keepalive 1; }
+    upstream kept { server @BACKEND@; keepalive 1; keepalive_requests 3; }  # as many as a row asks for: the next begins anew
     server {
         listen 127.0.0.1:@PORT_VIA@;
         root @ROOT@;
