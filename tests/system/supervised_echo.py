@@ -72,18 +72,13 @@ class EchoPlan(Plan):
     async def serve(self, worker: WorkerContext) -> None:
         stop = asyncio.Event()
         worker.on_quit = worker.on_term = stop.set
-        clients: set[asyncio.Task[None]] = set()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            clients.add(task)
             try:
                 while line := await reader.readline():
                     writer.write(self.answer(line.decode().strip(), worker).encode() + b"\n")
                     await writer.drain()
             finally:
-                clients.discard(task)
                 writer.close()
 
         servers = []
@@ -94,11 +89,10 @@ class EchoPlan(Plan):
         await stop.wait()
         for server in servers:
             server.close()
-        for _ in range(10):  # what was accepted just now has a task only some turns of the loop later
-            await asyncio.sleep(0)
-        waiting = [asyncio.create_task(asyncio.wait(clients))] if clients else []
-        while waiting and not worker.terminating and not waiting[0].done():
-            await asyncio.wait(waiting, timeout=0.05)
+        # A connection has a task from when it is accepted on, first asyncio's, then ours.
+        mine = asyncio.current_task()
+        while (others := {task for task in asyncio.all_tasks() if task is not mine}) and not worker.terminating:
+            await asyncio.wait(others, timeout=0.05)
 
     def answer(self, line: str, worker: WorkerContext) -> str:
         if line == "crash":
