@@ -120,6 +120,7 @@ def test_what_is_there_decides(site: Site) -> None:
     assert site.ask("/three/pipe.html", EVERY).status == 404
     assert 'pipe.html.gz" is not a regular file' in site.log()
     assert site.ask("/three/pipe.html").status == 200
+    assert site.ask("/three/loop.html", EVERY).status == 200
     assert 'loop.html.gz" failed (40: ' in site.log()
     assert site.ask("/three/none.html", EVERY).status == 404
 
