@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from portico.cache.store import Store
 
 _PIECE: Final = 1 << 20
-_EXDEV: Final = 18
-_ATTEMPTS: Final = 100
 
 
 @final
 class Draft:
-    """A file that is being written; `path` is empty when it has no name."""
+    """A file that is being written; `path` is empty when it has no name, `spare` is one that it may take for a moment."""
 
-    def __init__(self, fd: int, path: str) -> None:
+    def __init__(self, fd: int, path: str, spare: str) -> None:
         self.fd = fd
         self.path = path
+        self.spare = spare
 
     def append(self, data: bytes) -> None:
         """Write all of `data`. Raises OSError."""
@@ -49,18 +48,20 @@ class Draft:
 
     def take_place(self, target: str) -> None:
         """Become the file `target`, in place of the one that is there. Raises OSError, also when its directory is not there."""
-        if self.path:
-            os.rename(self.path, target)
-            self.path = ""
-            return
-        name = f"/proc/self/fd/{self.fd}"
-        for _ in range(_ATTEMPTS):  # another worker may be at it too
+        if not self.path:
             try:
-                os.link(name, target, src_dir_fd=self.fd)  # with a descriptor it is linkat(AT_SYMLINK_FOLLOW): what the link shows
+                self._link(target)
                 return
             except FileExistsError:
-                _unlink(target)
-        raise FileExistsError(17, "File exists", target)
+                self._link(self.spare)
+            self.path = self.spare
+        os.rename(self.path, target)  # whoever opens it finds the old file or this one
+        self.path = ""
+
+    def _link(self, path: str) -> None:
+        """Give it a name."""
+        # with src_dir_fd it is linkat(AT_SYMLINK_FOLLOW): the new name is for what the link shows
+        os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd)
 
     def copy_to(self, other: Draft) -> None:
         """Write all of it into another file. Raises OSError."""

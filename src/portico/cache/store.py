@@ -122,14 +122,18 @@ class Store:
         flags = os.O_RDWR | os.O_CLOEXEC
         if self._nameless:
             try:
-                return Draft(os.open(directory, flags | os.O_TMPFILE, 0o600), "")
+                return Draft(os.open(directory, flags | os.O_TMPFILE, 0o600), "", self._spare(path))
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2): how it is said that there is none
                     raise
                 self._nameless = False
+        path = self._spare(path)
+        return Draft(os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path, "")
+
+    def _spare(self, path: str) -> str:
+        """A name that no other draft has, and that tells whose it is."""
         self._serial += 1
-        path = f"{path}.{self.identity:x}.{self._serial}"
-        return Draft(os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path)
+        return f"{path}.{self.identity:x}.{self._serial}"
 
     def room_of(self, size: int) -> int:
         """What a file of `size` bytes takes up on the disk (nginx: c->fs_size), for `max_size`."""
@@ -307,7 +311,8 @@ class Store:
     def put(self, draft: Draft, first: int, second: int, size: int, times: Times, purges: int) -> bool:
         """A file is whole: it takes its place, unless it was purged since. Raises OSError.
 
-        Killed at any point here, a worker leaves a row that says that there may be a file, and that it cannot be used.
+        Killed at any point here, a worker leaves a row that says that there may be a file, or that there is one, the old or the new,
+        whose time is over.
         """
         path = self.path_of(first, second)
         removed = self.index.replace(first, second)
@@ -342,6 +347,10 @@ class Store:
 
     def refresh(self, entry: Entry, times: Times) -> None:
         """The upstream says that the entry is still good. Raises OSError."""
+        if entry.generation == 0:  # this file, or another one that took its place before its worker was killed
+            self.index.drop(entry.first, entry.second)
+            _unlink(entry.path)
+            return
         entry.note_times(times)
         self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, False)
 

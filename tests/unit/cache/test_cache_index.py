@@ -118,6 +118,25 @@ def test_the_times_are_those_of_the_file_asked_about() -> None:
     assert index.valid(slot, generation) == index.updating(slot, generation) == index.error(slot, generation) == 0
 
 
+def test_while_a_file_is_replaced_it_may_answer_as_a_stale_one() -> None:
+    """Who looks between `replace` and `store` finds the old file or the new one; its time is over, and nobody keeps it at hand."""
+    index = make(4)
+    key = digest(b"a")
+    generation = index.store(*key, 10, NOW + 60, NOW + 70, NOW + 80, NOW, 0)[0]
+    row = index.use(*key, NOW)[0]
+    index.replace(*key)
+    flags, now_none = index.look(*key)
+    assert flags & EXISTS and not flags & KNOWN and now_none == 0
+    assert not index.is_same(row, key[0], 0) and not index.is_same(row, key[0], generation)
+    assert [index.valid(row, 0), index.updating(row, 0), index.error(row, 0)] == [0, NOW + 70, NOW + 80]
+    assert not index.refresh(row, key[0], 0, NOW + 90, 0, 0, True) and index.size() == 10
+    index.replace(*digest(b"b"))  # one that has no file yet
+    assert not index.look(*digest(b"b"))[0] & EXISTS
+    index.purge(*key)
+    index.replace(*key)
+    assert not index.look(*key)[0] & EXISTS
+
+
 def test_only_one_may_fetch() -> None:
     index = make(8)
     key = digest(b"a")

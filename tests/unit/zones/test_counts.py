@@ -7,10 +7,9 @@ import random
 import signal
 from collections import Counter
 
-import pytest
-
 from portico.zones.counts import COLUMNS, FULL, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
+from portico.zones.rows import Rows
 from portico.zones.states import fingerprint
 from portico.zones.table import SharedTable
 
@@ -81,27 +80,12 @@ def test_the_dead_are_buried() -> None:
     assert sum(counts.take(*fingerprint(b"x%d" % n), 3, 1) > 0 for n in range(30)) == 21
 
 
-def test_made_anew_when_the_writer_died() -> None:
-    table = SharedTable(16, COLUMNS)
+def test_who_is_killed_before_it_counts_leaves_no_row() -> None:
+    table = SharedTable(4, COLUMNS)
     counts = Counts(table)
-    key = fingerprint(b"a")
-    slot = counts.take(*key, 1, 9)
-    pid = os.fork()
-    if pid == 0:
-        table.lock()
-        table.set(0, 0, 1)  # what every change begins with
-        for row in range(16):
-            table.set(row, 4, 7)
-            table.set(row, 5, 9)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
-    assert counts.take(*key, 1, 9) == slot and counts.count(*key) == 2
-    assert counts.take(*fingerprint(b"b"), 1, 9) > 0
-
-
-def test_other_tables_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 columns"):
-        Counts(SharedTable(8, 4))
+    Rows(table, COLUMNS).add(5, 6)
+    assert counts.count(5, 6) == 0 and counts.bury(lambda owner: True) == 0
+    assert [counts.take(number, 1, 1, 1) > 0 for number in range(4)] == [True, True, True, False]
 
 
 def test_who_is_alive() -> None:

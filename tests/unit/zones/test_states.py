@@ -1,12 +1,8 @@
-"""States by key: found, forgotten in order of use, and whole again after a death in the middle."""
+"""States by key: found, and forgotten in order of use."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-
-import pytest
 
 from portico.zones.states import COLUMNS, States, fingerprint
 from portico.zones.table import SharedTable
@@ -77,32 +73,6 @@ def test_as_an_ordered_dict_does() -> None:
                 del model[next(iter(model))]
         model[key] = expected
     assert states.used() == 32
-
-
-def test_made_anew_when_the_writer_died() -> None:
-    """A process is killed with the lock held and the ring half changed: the next one finds every state."""
-    table = SharedTable(16, COLUMNS)
-    states = States(table)
-    for number in range(10):
-        put(states, b"%d" % number, number, number)
-    pid = os.fork()
-    if pid == 0:
-        states.enter()
-        table.set(0, 0, 1)  # what every change begins with
-        for slot in range(16):
-            for column in (4, 5, 6, 7):
-                table.set(slot, column, 3)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
-    assert [get(states, b"%d" % number) for number in range(10)] == [(number, number) for number in range(10)]
-    for number in range(10, 16):
-        put(states, b"%d" % number, number, 0)
-    assert get(states, b"0") is None and get(states, b"15") == (15, 0) and states.used() == 15
-
-
-def test_other_tables_are_refused() -> None:
-    with pytest.raises(ValueError, match="8 columns"):
-        States(SharedTable(8, 4))
 
 
 def test_fingerprints() -> None:

@@ -74,7 +74,7 @@ class Finder:
         if removed is not None:
             store.remove_files([removed])
         if not flags & EXISTS:
-            if flags >> STATUS_SHIFT and store.index.valid(slot, generation) >= now:
+            if flags >> STATUS_SHIFT and store.index.failing(slot) >= now:
                 caching.status = HIT
                 raise HTTPError(flags >> STATUS_SHIFT)
             if not store.exists_unknown(first, second):

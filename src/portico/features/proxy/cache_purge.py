@@ -80,9 +80,9 @@ async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[b
         await asyncio.sleep(0.05)
     store.index.note_purge()
     found = False
-    start = 1
+    start = 0
     until = time.monotonic() + _TURN
-    while start:
+    while True:
         rows, start = store.index.keys(start, _ROWS_AT_ONCE)
         for row in rows:
             if _is_meant(store, row, prefix, tags) and store.purge(row.first, row.second):
@@ -90,7 +90,8 @@ async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[b
             if time.monotonic() >= until:
                 await reactor.turn()
                 until = time.monotonic() + _TURN
-    return found
+        if start == 0:
+            return found
 
 
 def _is_meant(store: Store, row: Removed, prefix: bytes, tags: list[bytes]) -> bool:

@@ -240,7 +240,8 @@ class CachedProxy(Handler):
             background = settings.background_update or (self.rfc and window)
             if allowed and background and _can_be_asked_again(request):
                 index = caching.store.index
-                if index.is_same(entry.slot, entry.first, entry.generation) and index.valid(entry.slot, entry.generation) < now:
+                _, generation = index.look(entry.first, entry.second)
+                if generation == entry.generation and index.valid(entry.slot, generation) < now:
                     self._update(request, caching)
                 else:
                     caching.release()  # somebody was done between our look and our claim

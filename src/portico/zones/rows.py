@@ -1,0 +1,266 @@
+"""Rows found by a key in shared memory: what lies under the states and counts of clients, and under a cache's index.
+
+A key is 128 bits, and a row is named by the place of its first cell. A table of `slots` rows of `width + 2` columns is laid out as
+
+    row 0                                dirty used | oldest newest | the owner's
+    rows of `width` cells                key, its two halves | newer older | the owner's
+    directory of 2 × (slots - 1) cells   tag and row
+    2 cells                              free, and one that nothing needs
+
+The directory is probed cell by cell from the key's own place on, and half of it is always empty. It stands apart from the rows, and
+a cell has enough of the key to be told from others: to find one row among a million, the processor touches one place of the directory
+and the row itself. What takes long in a lookup is the memory that it has to wait for.
+
+Rows that are used form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
+changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever
+finds it raised makes everything anew from the rows. A key's second half is stored last and cleared first: a row without it is free.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from portico.zones.lock import Lock
+from portico.zones.table import SharedTable
+
+DIRECTORY: Final = 2  # columns of a table that are not the rows' but the directory's
+SECOND: Final = 1  # of a row: the key's second half, after its first
+NEWER: Final = 2
+OLDER: Final = 3
+PAYLOAD: Final = 4  # where the owner's columns begin, in rows that form a ring
+
+DIRTY: Final = 0  # of row 0
+_USED: Final = 1  # the last row that was ever used
+_OLDEST: Final = NEWER  # the ring closes in row 0
+_NEWEST: Final = OLDER
+
+_TAG: Final = (1 << 29) - 1  # with the row beside it a cell stays a small integer to mypyc
+_SHIFT: Final = 32
+_ROW: Final = (1 << _SHIFT) - 1
+
+
+@final
+class Rows:
+    """The rows of one table. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
+
+    def __init__(self, table: SharedTable, columns: int, age: int = 0, summed: int = 0) -> None:
+        """`age`: a column to order the ring by when it is made anew; 0: there is no ring.
+
+        `summed`: a column of which row 0 has the sum; it is changed by `set_summed` only.
+        """
+        if table.columns != columns or table.locks != 1 or table.slots < 2:
+            raise ValueError(f"rows are kept in a table of {columns} columns with one lock")
+        self.width = columns - DIRECTORY
+        self.slots = table.slots
+        self.cells = table.cells()
+        self._lock: Lock = table.lock_of(0)
+        self._age = age
+        self._summed = summed
+        self._last = (table.slots - 1) * self.width
+        self._directory = table.slots * self.width
+        self._places = DIRECTORY * (table.slots - 1)
+        self._end = self._directory + self._places
+        self._free = self._end
+        self._place = 0  # of what was found last
+
+    def enter(self) -> None:
+        """Take the lock."""
+        self._lock.acquire()
+        if self.cells[DIRTY]:
+            self.rebuild()
+
+    def leave(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
+    # -- with the lock held ------------------------------------------------------------------------------------------------
+
+    def find(self, first: int, second: int) -> int:
+        """The row of a key; 0: there is none."""
+        return self._match(first, second, self._home(first & _TAG))
+
+    def find_all(self, first: int, second: int) -> list[int]:
+        """The rows of a key, for owners that have several for one."""
+        rows: list[int] = []
+        row = self.find(first, second)
+        while row:
+            rows.append(row)
+            row = self._match(first, second, self._after(self._place))
+        return rows
+
+    def _match(self, first: int, second: int, place: int) -> int:
+        """The first row of a key from a place of the directory on, which becomes `_place`; 0: there is none up to the next gap."""
+        cells = self.cells
+        tag = first & _TAG
+        while True:
+            found = cells[place]
+            if found == 0:
+                return 0
+            if found >> _SHIFT == tag:
+                row = found & _ROW
+                if cells[row] == first and cells[row + SECOND] == second:
+                    self._place = place
+                    return row
+            place = self._after(place)
+
+    def has_room(self) -> bool:
+        """Whether `add` finds a row."""
+        return self.cells[self._free] != 0 or self.cells[_USED] < self._last
+
+    def add(self, first: int, second: int) -> int:
+        """A row for a key, its other columns 0, as the newest of the ring. Needs room."""
+        cells = self.cells
+        cells[DIRTY] = 1
+        row = cells[self._free]
+        if row:
+            cells[self._free] = cells[row]
+        else:
+            row = cells[_USED] + self.width
+            cells[_USED] = row
+        for cell in range(row + NEWER, row + self.width):
+            cells[cell] = 0
+        cells[row] = first
+        cells[row + SECOND] = second
+        self._enlist(row, first)
+        if self._age:
+            self._ring(row)
+        cells[DIRTY] = 0
+        return row
+
+    def remove(self, row: int) -> None:
+        """Give a row back."""
+        cells = self.cells
+        cells[DIRTY] = 1
+        self._strike(row)
+        if self._age:
+            self._unring(row)
+        if self._summed:
+            cells[self._summed] -= cells[row + self._summed]
+        self._give_back(row)
+        cells[DIRTY] = 0
+
+    def freshen(self, row: int) -> None:
+        """Make it the newest of the ring."""
+        cells = self.cells
+        if cells[_NEWEST] == row:
+            return
+        cells[DIRTY] = 1
+        self._unring(row)
+        self._ring(row)
+        cells[DIRTY] = 0
+
+    def oldest(self) -> int:
+        """The row used longest ago; 0: none is used."""
+        return self.cells[_OLDEST]
+
+    def newer(self, row: int) -> int:
+        """The row that was used next after this one; 0: none."""
+        return self.cells[row + NEWER]
+
+    def set_summed(self, row: int, value: int) -> None:
+        """Set the column of which row 0 has the sum."""
+        cells = self.cells
+        cells[DIRTY] = 1
+        cells[self._summed] += value - cells[row + self._summed]
+        cells[row + self._summed] = value
+        cells[DIRTY] = 0
+
+    def used(self) -> list[int]:
+        """All rows that stand for a key; walks through every one."""
+        cells = self.cells
+        return [row for row in range(self.width, cells[_USED] + 1, self.width) if cells[row + SECOND]]
+
+    def between(self, start: int, count: int) -> tuple[range, int]:
+        """`count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
+        start = max(start, self.width)
+        last = self.cells[_USED]
+        end = start + count * self.width
+        return range(start, min(end, last + 1), self.width), end if end <= last else 0
+
+    def rebuild(self) -> None:
+        """Somebody died while this was changed: make directory, ring, free rows and the sum from the rows."""
+        cells = self.cells
+        cells[DIRTY] = 1
+        for cell in range(self._directory, self._end):
+            cells[cell] = 0
+        cells[_OLDEST] = cells[_NEWEST] = cells[self._free] = 0
+        if self._summed:
+            cells[self._summed] = 0
+        last = cells[_USED]
+        rows = list(range(self.width, last + 1, self.width))
+        if self._age:
+            rows.sort(key=self._age_of)
+        for row in rows:
+            if not cells[row + SECOND]:
+                self._give_back(row)
+                continue
+            self._enlist(row, cells[row])
+            if self._age:
+                self._ring(row)
+            if self._summed:
+                cells[self._summed] += cells[row + self._summed]
+        cells[DIRTY] = 0
+
+    def _age_of(self, row: int) -> int:
+        return self.cells[row + self._age]
+
+    def _home(self, tag: int) -> int:
+        """Where in the directory a key belongs."""
+        return self._directory + tag % self._places
+
+    def _after(self, place: int) -> int:
+        """The next place of the directory."""
+        place += 1
+        return place if place < self._end else self._directory
+
+    # -- while dirty -------------------------------------------------------------------------------------------------------
+
+    def _enlist(self, row: int, first: int) -> None:
+        """Into the first gap from its own place on."""
+        cells = self.cells
+        tag = first & _TAG
+        place = self._home(tag)
+        while cells[place]:
+            place = self._after(place)
+        cells[place] = tag << _SHIFT | row
+
+    def _strike(self, row: int) -> None:
+        """Out of the directory; what was put behind it for want of room moves up (Knuth, TAOCP section 6.4, algorithm R)."""
+        cells = self.cells
+        tag = cells[row] & _TAG
+        wanted = tag << _SHIFT | row
+        gap = self._home(tag)
+        while cells[gap] != wanted:
+            gap = self._after(gap)
+        place = self._after(gap)
+        while cells[place]:
+            found = cells[place]
+            home = self._home(found >> _SHIFT)
+            is_between = gap < home <= place if gap < place else gap < home or home <= place
+            if not is_between:
+                cells[gap] = found
+                gap = place
+            place = self._after(place)
+        cells[gap] = 0
+
+    def _give_back(self, row: int) -> None:
+        cells = self.cells
+        cells[row + SECOND] = 0
+        cells[row] = cells[self._free]
+        cells[self._free] = row
+
+    def _ring(self, row: int) -> None:
+        """Put a row in as the newest."""
+        cells = self.cells
+        newest = cells[_NEWEST]
+        cells[row + OLDER] = newest
+        cells[row + NEWER] = 0
+        cells[newest + NEWER] = row
+        cells[_NEWEST] = row
+
+    def _unring(self, row: int) -> None:
+        cells = self.cells
+        newer = cells[row + NEWER]
+        older = cells[row + OLDER]
+        cells[newer + OLDER] = older
+        cells[older + NEWER] = newer
