@@ -5,6 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 workers=${PYTEST_WORKERS:-$(nproc)}
+# Portico is started some hundred times. Without bytecode each start from the sources takes 0.4 s instead of 0.15.
+unset PYTHONDONTWRITEBYTECODE
 status=0
 
 run() {

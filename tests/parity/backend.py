@@ -105,6 +105,15 @@ class Received:
     message: Message
 
 
+class Play:
+    """What the backends answer in one exchange, and what they got in it."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.turn = 0
+        self.received: list[Received] = []
+
+
 def _shut(sock: socket.socket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
@@ -113,12 +122,10 @@ def _shut(sock: socket.socket) -> None:
 
 
 class Backends:
-    """A set of backends behind one server: one script, one record, one count of turns."""
+    """A set of backends behind one server: one play at a time."""
 
     def __init__(self) -> None:
-        self.received: list[Received] = []
-        self._answers: Answers = reply()
-        self._turn = 0
+        self._play = Play(reply())
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
         self._open: set[socket.socket] = set()
@@ -133,17 +140,15 @@ class Backends:
         self._listeners.append(listener)
         threading.Thread(target=self._accept, args=(name, listener, tls), daemon=True).start()
 
-    def play(self, answers: Answers) -> None:
-        """Forget what was received; answer like this from now on (a mapping: by the backend's name).
+    def play(self, play: Play) -> None:
+        """Answer like this from now on, or go on with it (a mapping: by the backend's name).
 
         Connections that a proxy keeps are ended, so that no exchange meets what the one before left behind.
         """
         with self._lock:
             for sock in self._open:
                 _shut(sock)
-            self._answers = answers
-            self._turn = 0
-            self.received = []
+            self._play = play
 
     def stop(self) -> None:
         for listener in self._listeners:
@@ -152,13 +157,14 @@ class Backends:
 
     def _script(self, name: str, message: Message) -> Script:
         with self._lock:
-            self.received.append(Received(name, message))
-            answer = self._answers
+            play = self._play
+            play.received.append(Received(name, message))
+            answer = play.answers
             if isinstance(answer, Mapping):
                 answer = answer.get(name.partition(" ")[0], reply(200, name))
             if isinstance(answer, Turns):
-                answer = answer.scripts[min(self._turn, len(answer.scripts) - 1)]
-                self._turn += 1
+                answer = answer.scripts[min(play.turn, len(answer.scripts) - 1)]
+                play.turn += 1
             return answer
 
     def _accept(self, name: str, listener: socket.socket, tls: ssl.SSLContext | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.parity.backend import Answers, common_name
@@ -30,6 +30,14 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Age:
+    """Wait until what came before is 2.1 s old: a lifetime of 1 s, counted in whole seconds, is over.
+
+    Rows that are begun together (`Servers.begin`) share the wait.
+    """
+
+
+@dataclass(frozen=True)
 class Until:
     """In a tunnel: read up to these bytes before sending on."""
 
@@ -46,7 +54,7 @@ class Drop:
     """Close the connection without reading anything further."""
 
 
-Act = bytes | Pause | Read | Until | Shut | Drop
+Act = bytes | Pause | Read | Age | Until | Shut | Drop
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Tls:
     alpn: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exchange:
     """One row. `id` names it; everything else has a default except the bytes to send.
 
@@ -143,9 +151,8 @@ class Conversation:
 PROBE = b"GET / HTTP/1.1\r\nX-Probe: no host, so answered 400 before any location\r\n\r\n"
 
 
-def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None) -> Conversation:
-    """Carry one exchange out on a connection of its own."""
-    seen = Conversation()
+def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None, seen: Conversation) -> Iterator[None]:
+    """Carry one exchange out on a connection of its own, and note in `seen` what came; yields at every `Age`."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         seen.client_port = plain.getsockname()[1]
@@ -162,7 +169,7 @@ def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None) -> C
                 sock = secure
                 secure.do_handshake()
                 seen.tls = _describe(secure)
-            _Client(Wire(sock), exchange, seen).run()
+            yield from _Client(Wire(sock), exchange, seen).run()
         except ssl.SSLError as error:
             seen.notes.append(f"TLS: {error.reason}")
             seen.closed = True
@@ -174,7 +181,6 @@ def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None) -> C
         finally:
             if sock is not plain:
                 sock.close()
-    return seen
 
 
 def _describe(sock: ssl.SSLSocket) -> str:
@@ -190,7 +196,7 @@ class _Client:
         self.seen = seen
         self.waiting = exchange.answered()
 
-    def run(self) -> None:
+    def run(self) -> Iterator[None]:
         for act in self.exchange.acts():
             if isinstance(act, bytes):
                 self._send(act)
@@ -198,6 +204,8 @@ class _Client:
                 self._pause(act.seconds)
             elif isinstance(act, Read):
                 self._answer()
+            elif isinstance(act, Age):
+                yield
             elif isinstance(act, Until):
                 self.seen.tunnel += self.wire.until(act.mark)
             elif isinstance(act, Shut):

@@ -21,6 +21,7 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +29,9 @@ from pathlib import Path
 import pytest
 
 from tests.parity import compare
-from tests.parity.backend import Backends, Received, filled, reply
+from tests.parity.backend import Backends, Play, Received, filled, reply
 from tests.parity.compare import Outcome
-from tests.parity.exchange import PATIENCE, Exchange, Tls, converse
+from tests.parity.exchange import PATIENCE, Conversation, Exchange, Tls, converse
 from tests.processes import Process, free_port, nginx, portico, wait_until
 
 MAIN = """\
@@ -56,6 +57,7 @@ http {
 # own inherits none and has to say the second again.
 # What only nginx knows, in a file that is empty for Portico: nginx makes these folders at start-up.
 NGINX_PATHS = "fastcgi_temp_path @PREFIX@/f;\nuwsgi_temp_path @PREFIX@/u;\nscgi_temp_path @PREFIX@/s;\n"
+AGE = 2.1  # seconds that `Age` waits
 MODIFIED = 1_700_000_000  # of every file that is served: Tue, 14 Nov 2023 22:13:20 GMT
 
 NAME = re.compile(r"@([A-Z][A-Z0-9_]*)@")
@@ -97,6 +99,7 @@ class Server:
         self.places = {"PREFIX": str(folder), "ROOT": str(root), "CERTS": str(certs)}
         self.ports: dict[str, int] = {}  # by placeholder: what it listens on, its backends, what refuses
         self.backends = Backends()
+        self.begun: dict[Exchange, Performance] = {}
         self.refusing: list[socket.socket] = []
         self.process: Process | None = None
 
@@ -122,7 +125,7 @@ class Server:
         """The text with its placeholders replaced; ports and backends come into being here."""
         return NAME.sub(lambda match: self.place(match[1]), text)
 
-    def _fill_bytes(self, data: bytes) -> bytes:
+    def fill_bytes(self, data: bytes) -> bytes:
         return self.fill(data.decode("latin-1")).encode("latin-1")
 
     def place(self, name: str) -> str:
@@ -172,26 +175,18 @@ class Server:
 
     def perform(self, exchange: Exchange) -> Outcome:
         """Carry the exchange out and collect everything that can be compared."""
-        self.backends.play(
-            filled(exchange.backend, self._fill_bytes) if exchange.backend is not None else reply()
-        )
-        log = self.folder / exchange.log
-        start = log.stat().st_size if exchange.log and log.exists() else 0
-        context = self.client_tls(exchange.tls) if exchange.tls else None
-        seen = converse(self._placed(exchange), self.ports[exchange.port], context)
-        written = self._new_lines(log, start, len(exchange.answered())) if exchange.log else []
-        if exchange.unordered:
-            wait_until(lambda: len(self.backends.received) >= (exchange.reached or 0), PATIENCE, "requests to backends")
-        received: list[Received] = list(self.backends.received)
-        if exchange.unordered:
-            received.sort(key=lambda item: (item.backend, item.message.start))
-        masks = {port: name for name, port in self.ports.items()} | {seen.client_port: "CLIENT"}
-        return compare.outcome(exchange, seen, received, written, masks, str(self.folder))
+        self.begin(exchange)
+        return self.begun.pop(exchange).end()
 
-    def _placed(self, exchange: Exchange) -> Exchange:
+    def begin(self, exchange: Exchange) -> None:
+        """Carry the exchange out as far as its first `Age`, unless that was done already."""
+        if exchange not in self.begun:
+            self.begun[exchange] = Performance(self, exchange)
+
+    def placed(self, exchange: Exchange) -> Exchange:
         """The exchange with the placeholders in its bytes replaced."""
 
-        acts = tuple(self._fill_bytes(act) if isinstance(act, bytes) else act for act in exchange.acts())
+        acts = tuple(self.fill_bytes(act) if isinstance(act, bytes) else act for act in exchange.acts())
         return Exchange(
             exchange.id,
             acts,
@@ -199,15 +194,62 @@ class Server:
             tls=exchange.tls,
         )
 
-    def _new_lines(self, log: Path, start: int, count: int) -> list[str]:
-        def fresh() -> list[str]:
-            return log.read_text("latin-1")[start:].splitlines() if log.exists() else []
 
+
+class Performance:
+    """One exchange with one server, begun: carried out to its first `Age`, or to its end where it has none."""
+
+    def __init__(self, server: Server, exchange: Exchange) -> None:
+        self.server = server
+        self.exchange = exchange
+        answers = filled(exchange.backend, server.fill_bytes) if exchange.backend is not None else reply()
+        self.play = Play(answers)
+        self.log = server.folder / exchange.log
+        self.lines: list[str] = []
+        self.paused = 0.0
+        self.seen = Conversation()
+        context = server.client_tls(exchange.tls) if exchange.tls else None
+        self.talk = converse(server.placed(exchange), server.ports[exchange.port], context, self.seen)
+        self.ended = self._go_on()
+
+    def _go_on(self) -> bool:
+        """To the next `Age`; True at the end. The log's lines of each part are read before another exchange can write there."""
+        self.server.backends.play(self.play)
+        start = self.log.stat().st_size if self.exchange.log and self.log.exists() else 0
+        ended = True
+        for _ in self.talk:
+            ended = False
+            break
+        if self.exchange.log:
+            self.lines += self._new_lines(start, ended)
+        self.paused = time.monotonic()
+        return ended
+
+    def _new_lines(self, start: int, ended: bool) -> list[str]:
+        def fresh() -> list[str]:
+            return self.log.read_text("latin-1")[start:].splitlines() if self.log.exists() else []
+
+        count = (len(self.exchange.answered()) if ended else len(self.seen.answers)) - len(self.lines)
+        if ended and not self.seen.closed and (self.exchange.logged or "") in "\n".join(fresh()):
+            return fresh()  # whoever has answered the request after it has written all that there is to write about one
         try:
             wait_until(lambda: len(fresh()) >= count, 2, "log lines")
         except AssertionError:
             pass  # too few lines is a difference like any other
         return fresh()
+
+    def end(self) -> Outcome:
+        """Carry out what remains, and collect everything that can be compared."""
+        while not self.ended:
+            time.sleep(max(self.paused + AGE - time.monotonic(), 0))
+            self.ended = self._go_on()
+        server, exchange = self.server, self.exchange
+        received: list[Received] = self.play.received
+        if exchange.unordered:
+            wait_until(lambda: len(received) >= (exchange.reached or 0), PATIENCE, "requests to backends")
+            received.sort(key=lambda item: (item.backend, item.message.start))
+        masks = {port: name for name, port in server.ports.items()} | {self.seen.client_port: "CLIENT"}
+        return compare.outcome(exchange, self.seen, list(received), self.lines, masks, str(server.folder))
 
 
 class Servers:
@@ -223,6 +265,7 @@ class Servers:
             candidate, nginx if candidate == "nginx" else portico, folder / "b", root, certs
         )
         self.against_itself = candidate == "nginx"
+        self.begun: set[Exchange] = set()
         for server in (self.reference, self.candidate):
             server.folder.mkdir()
             server.launch(group)
@@ -234,6 +277,15 @@ class Servers:
     def stop(self) -> None:
         self.reference.stop()
         self.candidate.stop()
+
+    def begin(self, *exchanges: Exchange) -> None:
+        """Carry out all that were not yet begun, as far as their first `Age`: who checks them then waits only once."""
+        for exchange in exchanges:
+            if exchange not in self.begun:
+                self.begun.add(exchange)
+                self.candidate.begin(exchange)
+                if not exchange.differs:
+                    self.reference.begin(exchange)
 
     def check(self, exchange: Exchange) -> None:
         """The same from both, and what the row expects; what the row expects of Portico alone, where it

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.parity.backend import Answers, Close, Turns, Wait, chunked, raw_reply, reply
-from tests.parity.exchange import Act, Exchange, Pause, Read, get, request
+from tests.parity.exchange import Act, Age, Exchange, Pause, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
 CACHE = Group(
@@ -455,68 +457,77 @@ MISS = {"X-Cache": "MISS"}
     ),
     row("force ranges without a cache", (get("/forceoff/a", "Range: bytes=1-2"),), FIRST, ("GET",), status=(206,), body=b"ir"),
     row("force ranges, none asked for", (get("/forceoff/a"),), FIRST, ("GET",), status=(200,)),
+    row("no answer kept", twice("/any/gone"), Turns(((b"HT", Close()), SECOND)), status=(502, 502), has=HIT),
+    row("no answer not kept", twice("/valid/gone"), Turns(((b"HT", Close()), SECOND)), status=(502, 200), has=MISS),
+    row("lock", twice("/lock/a"), turns(FIRST, SECOND), has=HIT),
+)
+def test_cache(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+# What is good no longer. Each is asked for, then time passes for all of them at once, then each is asked for again.
+OLD = (
     row(
         "the variables",
-        (get("/told/a"), Read(), Pause(2.1), get("/told/a")),
+        (get("/told/a"), Read(), Age(), get("/told/a")),
         turns(reply(200, "first", DATE, TAG), reply(200, "second", DATE, 'ETag: "v2"')),
     ),
     row(
         "the variables of a 304",
-        (get("/told/b"), Read(), Pause(2.1), get("/told/b")),
+        (get("/told/b"), Read(), Age(), get("/told/b")),
         turns(reply(200, "first", DATE, TAG), raw_reply("HTTP/1.1 304 Not Modified")),
     ),
-    # what is good no longer
     row(
         "expired",
-        (get("/short/a"), Read(), Pause(2.1), get("/short/a")),
+        (get("/short/a"), Read(), Age(), get("/short/a")),
         turns(FIRST, SECOND),
         has={"X-Cache": "EXPIRED"},
         body=b"second",
     ),
     row(
         "stale on 500",
-        (get("/stale/a"), Read(), Pause(2.1), get("/stale/a")),
+        (get("/stale/a"), Read(), Age(), get("/stale/a")),
         turns(FIRST, reply(500, "no")),
         has={"X-Cache": "STALE"},
         body=b"first",
     ),
     row(
         "stale on 404",
-        (get("/stale/b"), Read(), Pause(2.1), get("/stale/b")),
+        (get("/stale/b"), Read(), Age(), get("/stale/b")),
         turns(FIRST, reply(404, "no")),
         has={"X-Cache": "STALE"},
         body=b"first",
     ),
     row(
         "not on 503",
-        (get("/stale/c"), Read(), Pause(2.1), get("/stale/c")),
+        (get("/stale/c"), Read(), Age(), get("/stale/c")),
         turns(FIRST, reply(503, "no")),
         has={"X-Cache": "EXPIRED"},
         status=(200, 503),
     ),
     row(
         "stale on an error",
-        (get("/stale/d"), Read(), Pause(2.1), get("/stale/d")),
+        (get("/stale/d"), Read(), Age(), get("/stale/d")),
         Turns((FIRST, (b"HT", Close()))),
         has={"X-Cache": "STALE"},
         body=b"first",
     ),
     row(
         "stale-if-error",
-        (get("/plain/sie"), Read(), Pause(2.1), get("/plain/sie")),
+        (get("/plain/sie"), Read(), Age(), get("/plain/sie")),
         turns(reply(200, "first", "Cache-Control: max-age=1, stale-if-error=60"), reply(500, "no")),
         has={"X-Cache": "EXPIRED"},
     ),
     row(
         "stale-if-error, no answer",
-        (get("/plain/sie2"), Read(), Pause(2.1), get("/plain/sie2")),
+        (get("/plain/sie2"), Read(), Age(), get("/plain/sie2")),
         Turns((reply(200, "first", "Cache-Control: max-age=1, stale-if-error=60"), (b"HT", Close()))),
         has={"X-Cache": "STALE"},
         body=b"first",
     ),
     row(
         "revalidated",
-        (get("/revalidate/a"), Read(), Pause(2.1), get("/revalidate/a"), Read(), get("/revalidate/a")),
+        (get("/revalidate/a"), Read(), Age(), get("/revalidate/a"), Read(), get("/revalidate/a")),
         turns(reply(200, "first", DATE, TAG), raw_reply("HTTP/1.1 304 Not Modified"), SECOND),
         ("GET",) * 3,
         has=HIT,
@@ -525,7 +536,7 @@ MISS = {"X-Cache": "MISS"}
     ),
     row(
         "revalidated, longer",
-        (get("/revalidatelong/a"), Read(), Pause(2.1), get("/revalidatelong/a"), Read(), get("/revalidatelong/a")),
+        (get("/revalidatelong/a"), Read(), Age(), get("/revalidatelong/a"), Read(), get("/revalidatelong/a")),
         turns(
             reply(200, "first", TAG, "Cache-Control: max-age=1"),
             raw_reply("HTTP/1.1 304 Not Modified", "Cache-Control: max-age=60"),
@@ -537,7 +548,7 @@ MISS = {"X-Cache": "MISS"}
     ),
     row(
         "revalidated, changed",
-        (get("/revalidate/b"), Read(), Pause(2.1), get("/revalidate/b"), Read(), get("/revalidate/b")),
+        (get("/revalidate/b"), Read(), Age(), get("/revalidate/b"), Read(), get("/revalidate/b")),
         turns(reply(200, "first", TAG), SECOND),
         ("GET",) * 3,
         has=HIT,
@@ -545,7 +556,7 @@ MISS = {"X-Cache": "MISS"}
     ),
     row(
         "in the background",
-        (get("/background/a"), Read(), Pause(2.1), get("/background/a"), Read(), Pause(0.2), get("/background/a")),
+        (get("/background/a"), Read(), Age(), get("/background/a"), Read(), Pause(0.2), get("/background/a")),
         turns(FIRST, SECOND),
         ("GET",) * 3,
         has=HIT,
@@ -554,7 +565,7 @@ MISS = {"X-Cache": "MISS"}
     *(
         row(
             f"in the background {id}",
-            (act, Read(), Pause(2.1), act, Read(), Pause(0.2), act),
+            (act, Read(), Age(), act, Read(), Pause(0.2), act),
             turns(FIRST, SECOND),
             (method,) * 3,
             has=HIT,
@@ -569,13 +580,15 @@ MISS = {"X-Cache": "MISS"}
     ),
     row(
         "stale-while-revalidate",
-        (get("/plain/swr"), Read(), Pause(2.1), get("/plain/swr")),
+        (get("/plain/swr"), Read(), Age(), get("/plain/swr")),
         turns(reply(200, "first", "Cache-Control: max-age=1, stale-while-revalidate=60"), SECOND),
         has={"X-Cache": "EXPIRED"},
     ),
-    row("no answer kept", twice("/any/gone"), Turns(((b"HT", Close()), SECOND)), status=(502, 502), has=HIT),
-    row("no answer not kept", twice("/valid/gone"), Turns(((b"HT", Close()), SECOND)), status=(502, 200), has=MISS),
-    row("lock", twice("/lock/a"), turns(FIRST, SECOND), has=HIT),
 )
-def test_cache(servers: Servers, exchange: Exchange) -> None:
+
+
+@pytest.mark.xdist_group("parity of what is old in a cache")  # one process, one wait
+@exchanges(CACHE, *OLD)
+def test_what_is_old(servers: Servers, exchange: Exchange) -> None:
+    servers.begin(*OLD)
     servers.check(exchange)

@@ -652,6 +652,13 @@ def test_answer_fields(servers: Servers, exchange: Exchange) -> None:
         differs="an answer must have a status line; nginx takes it for HTTP/0.9 and sends it on as it is",
     ),
     Exchange(
+        "no http, and no end of a line",
+        get("/"),
+        backend=[b"\x15\x03\x01\0\x02", Wait(0.5)],
+        status=502,
+        differs="an answer must have a status line; nginx takes it for HTTP/0.9 and sends it on as it is",
+    ),
+    Exchange(
         "bad status line",
         get("/"),
         backend=[b"HTTP/1.1 abc\r\n\r\n", Close()],

@@ -280,7 +280,7 @@ class Proxied:
                 server=self._filled(server + "\n" + text),
             )
         )
-        self._env = {"PYTHONDONTWRITEBYTECODE": "1"}
+        self._env: dict[str, str] = {}
         if os.environ.get("PORTICO_TEST_PYTHONPATH"):
             self._env["PYTHONPATH"] = os.environ["PORTICO_TEST_PYTHONPATH"]
         self._argv = [*wrap, *PORTICO, "-p", f"{self.folder}/", "-c", str(conf), "-e", f"{self.folder}/error.log"]

@@ -111,6 +111,15 @@ def find_head_end(buffer: bytes, start: int) -> int:
     return end + 3 if end >= 0 else -1
 
 
+def check_beginning(data: bytes) -> None:
+    """Refuses what can never become a head, though no line of it has ended: who speaks another protocol may be waiting for us.
+
+    Raises ProtocolError 502.
+    """
+    if data[:5] != b"HTTP/"[: len(data)]:
+        raise ProtocolError(502, _NO_VALID_HEADER)
+
+
 def parse_response_head(head: bytes) -> ResponseHead:
     """Reads a head, with or without the blank line that ends it. Raises ProtocolError 502."""
     lines = head.split(b"\r\n")

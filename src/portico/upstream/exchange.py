@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.errors import ProtocolError
-from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
+from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
 from portico.http.errors import ERR, WARN, HTTPError
 from portico.http.request import Attempt, Request
 from portico.net.reactor import SUSPEND, ClientGone, Timeout
@@ -229,6 +229,7 @@ class Exchange:
         try:
             while True:
                 while end < 0:
+                    check_beginning(data)
                     if len(data) >= settings.buffer_size:
                         raise AttemptFailed(
                             INVALID_HEADER, 502,

@@ -3,7 +3,7 @@
 import pytest
 
 from portico.codec.errors import ProtocolError
-from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
+from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
 
 
 def head(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
@@ -79,6 +79,14 @@ def test_status_line(line: bytes, version: int, status: int, reason: bytes) -> N
 )
 def test_no_status_line(line: bytes) -> None:
     assert refused(line + b"\r\nServer: x") == (502, "upstream sent no valid HTTP/1.0 header")
+
+
+def test_a_beginning_that_can_never_become_a_head() -> None:
+    for beginning in (b"", b"H", b"HTTP", b"HTTP/", b"HTTP/1.1 200 OK\r\nX"):
+        check_beginning(beginning)
+    for beginning in (b"h", b"HX", b"HTTP 1.1", b"\x15\x03\x01", b"\r\nHTTP/1.1 200 OK"):
+        with pytest.raises(ProtocolError, match=r"no valid HTTP/1\.0 header"):
+            check_beginning(beginning)
 
 
 @pytest.mark.parametrize(
