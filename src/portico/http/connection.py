@@ -1,47 +1,33 @@
 """One HTTP/1.1 client connection: reads requests one after the other, answers them in order.
 
-The coroutine `Connection.run` is all there is; it suspends only where it must wait for bytes or for room. A browser repeats its
-header block with every request, so the last block of the connection is remembered with everything it led to (fields, virtual
-server, host): the same bytes again cost one comparison.
+The coroutine `Connection.run` is all there is; it suspends only where it must wait for bytes or for room.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.errors import ProtocolError, shown
-from portico.codec.fields import NO_CONNECTION, HeaderOptions, RequestFields
-from portico.codec.http1_request import (
-    RequestLine,
-    find_request_end,
-    parse_request_fields,
-    parse_request_line,
-    split_target,
-    valid_host,
-)
+from portico.codec.errors import shown
+from portico.codec.http1_request import find_request_end
 from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
-from portico.config.regex import RegexFailed
-from portico.errorlog import ALERT
 from portico.http.body import RequestBody
 from portico.http.client import Client
-from portico.http.error_pages import PLAIN_TO_TLS, TOO_LARGE_HEADER
+from portico.http.error_pages import PLAIN_TO_TLS
 from portico.http.errors import ERR, INFO, BodyCutShort, CloseConnection, HTTPError
 from portico.http.output import send_response
 from portico.http.phases import respond
 from portico.http.request import Request
-from portico.http.uri import NormalUri, normalise
+from portico.http.request_heads import RequestHeads, may_be_http
 from portico.net.reactor import ClientGone, NetworkSignal, Shutdown, Task, Timeout
 from portico.net.tls import is_tls, secure
 from portico.net.transport import READ_SIZE, Transport, Watcher
 
 if TYPE_CHECKING:
-    from portico.http.plan import Listener, VirtualServer
+    from portico.http.plan import Listener
     from portico.http.response import Response
     from portico.http.runtime import Runtime
 
-_METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _COOLING: Final = 1.0  # seconds
-NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 
 
 @final
@@ -55,12 +41,7 @@ class Connection(Watcher):
         self.client = client
         self.task: Task | None = None
         self.abortable = False  # a request waits for an upstream: a client that leaves ends it
-        self.pipelined = False
-        # the last header block and what it led to
-        self.fields: RequestFields = NO_FIELDS
-        self.fields_version = 0
-        self.server: VirtualServer = listener.default
-        self.host: bytes = b""
+        self.heads = RequestHeads(client, listener)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -149,7 +130,7 @@ class Connection(Watcher):
         if head:
             self.client.requests += 1
             self.runtime.requests += 1
-            request = self._parse(head)
+            request = self.heads.request_of(head)
             if request.refusal is None:
                 request.refusal = HTTPError(PLAIN_TO_TLS, "client sent plain HTTP request to HTTPS port")
             await self._serve(request)
@@ -194,14 +175,14 @@ class Connection(Watcher):
                 return
             client.requests += 1
             runtime.requests += 1
-            request = self._parse(head)
+            request = self.heads.request_of(head)
             if not await self._serve(request):
                 return
             if (client.buffer or self.transport.ready) and runtime.reactor.is_turn_over():
                 await runtime.reactor.turn()  # the client sends requests without waiting for answers
             idle_timeout = request.location.core.keepalive_timeout
             if client.requests == 1:
-                self._forget()  # most connections that idle have served one request: remember from the second on
+                self.heads.forget()  # most connections that idle have served one request: remember from the second on
             del head, request  # an idle connection holds on to nothing of its last request
 
     async def _read_head(self, idle_timeout: float, header_timeout: float) -> bytes:
@@ -209,8 +190,9 @@ class Connection(Watcher):
         client = self.client
         transport = self.transport
         idle = self.runtime.idle
+        heads = self.heads
         buffer = client.buffer
-        self.pipelined = len(buffer) > 0
+        heads.pipelined = len(buffer) > 0
         if buffer and buffer[0] <= 13:
             buffer = buffer.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request are ignored
         end = find_request_end(buffer, 0) if buffer else -1
@@ -235,7 +217,7 @@ class Connection(Watcher):
                         raise
                     warm = False
                     seconds -= _COOLING
-                    self._forget()
+                    heads.forget()
                 finally:
                     idle.pop(self, None)
                 continue
@@ -251,38 +233,27 @@ class Connection(Watcher):
                 buffer = data.lstrip(b"\r\n") if data[0] <= 13 else data
                 if until == 0.0:
                     until = self.runtime.reactor.now + header_timeout
-            if start == 0 and self._is_repeated(buffer):
+            if start == 0 and heads.is_repeated(buffer):
                 end = len(buffer)
                 break
             end = find_request_end(buffer, start if start > 0 else 0)
-            if end < 0 and not checked and not self._may_be_http(buffer):
-                await self._serve(self._parse(buffer.partition(b"\n")[0] + b"\r\n\r\n"))
+            if end < 0 and not checked and not may_be_http(buffer):
+                await self._serve(heads.request_of(buffer.partition(b"\n")[0] + b"\r\n\r\n"))
                 return b""
             checked = checked or b"\n" in buffer
-            if end < 0 and len(buffer) > self.server.core.large_buffer_size:
-                status = self._oversized(buffer)
+            if end < 0 and len(buffer) > heads.server.core.large_buffer_size:
+                status = heads.oversized(buffer)
                 if status:
-                    await self._refuse(buffer, status, "")
+                    await self._refuse(heads.refused_as_too_large(buffer, status))
                     return b""
-        if end > self.server.core.large_buffer_size:
-            status = self._oversized(buffer[:end])
+        if end > heads.server.core.large_buffer_size:
+            status = heads.oversized(buffer[:end])
             if status:
-                await self._refuse(buffer, status, "")
+                await self._refuse(heads.refused_as_too_large(buffer, status))
                 return b""
         transport.clear_deadline()
         client.buffer = buffer[end:]
         return buffer[:end]
-
-    def _is_repeated(self, buffer: bytes) -> bool:
-        """Whether `buffer` is one request line and the header block of the request before: then its end need not be looked for."""
-        raw = self.fields.raw
-        return len(raw) > 0 and buffer.endswith(raw + b"\r\n") and buffer.find(b"\n") == len(buffer) - len(raw) - 3
-
-    def _forget(self) -> None:
-        """Idle for a while: what is remembered of the last header block is not worth its memory."""
-        self.fields = NO_FIELDS
-        self.fields_version = 0
-        self.client.forget()
 
     async def _more(self, buffer: bytes, left: float, seconds: float) -> None:
         """Wait for the rest of a head; after `client_header_timeout` the request ends as nginx's 408."""
@@ -292,121 +263,14 @@ class Connection(Watcher):
             await self.transport.readable(left)
         except Timeout:
             self._log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
-            self._note_unanswered(buffer, 408)
+            self._log_request(self.heads.unanswered(buffer, 408))
             raise
 
-    def _may_be_http(self, buffer: bytes) -> bool:
-        """Whether what has come of a head can become one: TLS on a plain port, HTTP/0.9 and noise are refused at once."""
-        line_end = buffer.find(b"\n")
-        if line_end < 0:
-            return not buffer[:32].partition(b" ")[0].translate(None, _METHOD)
-        try:
-            parse_request_line(buffer[:line_end].removesuffix(b"\r"))
-        except ProtocolError:
-            return False
-        return True
-
-    def _oversized(self, buffer: bytes) -> int:
-        """Whether a head breaks `large_client_header_buffers`: the status to answer, 0 when it does not."""
-        core = self.server.core
-        size = core.large_buffer_size
-        line_end = buffer.find(b"\n")
-        if line_end < 0 or line_end >= size:
-            return 414 if line_end >= size or len(buffer) > size else 0
-        if len(buffer) > size * core.large_buffers:
-            return TOO_LARGE_HEADER
-        at = line_end + 1
-        while len(buffer) - at > size:
-            end = buffer.find(b"\n", at)
-            if end < 0 or end - at >= size:
-                return TOO_LARGE_HEADER
-            at = end + 1
-        return 0
-
-    def _parse(self, head: bytes) -> Request:
-        """The request of a head. A head that breaks the protocol gives a request that is refused in `_serve`."""
-        line_end = head.find(b"\n")
-        line = head[:line_end]
-        if line[-1:] == b"\r" and head[-4:] == b"\r\n\r\n":
-            line = line[:-1]
-        else:
-            return self._refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
-        block = head[line_end + 1 : len(head) - 2]  # at least empty, now that the line ends are known
-        try:
-            known = self.listener.lines.read(line, self.listener.default.core.merge_slashes)
-            parsed = known.parsed
-            if block != self.fields.raw or parsed.version != self.fields_version:
-                self._new_fields(parsed, block)
-            return self._request(parsed, known.uri)
-        except ProtocolError as error:
-            return self._refused(line, HTTPError(error.status, error.reason))
-        except ValueError:
-            return self._refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
-        except RegexFailed as given_up:  # of a server_name
-            self._forget()
-            return self._refused(line, HTTPError(500, str(given_up), ALERT))
-
-    def _new_fields(self, parsed: RequestLine, block: bytes) -> None:
-        """Another header block than the one before: parse it and find its server."""
-        core = self.listener.default.core
-        self._forget()
-        fields = parse_request_fields(
-            block, parsed.version, HeaderOptions(core.underscores_in_headers, core.ignore_invalid_headers)
-        )
-        self.host = b"" if fields.host is None else valid_host(fields.host)[0]
-        self.server = self.listener.find(self.host)
-        self.fields = fields
-        self.fields_version = parsed.version
-
-    def _request(self, parsed: RequestLine, uri: NormalUri | None) -> Request:
-        server = self.server
-        host = self.host
-        target = parsed.target
-        if uri is None:
-            authority, target, _ = split_target(target)
-            if authority:
-                host = valid_host(authority)[0]
-                server = self.listener.find(host)
-            uri = normalise(target, self.listener.default.core.merge_slashes)
-        request = Request(self.client, parsed.line, parsed.method, parsed.version, self.fields, server)
-        request.raw_uri = target
-        request.asked_host = host
-        request.host = host or server.name_bytes
-        request.uri = uri.uri
-        request.args = uri.args
-        request.plain_uri = True
-        request.quoted_uri = uri.quoted
-        request.shares_fields = host is self.host
-        request.pipelined = self.pipelined
-        request.received += len(self.fields.raw) + 2
-        if self.listener.captures_names:
-            self.listener.keep_names(request, host)
-        return request
-
-    def _refused(self, line: bytes, error: HTTPError) -> Request:
-        """A request that exists only to be refused, on the default server."""
-        error.close = True
-        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
-        request.refusal = error
-        return request
-
-    async def _refuse(self, buffer: bytes, status: int, reason: str) -> None:
+    async def _refuse(self, request: Request) -> None:
         """Answer a head that is too large, and end."""
-        core = self.server.core
         self.client.requests += 1
-        line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
-        limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
-        what = "URI" if status == 414 else "header line or too many of them"
-        request = self._refused(line, HTTPError(status, f"client sent too long {what} ({limits})"))
         self.client.buffer = b""
         await self._serve(request)
-
-    def _note_unanswered(self, buffer: bytes, status: int) -> None:
-        """A request that ends without an answer is logged all the same."""
-        line = buffer.partition(b"\n")[0].rstrip(b"\r")
-        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
-        request.status = status
-        self._log_request(request)
 
     # -- one request ---------------------------------------------------------------------------------------------------
 
