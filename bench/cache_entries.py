@@ -1,8 +1,9 @@
 """A cache with a million entries: what its index needs, what a lookup costs, how long finding them again takes.
 
-`python bench/cache_entries.py` measures the installed Portico, and says whether it is compiled. A lookup takes the same steps whatever
-the number of entries; what it has to wait for is memory that the processor has not at hand: one place of the directory, one row. Files
-are real ones, by default 100,000 (`--files 1000000` takes about two minutes and 4 GB); what a million takes is reckoned from them.
+`python bench/cache_entries.py` measures the installed Portico, and says whether it is compiled. A lookup takes the same steps
+whatever the number of entries; what it has to wait for is memory that the processor has not at hand: one place of the directory, one
+row. Files are real ones, by default 100,000 (`--files 1000000` takes about two minutes and 4 GB); what a million takes is reckoned
+from them.
 """
 
 import argparse
