@@ -117,12 +117,12 @@ def test_damaged_streams(ground: Ground) -> None:
     def run(seed: int) -> None:
         rng = random.Random(seed)
         try:
-            for _ in range(60):
+            for _ in range(20):
                 _send(ground, damaged(rng.choice(STREAMS), rng), rng)
         except BaseException as error:  # told below, on the test's own thread
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(12)]
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(36)]  # most of them wait for a timeout
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import ssl
 import time
@@ -275,8 +276,12 @@ class Servers:
         self.candidate.ready()
 
     def stop(self) -> None:
-        self.reference.stop()
-        self.candidate.stop()
+        servers = (self.reference, self.candidate)
+        for server in servers:
+            if server.process is not None:
+                server.process.send(signal.SIGTERM)
+        for server in servers:
+            server.stop()
 
     def begin(self, *exchanges: Exchange) -> None:
         """Carry out all that were not yet begun, as far as their first `Age`: who checks them then waits only once."""

@@ -47,7 +47,7 @@ class Wire:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.buffer = b""
+        self.buffer = bytearray()
         self.ended = False
 
     def fill(self) -> bool:
@@ -74,7 +74,8 @@ class Wire:
         return self.take(self.buffer.index(mark) + len(mark))
 
     def take(self, size: int) -> bytes:
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
         return data
 
     def exactly(self, size: int) -> bytes:

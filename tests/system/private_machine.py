@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,7 @@ class PrivateMachine:
     def __init__(self, directory: Path) -> None:
         self.directory = directory  # for what the programs print
         self.processes: list[Process] = []
+        self._begun: list[tuple[Process, tuple[int, ...]]] = []
         missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
         if missing:
             pytest.skip(f"needs {', '.join(missing)} for a private mount and network namespace")
@@ -67,6 +69,8 @@ class PrivateMachine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process in reversed(self.processes):
+            process.send(signal.SIGTERM)
         for process in reversed(self.processes):
             process.stop()
         self._holder.communicate(timeout=10)
@@ -102,17 +106,26 @@ class PrivateMachine:
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=seconds)
 
     def start(self, *words: str, ports: tuple[int, ...] = (), env: Mapping[str, str] | None = None) -> Process:
-        """Start a program that stops with the machine; returns when it listens on the ports."""
-        output = self.directory / f"output-{len(self.processes)}"
-        process = Process(self.command(*words), output, env=env)
-        self.processes.append(process)
+        """Start a program that stops with the machine; returns when it, and all that was begun before, listens on its ports."""
+        process = self.begin(*words, ports=ports, env=env)
+        for started, awaited in self._begun:
+            self._await(started, awaited)
+        self._begun.clear()
+        return process
 
+    def begin(self, *words: str, ports: tuple[int, ...] = (), env: Mapping[str, str] | None = None) -> Process:
+        """Start a program for which the next `start` waits, so that several come up at once."""
+        process = Process(self.command(*words), self.directory / f"output-{len(self.processes)}", env=env)
+        self.processes.append(process)
+        self._begun.append((process, ports))
+        return process
+
+    def _await(self, process: Process, ports: tuple[int, ...]) -> None:
         def ready() -> bool:
-            assert process.alive(), f"{words} ended:\n{process.output()}"
+            assert process.alive(), f"{process.argv} ended:\n{process.output()}"
             return all(self.listening(port) for port in ports)
 
-        wait_until(ready, 20, f"{words} listening on {ports}")
-        return process
+        wait_until(ready, 20, f"{process.argv} listening on {ports}")
 
     def portico(self, example: str, *ports: int) -> Process:
         """Portico as one starts it when the configuration lies at its place: without any option."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,20 +35,20 @@ def machine(tmp_path: Path) -> Iterator[PrivateMachine]:
 def uvicorn(machine: PrivateMachine, port: int, name: str = "uvicorn") -> Process:
     pytest.importorskip("uvicorn", reason="uvicorn is not installed")
     words = ["-m", "uvicorn", "--app-dir", str(APPS), "--port", str(port), "--log-level", "warning", "asgi_app:app"]
-    return machine.start(sys.executable, *words, ports=(port,), env={"APPLICATION": name})
+    return machine.begin(sys.executable, *words, ports=(port,), env={"APPLICATION": name})
 
 
 def gunicorn(machine: PrivateMachine, port: int, name: str = "gunicorn") -> Process:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
     words = ["-m", "gunicorn", "--chdir", str(APPS), "--bind", f"127.0.0.1:{port}", "--threads", "2", "wsgi_app:app"]
-    return machine.start(sys.executable, *words, ports=(port,), env={"APPLICATION": name})
+    return machine.begin(sys.executable, *words, ports=(port,), env={"APPLICATION": name})
 
 
 def node(machine: PrivateMachine, port: int, name: str = "node") -> Process:
     program = shutil.which("node")
     if program is None:
         pytest.skip("node is not installed")
-    return machine.start(program, str(APPS / "node_app.js"), str(port), ports=(port,), env={"APPLICATION": name})
+    return machine.begin(program, str(APPS / "node_app.js"), str(port), ports=(port,), env={"APPLICATION": name})
 
 
 Start = Callable[[PrivateMachine, int], Process]
@@ -268,7 +269,7 @@ def test_round_robin(machine: PrivateMachine) -> None:
     lines = curl_text(machine, "http://example.com/[1-18]").splitlines()  # one connection, so one worker
     turns = [json.loads(line)["application"] for line in lines]
     assert {turns.count(f"app{number}") for number in (1, 2, 3)} == {6}
-    machine.processes[0].stop()
+    machine.processes[0].stop(signal.SIGQUIT)  # at TERM it would wait for kept connections
     lines = curl_text(machine, "http://example.com/[1-12]").splitlines()
     assert {json.loads(line)["application"] for line in lines} == {"app2", "app3"}
     assert len(lines) == 12

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.processes import NGINX, PORTICO, Process, free_port, listening, wait_until
+from tests.processes import NGINX, PORTICO, Process, free_port, listening, portico_says, wait_until
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ class Application:
         self.port = free_port()
         handler = type("Named", (Echo,), {"label": label})
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -101,9 +101,7 @@ class OneLiner:
 
 
 def run(*words: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_STATE_HOME": str(home)} if home else None
-    command = [*PORTICO, "to", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
+    return portico_says("to", *words, env={"XDG_STATE_HOME": str(home)} if home else None)
 
 
 @pytest.fixture
@@ -247,7 +245,7 @@ def test_a_restarted_application_is_back_at_once(open_path: Path) -> None:
         application.close()
         assert portico.ask()[0] == 502
         server = ThreadingHTTPServer(("127.0.0.1", application.port), Echo)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             wait_until(lambda: portico.ask()[0] == 200, seconds=3)
         finally:
@@ -312,7 +310,7 @@ def test_what_is_printed_loads(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert (printed.returncode, printed.stderr) == (0, "")
     conf = tmp_path / "printed.conf"
     conf.write_text(printed.stdout)
-    tested = subprocess.run([*PORTICO, "-t", "-c", str(conf)], capture_output=True, text=True, timeout=20)
+    tested = portico_says("-t", "-c", str(conf))
     assert tested.returncode == 0, tested.stderr
     assert "[warn]" not in tested.stderr
     if shutil.which(NGINX) and os.geteuid() == 0:

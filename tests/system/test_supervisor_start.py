@@ -8,6 +8,8 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,21 +26,35 @@ def server(tmp_path: Path) -> Iterator[Supervised]:
     supervised.stop()
 
 
-@pytest.mark.parametrize("reuseport", ["", " reuseport"])
-def test_a_port_in_use_names_who_holds_it(server: Supervised, reuseport: str) -> None:
-    server.configure(listen=f"listen 127.0.0.1:{server.port}{reuseport};")
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind(("127.0.0.1", server.port))
-        holder.listen()
-        result = server.run()
-    assert result.returncode == 1
-    expected = f"portico: [emerg] bind() to 127.0.0.1:{server.port} failed (98: Address already in use)"
-    assert result.stderr.startswith(expected)
-    assert f"held by process {os.getpid()} (" in result.stderr
-    assert result.stderr.endswith("portico: [emerg] still could not bind()\n")
-    assert server.log().count("try again to bind() after 500ms") == 5
-    assert not server.pid_path.exists()
+def test_a_port_in_use_names_who_holds_it(tmp_path: Path) -> None:
+    """Also a port that is shared with others, and a Unix socket; all at once, as each is tried for 2.5 s."""
+    folders = [tmp_path / name for name in ("alone", "shared", "unix")]
+    for folder in folders:
+        folder.mkdir()
+    servers = [Supervised(folder) for folder in folders]
+    path = servers[2].prefix / "s"
+    with ExitStack() as holders:
+        for server, extra in zip(servers[:2], ("", " reuseport"), strict=True):
+            server.configure(listen=f"listen 127.0.0.1:{server.port}{extra};")
+            holder = holders.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", server.port))
+            holder.listen()
+        servers[2].configure(listen=f"listen 127.0.0.1:{servers[2].port}; listen unix:{path};")
+        living = holders.enter_context(socket.socket(socket.AF_UNIX))
+        living.bind(str(path))
+        living.listen()
+        with ThreadPoolExecutor(3) as threads:
+            results = list(threads.map(lambda server: server.run(), servers))
+        assert path.exists()
+    for server, result in zip(servers, results, strict=True):
+        assert result.returncode == 1
+        address = f"unix:{path}" if server is servers[2] else f"127.0.0.1:{server.port}"
+        assert result.stderr.startswith(f"portico: [emerg] bind() to {address} failed (98: Address already in use)")
+        assert f"held by process {os.getpid()} (" in result.stderr
+        assert result.stderr.endswith("portico: [emerg] still could not bind()\n")
+        assert server.log().count("try again to bind() after 500ms") == 5
+        assert not server.pid_path.exists()
 
 
 def test_a_port_that_becomes_free_is_taken(server: Supervised) -> None:
@@ -52,16 +68,12 @@ def test_a_port_that_becomes_free_is_taken(server: Supervised) -> None:
     assert server.ask()[0] == "one"
 
 
-def test_a_stale_unix_socket_is_replaced_and_a_living_one_is_not(server: Supervised) -> None:
+def test_a_stale_unix_socket_is_replaced(server: Supervised) -> None:
     path = server.prefix / "s"
     server.configure(listen=f"listen 127.0.0.1:{server.port}; listen unix:{path};")
     with socket.socket(socket.AF_UNIX) as holder:
         holder.bind(str(path))
         holder.listen()
-        result = server.run()
-        assert f"bind() to unix:{path} failed (98: Address already in use)" in result.stderr
-        assert f"held by process {os.getpid()} (" in result.stderr
-        assert path.exists()
     server.start()
     assert path.stat().st_mode & 0o777 == 0o666
     with socket.socket(socket.AF_UNIX) as client:
@@ -219,8 +231,7 @@ def test_workers_drop_privileges_and_can_still_reopen_their_log() -> None:
         assert any(line.split()[:5] == ["Max", "open", "files", "500", "500"] for line in limits.splitlines())
         server.log_path.unlink()
         server.signal(signal.SIGUSR1)
-        wait_until(server.log_path.exists)
-        assert server.log_path.stat().st_uid == nobody
+        wait_until(lambda: server.log_path.exists() and server.log_path.stat().st_uid == nobody, what="the new log, given away")
 
         def reopened() -> bool:  # a signal that comes while one is pending is lost: ask again
             os.kill(worker, signal.SIGUSR1)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.processes import NGINX, PORTICO
+from tests.processes import NGINX, PORTICO, portico_says
 
 from portico import cli
 
@@ -86,7 +86,7 @@ def test_as_nginx(line: str, prefix: Path) -> None:
     log = prefix / "early.log"
     their_log = log.read_text() if log.exists() else ""
     log.unlink(missing_ok=True)
-    ours = run(PORTICO, *words)
+    ours = portico_says(*words)
     our_log = log.read_text() if log.exists() else ""
     assert shape(our_log, notices=True) == shape(their_log, notices=True)
     assert ours.returncode == theirs.returncode, ours.stderr
@@ -154,7 +154,7 @@ def test_no_configuration_at_the_default_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", [".", "./", "././", "../{name}"])
 def test_a_relative_prefix(prefix: Path, written: str) -> None:
-    done = run(PORTICO, "-t", "-p", written.format(name=prefix.name), "-c", "good.conf", cwd=prefix)
+    done = portico_says("-t", "-p", written.format(name=prefix.name), "-c", "good.conf", cwd=prefix)
     assert done.returncode == 0
     shown = prefix if "{" not in written else f"{prefix}/../{prefix.name}"
     assert done.stderr.startswith(f"portico: the configuration file {shown}/good.conf syntax is ok\n")
@@ -165,18 +165,18 @@ def test_a_configuration_of_the_current_directory(prefix: Path, tmp_path_factory
     """-c begins at the prefix, as with nginx: who means the current directory is told how to say so."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "mine.conf").write_text(CONF)
-    done = run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "mine.conf", cwd=elsewhere)
+    done = portico_says("-t", "-p", f"{prefix}/", "-c", "mine.conf", cwd=elsewhere)
     assert done.returncode == 1
     assert done.stderr.split("\n")[:2] == [
         f'portico: [emerg] open() "{prefix}/mine.conf" failed (2: No such file or directory)',
         f"  -c is relative to the prefix: portico -c {elsewhere}/mine.conf; "
         "or, for all other paths too: portico -p . -c mine.conf",
     ]
-    assert "-c is relative" not in run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "nowhere.conf", cwd=elsewhere).stderr
+    assert "-c is relative" not in portico_says("-t", "-p", f"{prefix}/", "-c", "nowhere.conf", cwd=elsewhere).stderr
 
 
 def test_the_error_log_of_an_empty_name_is_stderr(prefix: Path) -> None:
-    done = run(PORTICO, "-p", f"{prefix}/", "-c", "none.conf", "-s", "stop", "-e", "")
+    done = portico_says("-p", f"{prefix}/", "-c", "none.conf", "-s", "stop", "-e", "")
     assert shape(done.stderr, notices=True) == [
         "NAME: [notice] signal process started",
         f'NAME: [error] invalid PID number "" in "{prefix}/logs/none.pid"',
@@ -189,12 +189,12 @@ def test_what_is_missing_may_stand_in_what_could_not_be_read(prefix: Path) -> No
     (prefix / "typo.conf").write_text("event {}\nhttp {}\n")
     (prefix / "lacking.conf").write_text("http {}\n")
     for conf, told in (("typo.conf", 'unknown directive "event"'), ("lacking.conf", 'no "events" section in configuration')):
-        said = run(PORTICO, "-t", "-p", f"{prefix}/", "-c", conf, "-e", "stderr").stderr
+        said = portico_says("-t", "-p", f"{prefix}/", "-c", conf, "-e", "stderr").stderr
         assert told in said and said.count("[emerg]") == 1, said
 
 
 def test_the_error_log_of_the_command_line(prefix: Path) -> None:
-    run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "bad.conf", "-e", "mine.log")
+    portico_says("-t", "-p", f"{prefix}/", "-c", "bad.conf", "-e", "mine.log")
     assert '[emerg] ' in (prefix / "mine.log").read_text()
     assert 'unknown directive "proxy_pas"' in (prefix / "mine.log").read_text()
     assert not (prefix / "logs" / "error.log").exists()
@@ -202,7 +202,7 @@ def test_the_error_log_of_the_command_line(prefix: Path) -> None:
 
 def test_every_mistake_at_once(prefix: Path) -> None:
     (prefix / "worse.conf").write_text(f"proxy_pas x;\nusr nobody;\n{CONF}")
-    said = run(PORTICO, "-t", "-p", f"{prefix}/", "-c", "worse.conf").stderr
+    said = portico_says("-t", "-p", f"{prefix}/", "-c", "worse.conf").stderr
     assert said.index("proxy_pas") < said.index("usr")
     assert 'did you mean "proxy_pass"?' in said and 'did you mean "user"?' in said
 

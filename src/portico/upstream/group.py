@@ -19,7 +19,9 @@ from portico.zones.table import SharedTable
 if TYPE_CHECKING:
     from portico.config.diagnostics import Where
 
-RETRY_SECONDS: Final = 5.0
+# Seconds until a name is asked for again: soon at first, as what starts together with us may take a moment, then less often.
+FIRST_RETRY: Final = 0.5
+LAST_RETRY: Final = 5.0
 DEFAULT_KEEPALIVE: Final = 32  # as nginx since 1.29.7
 MakeBalancer = Callable[[list[Peer], list[Peer], "SharedTable | None"], Balancer]
 
@@ -117,6 +119,7 @@ class Group:
 
     async def _resolve_missing(self) -> None:
         loop = asyncio.get_running_loop()
+        pause = FIRST_RETRY
         while True:
             missing = [server for server in self.servers if not server.resolved]
             if not missing:
@@ -128,4 +131,5 @@ class Group:
                     continue
                 server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
                 self.balancer.replace(self._peers(False), self._peers(True))
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_RETRY)
