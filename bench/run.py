@@ -54,6 +54,12 @@ ROWS = (
         lambda server, seconds: loads.wrk(server, "/small", seconds, connections=64, headers=BROWSER),
     ),
     Row(
+        "added",
+        "the same with two `add_header`",
+        1.6,
+        lambda server, seconds: loads.wrk(server, "/added", seconds, connections=64, headers=BROWSER),
+    ),
+    Row(
         "big",
         "1 MB proxied, 16 connections",
         1.0,

@@ -52,6 +52,11 @@ http {
         ssl_protocols TLSv1.2 TLSv1.3;
         root @ROOT@;
         location /small { proxy_pass http://backend; }
+        location /added {
+            add_header X-Frame-Options SAMEORIGIN;
+            add_header Strict-Transport-Security "max-age=31536000" always;
+            proxy_pass http://backend/small;
+        }
         location /1m.bin { proxy_pass http://backend; }
         location /static/ { alias @ROOT@/; }
         location /gzip/ { gzip on; alias @ROOT@/; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.dates import parse_date
+from portico.codec.fields import one_line
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
@@ -14,6 +15,7 @@ from portico.http.handler import BodyTransform, HeaderFilter
 from portico.http.variables import Template, template
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -43,25 +45,21 @@ class AddedField:
         self.kind: int = _KINDS.get(name.lower(), _APPEND)
         self.value = value
         self.always = always
-        self.pair: tuple[bytes, bytes] | None = None  # made once for a value without variables
         constant = value.constant
-        if self.kind == _APPEND and constant:
-            self.pair = (self.name, constant.translate(_TO_SPACE))
+        self.fixed: bytes | None = None if constant is None else constant.translate(_TO_SPACE)
 
     def apply(self, request: Request, response: Response) -> None:
         """Add it to the answer."""
-        if self.pair is not None:
-            response.fields.append(self.pair)
-            return
-        # A line end in a value, say from $uri, would begin another field (response splitting).
-        value = self.value.render(request).translate(_TO_SPACE)
+        value = self.fixed
+        if value is None:  # a line end in it, say from $uri, would begin another field (response splitting)
+            value = self.value.render(request).translate(_TO_SPACE)
         if self.kind == _ETAG:
             response.etag = value
         elif self.kind == _LAST_MODIFIED:
             response.last_modified_text = value
             response.last_modified = parse_date(value) if value else -1.0
         elif value:
-            response.fields.append((self.name, value))
+            response.add(self.name, value)
 
 
 def _add_header(statement: Statement) -> AddedField:
@@ -105,14 +103,50 @@ ADD_TRAILER_INHERIT: Final = Directive[int](
 
 
 @final
+class ConstantFields:
+    """Fields whose values have no variables, made once."""
+
+    def __init__(self, fields: list[AddedField]) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.lines = b""
+        for field in fields:
+            if field.fixed:  # an empty value adds nothing
+                self.fields.append((field.name, field.fixed))
+                self.lines += one_line(field.name + b": " + field.fixed) + b"\r\n"
+
+    def add_to(self, response: Response) -> None:
+        """Add them all."""
+        if response.head:
+            response.head += self.lines
+        else:
+            response.fields.extend(self.fields)
+
+
+@final
 class AddHeaderFilter(HeaderFilter):
     """The fields of one location."""
 
     def __init__(self, fields: list[AddedField]) -> None:
         self.added = fields
+        self.only_adds = all(field.kind == _APPEND for field in fields)
+        self.constant: ConstantFields | None = None  # all, if all are; and those of them for whatever status
+        self.constant_always: ConstantFields | None = None
+        if self.only_adds and all(field.fixed is not None for field in fields):
+            self.constant = ConstantFields(fields)
+            self.constant_always = ConstantFields([field for field in fields if field.always])
+
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return self.only_adds
+
+    def adds(self) -> bool:
+        return True
 
     def apply(self, request: Request, response: Response) -> None:
         safe = response.status in SAFE
+        constant = self.constant if safe else self.constant_always
+        if constant is not None:
+            constant.add_to(response)
+            return
         for field in self.added:
             if safe or field.always:
                 field.apply(request, response)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, final
 
+from portico.codec.dates import parse_date
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.config.values import seconds_of
@@ -14,6 +15,7 @@ from portico.http.variables import Template, template
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -115,6 +117,12 @@ class ExpiresFilter(HeaderFilter):
         self._second = -1  # the last date written, and for which second
         self._date = b""
 
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return b"expires" not in head.first and b"cache-control" not in head.first and self.kind != MODIFIED
+
+    def adds(self) -> bool:
+        return True
+
     def apply(self, request: Request, response: Response) -> None:
         if response.status not in _SAFE:
             return
@@ -134,10 +142,9 @@ class ExpiresFilter(HeaderFilter):
         seconds = chosen.seconds
         if kind == DAILY:
             expires = next_time(seconds, now)
-        elif kind == MODIFIED and seconds != 0 and response.last_modified >= 0:
-            expires = int(response.last_modified) + seconds
         else:
-            expires = now + seconds
+            modified = _modified(response) if kind == MODIFIED and seconds != 0 else -1
+            expires = (modified if modified >= 0 else now) + seconds
         age = expires - now
         if age < 0 or (seconds < 0 and self.variable is None):
             self._set(response, self._format(expires), b"no-cache")
@@ -161,8 +168,13 @@ class ExpiresFilter(HeaderFilter):
         if response.fields:
             response.replace(b"expires", b"", b"")
             response.replace(b"cache-control", b"", b"")
-        response.fields.append((b"Expires", date))
-        response.fields.append((b"Cache-Control", cache_control))
+        response.add(b"Expires", date)
+        response.add(b"Cache-Control", cache_control)
+
+
+def _modified(response: Response) -> int:
+    """When the content was modified, also as an upstream tells it; -1: nobody says."""
+    return int(response.last_modified if response.last_modified >= 0 else parse_date(response.last_modified_text))
 
 
 class ExpiresFeature(Feature):

@@ -22,6 +22,7 @@ from portico.http.waiting import pause
 from portico.zones.states import COLUMNS, States, fingerprint
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -368,6 +369,12 @@ def _seconds(excess: int, rate: int) -> int:
 class LimitReqFields(HeaderFilter):
     """Writes the fields."""
 
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return True
+
+    def adds(self) -> bool:
+        return True
+
     def apply(self, request: Request, response: Response) -> None:
         noted = request.values
         if noted is None:
@@ -376,11 +383,11 @@ class LimitReqFields(HeaderFilter):
         state = noted.get(_STATE)
         if policy is None or state is None:
             return
-        response.fields.append((b"RateLimit-Policy", policy))
-        response.fields.append((b"RateLimit", state))
+        response.add(b"RateLimit-Policy", policy)
+        response.add(b"RateLimit", state)
         retry = noted.get(_RETRY)
         if retry is not None:
-            response.fields.append((b"Retry-After", retry))
+            response.add(b"Retry-After", retry)
 
 
 # -- attaching

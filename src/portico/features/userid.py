@@ -23,6 +23,7 @@ from portico.http.variables import PER_REQUEST, Variable
 from portico.http.variables_request import cookie_in
 
 if TYPE_CHECKING:
+    from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
 
@@ -170,6 +171,12 @@ class Userid(HeaderFilter):
     def concerns_upstreams(self) -> bool:
         return self.state > LOG
 
+    def leaves(self, request: Request, head: ResponseHead) -> bool:
+        return True
+
+    def adds(self) -> bool:
+        return True
+
     def apply(self, request: Request, response: Response) -> None:
         if self.state <= LOG:
             return
@@ -182,9 +189,9 @@ class Userid(HeaderFilter):
             sent = binascii.b2a_base64(given, newline=False)
             if self.mark:
                 sent = sent[:_ENCODED] + self.mark + b"="
-        response.fields.append((b"Set-Cookie", self.name + b"=" + sent + self._until(request) + self.tail))
+        response.add(b"Set-Cookie", self.name + b"=" + sent + self._until(request) + self.tail)
         if self.p3p:
-            response.fields.append((b"P3P", self.p3p))
+            response.add(b"P3P", self.p3p)
 
     def got(self, request: Request) -> bytes:
         """The 16 bytes that the client sent; b"" when it sent none."""

@@ -158,6 +158,7 @@ class _Builder:
         location.rewrites = build.rewrites()
         location.handlers = build.handlers()
         location.header_filters = build.header_filters()
+        location.adding_filters = tuple(one for one in location.header_filters if one.adds())
         location.loggers = tuple(build.loggers)
         for statuses, page in scope.all(ERROR_PAGE):
             for status in statuses:

@@ -50,9 +50,15 @@ class HeaderFilter:
         return True
 
     def leaves(self, request: Request, head: ResponseHead) -> bool:
-        """Whether `apply` will do nothing to an upstream's answer with this head. When every filter says so, the answer may have
-        its lines finished (`Response.head`) and its attributes empty: `apply` is called with that, and must keep its word.
+        """Whether it leaves all that is in an upstream's answer with this head as it is, and at most adds fields.
+
+        When every filter says so, the answer may have its lines finished (`Response.head`) and its attributes empty; then `apply`
+        is called for those alone that add (`adds`).
         """
+        return False
+
+    def adds(self) -> bool:
+        """Whether it may add fields to an answer that it leaves; it does so by `Response.add`."""
         return False
 
     def concerns_subrequests(self) -> bool:

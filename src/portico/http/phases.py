@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portico.codec.fields import joined_lines
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
 from portico.http.error_pages import error_response, own_page
@@ -91,10 +90,14 @@ def _finished(request: Request, response: Response) -> Response:
     if request.error_status and (not response.is_error or response.status < 400):
         response.status = request.error_status
         response.reason = b""
+        if response.status == 204:  # ngx_http_header_filter, when the status is nginx's own
+            response.content_type = b""
+            response.last_modified_text = b""
     if request.kept_fields is not None:
         _keep_fields(request, response)
     request.response = response  # for $sent_http_…, as far as it is made
-    for header_filter in request.location.header_filters:
+    location = request.location
+    for header_filter in location.adding_filters if response.head else location.header_filters:
         if request.parent is None or header_filter.concerns_subrequests():
             header_filter.apply(request, response)
     return response
@@ -106,8 +109,6 @@ def _keep_fields(request: Request, response: Response) -> None:
         response.content_type = request.kept_type
     if request.kept_fields:
         response.fields = request.kept_fields + response.fields
-        if response.head:  # an upstream's lines, finished already
-            response.head = joined_lines([key + b": " + value for key, value in request.kept_fields]) + response.head
 
 
 def _error_answer(request: Request, error: HTTPError) -> Response | None:

@@ -37,6 +37,7 @@ class Location:
         self.rewrites: tuple[Handler, ...] = ()  # the rewrite phase, after which `if` may have put another location in place
         self.handlers: tuple[Handler, ...] = ()  # the phases after it
         self.header_filters: tuple[HeaderFilter, ...] = ()
+        self.adding_filters: tuple[HeaderFilter, ...] = ()  # those of them that add to heads whose lines are finished
         self.loggers: tuple[Logger, ...] = ()
         self.error_pages: dict[int, ErrorPage] = {}
         self.internal = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, final
 
+from portico.codec.fields import one_line
+
 if TYPE_CHECKING:
     from portico.cache.entry import Entry
     from portico.net.transport import Transport
@@ -225,7 +227,7 @@ class Response:
         self.buffered: bool = True  # false: pass on every piece at once (proxy_buffering off)
         self.limit_rate: int = -1  # bytes a second, set by X-Accel-Limit-Rate
         self.override_charset: bytes = b""  # X-Accel-Charset
-        self.head: bytes = b""  # the finished fields, when whoever made the response knows them (see output.py)
+        self.head: bytes = b""  # the lines of all fields, when whoever made the response knows them: no attribute has any then
 
     def get(self, name: bytes) -> bytes | None:
         """The first field called `name` (lower-case), None when there is none."""
@@ -233,6 +235,13 @@ class Response:
             if len(key) == len(name) and key.lower() == name:
                 return value
         return None
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Another field, behind those that are there. Whatever the value came from, it does not become two."""
+        if self.head:
+            self.head += one_line(key + b": " + value) + b"\r\n"
+        else:
+            self.fields.append((key, value))
 
     def replace(self, name: bytes, key: bytes, value: bytes) -> None:
         """Replace every field called `name` (lower-case) by one `key: value`; an empty value removes them."""

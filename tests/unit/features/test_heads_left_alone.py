@@ -1,4 +1,4 @@
-"""Heads of upstreams' answers that the filters of a location leave alone: their lines are made once."""
+"""Heads of upstreams' answers that the filters of a location leave as they are, or only add to: their lines are made once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from tests.unit.features.local_site import FEATURES, Site
 
 from portico.codec.http1_response import parse_response_head
-from portico.features import gunzip, sub_filter
+from portico.features import gunzip, limit_req, sub_filter
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
+from portico.http.output import fields_of
 from portico.http.response import BytesBody, Response
 
 ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.FEATURE, compression.ZSTD,
@@ -42,23 +43,76 @@ ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.FEATURE, com
         ("gzip on; charset utf-8;", "Content-Type: text/html; charset=utf-8", "Accept-Encoding: gzip", False),
         ("gunzip on;", "Content-Type: text/html", "", True),
         ("gunzip on;", "Content-Type: text/html\r\nContent-Encoding: gzip", "", False),
+        ("gzip on; gzip_vary on; gzip_min_length 36;", "Content-Type: text/html\r\nContent-Length: 35", "Accept-Encoding: br", True),
+        ("gzip on; gzip_min_length 35;", "Content-Type: text/html\r\nContent-Length: 35", "Accept-Encoding: gzip", False),
+        ("gzip on; gzip_min_length 36;", "Content-Type: text/html", "Accept-Encoding: gzip", False),
+        ("gzip on; gzip_min_length 36; brotli on;", "Content-Type: text/html\r\nContent-Length: 35", "Accept-Encoding: gzip", False),
+        ("add_header A 1;", "Content-Type: text/html", "", True),
+        ("add_header A 1 always; add_header B $uri; add_header C $sent_http_content_type;", "Content-Type: a/b", "", True),
+        ('add_header A ""; add_header B $arg_none; add_header A "x y";', "X: y", "", True),
+        ("add_header A 1; add_header etag 2;", "X: y", "", False),
+        ('add_header Last-Modified "";', "X: y", "", False),
+        ("expires 1h;", "X: y", "", True),
+        ("expires epoch; add_header Cache-Control public;", "X: y", "", True),
+        ("expires off; add_header A 1;", "Cache-Control: private", "", True),
+        ("expires -1;", "expires: never", "", False),
+        ("expires max;", "X: y\r\ncache-control: private", "", False),
+        ("expires modified 1h;", "X: y", "", False),
+        ("add_trailer A 1;", "X: y", "", False),
+        ("gzip on; add_header A 1; expires 1h;", "Content-Type: application/json", "Accept-Encoding: gzip", True),
+        ("gzip on; add_header A 1; expires 1h;", "Content-Type: text/html", "Accept-Encoding: gzip", False),
     ],
 )
-def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields: str, left: bool) -> None:
-    """What a filter says of an upstream's head before the answer is made. If it leaves it alone, `apply` does nothing to one whose
-    lines are finished.
+@pytest.mark.parametrize("status", [200, 404])
+def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields: str, left: bool, status: int) -> None:
+    """What the filters say of an upstream's head before the answer is made. If they leave it, those that add make of finished lines
+    what all of them make of the fields.
     """
     site = Site(text, tmp_path, ALL)
     request = site.request("/page.html", fields)
-    asked = [one for one in request.server.locations.find(request.uri).value.header_filters if one.concerns_upstreams()]
-    answer = parse_response_head(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+    location = request.server.locations.find(request.uri).value
+    asked = [one for one in location.header_filters if one.concerns_upstreams()]
+    answer = parse_response_head(f"HTTP/1.1 {status} OK\r\n{head}\r\n\r\n".encode())
     assert asked and all(one.leaves(request, answer) for one in asked) == left
     if left:
-        body = BytesBody(b"an answer of more than twenty bytes")
-        response = Response(200, body)
-        response.from_upstream = True
-        response.head = b"Content-Length: 1\r\n"
-        for one in asked:
-            one.apply(request, response)
-        assert (response.head, response.body, response.fields) == (b"Content-Length: 1\r\n", body, [])
+        made, known = (Response(status, BytesBody(b"an answer of more than twenty bytes")) for _ in range(2))
+        made.content_type = answer.first.get(b"content-type", b"")
+        made.fields = [(key, answer.first[key.lower()]) for key in answer.keys if not key.startswith(b"Content-")]
+        known.head = fields_of(request, made)
+        body = known.body
+        for response, filters in ((made, location.header_filters), (known, location.adding_filters)):
+            response.from_upstream = True
+            request.response = response
+            for one in filters:
+                one.apply(request, response)
+        assert (known.head, known.body, known.fields) == (fields_of(request, made), body, [])
+    site.close()
+
+
+def test_what_is_added_to_finished_lines_is_one_line() -> None:
+    response = Response(200, BytesBody(b""))
+    response.head = b"A: 1\r\n"
+    response.add(b"B", b"2\r\nSet-Cookie: c\0")
+    assert (response.head, response.fields) == (b"A: 1\r\nB: 2  Set-Cookie: c \r\n", [])
+
+
+def test_the_fields_of_a_limit(tmp_path: Path) -> None:
+    zone = "limit_req_zone $uri zone=one:1m rate=1r/s;"
+    site = Site("limit_req zone=one burst=5 nodelay; limit_req_headers on;", tmp_path, (*ALL, limit_req.FEATURE), zone)
+    request = site.request("/page.html")
+    location = request.server.locations.find(request.uri).value
+    assert location.handlers[0].handle(request) is None
+    response = Response(200, BytesBody(b""))
+    response.head = b"A: 1\r\n"
+    for one in location.adding_filters:
+        one.apply(request, response)
+    assert response.head.startswith(b"A: 1\r\nRateLimit-Policy: ") and b"\r\nRateLimit: " in response.head
+    site.close()
+
+
+def test_the_adding_filters_of_a_location(tmp_path: Path) -> None:
+    site = Site("gzip on; add_header A 1; location /none { add_header_inherit off; }", tmp_path, ALL)
+    locations = site.plan.servers[0].locations
+    assert [type(one).__name__ for one in locations.find(b"/").value.adding_filters] == ["AddHeaderFilter"]
+    assert locations.find(b"/none").value.adding_filters == ()
     site.close()

@@ -39,6 +39,7 @@ class Offers:
     def __init__(self, offers: list[Offer]) -> None:
         self.offers = offers
         self.names = tuple(offer.coding.name for offer in offers)
+        self.least_length = min([offer.min_length for offer in offers], default=0)
         self.min_length = max([offer.min_length for offer in offers], default=0)
 
     def for_length(self, length: int) -> Offers:
@@ -69,7 +70,11 @@ class CompressionFilter(HeaderFilter):
     def leaves(self, request: Request, head: ResponseHead) -> bool:
         content_type = head.first.get(b"content-type", b"")
         offers = self._by_type.get(content_type) or self._for_type(content_type)
-        return not offers.offers or (not self.rules.vary and b"accept-encoding" not in request.fields.first)
+        return (
+            not offers.offers
+            or 0 <= head.content_length < offers.least_length
+            or (not self.rules.vary and b"accept-encoding" not in request.fields.first)
+        )
 
     def apply(self, request: Request, response: Response) -> None:
         status = response.status

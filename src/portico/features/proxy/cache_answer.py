@@ -67,7 +67,7 @@ class Answers:
             response.date = b""
             response.replace(b"age", b"", b"")
         for_all = not conditional and merged is None and request.method != b"HEAD"
-        if for_all and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
+        if for_all and not response.reason and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
             entry.lines = fields_of(request, response)
             entry.owner = self
         if self.rfc:

@@ -15,7 +15,7 @@ from portico.http.errors import ERR, HTTPError, InternalRedirect
 from portico.http.handler import Handler, HeaderFilter
 from portico.http.output import fields_of
 from portico.http.phases import redirect_to
-from portico.http.response import EMPTY, BytesBody, Response
+from portico.http.response import EMPTY, Body, BytesBody, Response
 from portico.http.variables import Template, any_set
 from portico.net.reactor import ClientGone
 from portico.net.transport import PipePool
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from portico.features.proxy.store import Store
     from portico.http.body import RequestBody
     from portico.http.request import Request
+    from portico.upstream.connection import PeerConnection
 
 
 _KEPT: Final = frozenset((b"set-cookie", b"content-disposition", b"cache-control", b"expires"))
@@ -236,13 +237,8 @@ class ProxyHandler(Handler):
             if sink is not None:
                 sink.write(content)
                 sink.finish()
-            if known:
-                response = Response(status, BytesBody(content))
-                response.from_upstream = True
-                response.head = connection.last_lines
-                response.reason = connection.last_reason
-                return response
-            response = rules.response(request, answer, BytesBody(content))
+            whole = BytesBody(content)
+            response = self._known(connection, status, whole) if known else rules.response(request, answer, whole)
         else:
             buffered = self.settings.buffering
             if b"x-accel-buffering" in answer.first:
@@ -250,7 +246,7 @@ class ProxyHandler(Handler):
             body = UpstreamBody(exchange, request, attempt, length, answer.chunked, buffered)
             body.reusable = not answer.close
             body.sink = sink
-            response = rules.response(request, answer, body)
+            response = self._known(connection, status, body) if known else rules.response(request, answer, body)
             response.buffered = buffered
         if sink is not None and self.cached is not None:
             self.cached.answers.open_to_conditions(response, answer, last_modified_of(answer))
@@ -260,19 +256,26 @@ class ProxyHandler(Handler):
             response.single_range = True
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
-        elif self.is_left(request, answer) and self.is_memorable(response):
+        elif not known and self.is_left(request, answer) and self.is_memorable(response):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)
             connection.last_reason = response.reason
-            response.head = connection.last_lines
+        return response
+
+    def _known(self, connection: PeerConnection, status: int, body: Body) -> Response:
+        """The answer with a head that is the one before: its lines are made already."""
+        response = Response(status, body)
+        response.from_upstream = True
+        response.head = connection.last_lines
+        response.reason = connection.last_reason
         return response
 
     def is_left(self, request: Request, answer: ResponseHead) -> bool:
-        """Whether all filters leave the head of this answer as it is."""
+        """Whether nothing but `Response.add` changes the head of this answer: no filter, and not where the request comes from."""
         for editor in self.editors:
             if not editor.leaves(request, answer):
                 return False
-        return not request.kept_type
+        return request.kept_fields is None and not request.error_status
 
     def is_memorable(self, response: Response) -> bool:
         """Whether the head's lines are the same for every request that gets this very head."""
@@ -282,7 +285,7 @@ class ProxyHandler(Handler):
             or response.no_server
             or response.date
             or response.limit_rate >= 0
-            or self.rules.rewriter.cookies
+            or (self.rules.rewriter.cookies and response.get(b"set-cookie"))
             or response.get(b"refresh")
             or response.get(b"location")
         )
