@@ -45,8 +45,9 @@ def wrk(
     connections: int,
     headers: Sequence[str] = (),
     tls: int = 0,
+    script: Path | None = None,
 ) -> Sample:
-    """A run of wrk on the load generator's core; any failed request is an error."""
+    """A run of wrk on the load generator's core; any failed request is an error. `script` says what it asks for."""
     fields = [word for header in headers for word in ("-H", header)]
     argv = [
         "wrk",
@@ -56,6 +57,7 @@ def wrk(
         "--timeout",
         "10s",
         *fields,
+        *(("-s", str(script)) if script else ()),
         server.url(path, tls),
     ]
     start = server.cpu()
@@ -90,6 +92,35 @@ def coded_size(server: Server, path: str) -> int:
 REQUEST = (
     b"GET /static/1k.html HTTP/1.1\r\nHost: localhost\r\n" + "".join(f"{h}\r\n" for h in BROWSER).encode()
 )
+
+
+MANY = 30_000
+# Every connection asks for one of them at random. Requests that are made beforehand cost the generator less than it can spare.
+MANY_SCRIPT = f"""
+local asked = {{}}
+function init(args)
+    math.randomseed(1)
+    for n = 1, {MANY} do asked[n] = wrk.format("GET", "/many/" .. n) end
+end
+function request() return asked[math.random({MANY})] end
+"""
+
+
+def many(server: Server, seconds: float) -> Sample:
+    """Hits among so many kept answers that a worker has only a few of them at hand."""
+    if not server.filled:
+        server.filled = True
+        with socket.create_connection(("127.0.0.1", server.plain), timeout=10) as sock:
+            answers = sock.makefile("rb")
+            for number in range(1, MANY + 1):
+                sock.sendall(b"GET /many/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
+                while (line := answers.readline()) != b"\r\n":
+                    if not line:
+                        raise SystemExit(f"{server.name}: closed while the cache was filled")
+                answers.read(1024)
+    script = server.folder / "many.lua"
+    script.write_text(MANY_SCRIPT)
+    return wrk(server, "/many/1", seconds, connections=64, headers=BROWSER, script=script)
 
 
 def misses(server: Server, origin: CountingOrigin, path: str, count: int) -> int:

@@ -63,6 +63,7 @@ http {
         location /packed/ { gzip_static on; alias @ROOT@/; }
         location /again/ { gzip on; include @FOLDER@/forms.conf; alias @ROOT@/; }
         location /kept/ { proxy_cache kept; proxy_pass http://backend/; }
+        location /many/ { proxy_cache kept; proxy_pass http://backend; }
         location /locked/ {
             proxy_cache kept;
             proxy_cache_lock on;
@@ -107,6 +108,7 @@ http {
     server {
         listen 127.0.0.1:@PORT@ backlog=4096;
         root @ROOT@;
+        location /many/ { rewrite ^ /1k.html break; }
         location /small {
             add_header Cache-Control "private, max-age=0";
             add_header X-Request-Id 7f0c2b3a9d5e4f61;
@@ -212,6 +214,7 @@ class Server:
     ) -> None:
         self.name = name
         self.folder = folder
+        self.filled = False  # its cache holds the many answers
         folder.mkdir()
         self.plain, self.tls, self.tls12 = free_port(), free_port(), free_port()
         conf = folder / "nginx.conf"

@@ -12,18 +12,24 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from typing import Final, final
+
+from portico.cache.checksum import crc32
 
 MAGIC: Final = b"PORTICO\x02"
 _TIMES: Final = struct.Struct("<8s5qII8x")
 _SUMMED: Final = 52  # bytes of it that the checksum is of
 _META: Final = struct.Struct("<6IQI")
+_FIXED: Final = struct.Struct("<8s5qII8x6IQI")  # both
+_SUM: Final = struct.Struct("<I")
 TIMES_SIZE: Final = 64
 _FIRST_READ: Final = 12288
+_LEAST_META: Final = _META.size + 4
 _MOST_META: Final = 4 << 20
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 16
 SHORT: Final = 8192  # bytes of a body that stays in memory
+ONE_PIECE: Final = 32768  # bytes of a body that is read at once, and sent with the head
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _OVERHEAD: Final = 1536  # bytes of objects, whatever they hold
 
 
@@ -45,7 +51,7 @@ class Times:
     def packed(self, meta_length: int) -> bytes:
         """The first 64 bytes of the file."""
         summed = struct.pack("<8s5qI", MAGIC, self.valid, self.updating, self.error, self.stored, self.age, meta_length)
-        return summed + struct.pack("<I8x", zlib.crc32(summed))
+        return summed + struct.pack("<I8x", crc32(summed))
 
 
 @final
@@ -66,16 +72,14 @@ class Meta:
         made = _META.pack(
             len(self.key), len(self.vary), len(self.variant), len(self.tags), len(self.family), len(self.head), body_length, body_sum
         ) + b"".join(texts)
-        return made + struct.pack("<I", zlib.crc32(made))
+        return made + _SUM.pack(crc32(made))
 
 
 @final
 class Entry:
     """What a worker knows of a file: open, or with its body in memory. `slot` and `generation` are its place in the index."""
 
-    def __init__(
-        self, fd: int, path: str, status: os.stat_result, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int
-    ) -> None:
+    def __init__(self, fd: int, path: str, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int) -> None:
         self.fd = fd  # -1: not open, the body is in memory
         self.path = path
         self.times = times
@@ -90,8 +94,8 @@ class Entry:
         self.second = 0
         self.generation = 0
         self.used = 0  # the second in which it was used last, and the file looked at
-        self.changed = status.st_mtime_ns
-        self.inode = status.st_ino
+        self.changed = 0  # of the file: nanoseconds since the epoch, and its number; 0: nobody has looked
+        self.inode = 0
         self.data: bytes | None = None  # the body, in memory
         self.sound = False  # the body was compared with its checksum
         self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: nobody has looked
@@ -111,29 +115,35 @@ class Entry:
         return data
 
     def check_body(self) -> None:
-        """Compare the body with its checksum; a short one stays in memory. Raises Damaged, OSError."""
+        """Compare the body with its checksum; one that is read at once stays in memory. Raises Damaged, OSError."""
         total = 0
-        piece = self.data or b""
-        if self.data is None:
+        if self.data is not None or self.body_length <= ONE_PIECE:
+            self.data = self.body()
+            total = crc32(self.data)
+        else:
             at = self.body_at
             left = self.body_length
             while left > 0:
                 piece = os.pread(self.fd, min(left, _PIECE), at)
                 if not piece:
                     raise Damaged
-                total = zlib.crc32(piece, total)
+                total = crc32(piece, total)
                 at += len(piece)
                 left -= len(piece)
-        else:
-            total = zlib.crc32(piece)
         if total != self.body_sum:
             raise Damaged
         self.sound = True
-        if self.body_length <= SHORT:
-            self.data = piece
+
+    def look(self) -> None:
+        """Note which file it is that is open, and when it was changed. Raises Damaged, OSError."""
+        status = os.fstat(self.fd)
+        self.changed = status.st_mtime_ns
+        self.inode = status.st_ino
+        if status.st_size != self.body_at + self.body_length:
+            raise Damaged
 
     def is_as_written(self) -> bool:
-        """Whether nobody has touched the file since it was opened."""
+        """Whether nobody has touched the file since `look`."""
         try:
             status = os.fstat(self.fd) if self.fd >= 0 else os.stat(self.path, follow_symlinks=False)
         except OSError:
@@ -150,7 +160,7 @@ class Entry:
         path = f"/proc/self/fd/{self.fd}" if self.fd >= 0 else self.path
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            if os.fstat(fd).st_ino != self.inode:
+            if self.fd < 0 and os.fstat(fd).st_ino != self.inode:
                 return  # another file has taken its place
             os.pwrite(fd, times.packed(self.meta_length), 0)
             self.changed = os.fstat(fd).st_mtime_ns
@@ -172,6 +182,10 @@ class Entry:
         if self.closing:
             self.close()
 
+    def pass_by(self) -> None:
+        """Nobody has it at hand: it is closed by who gives it back."""
+        self.closing = True
+
     def close(self) -> None:
         """Close the file once nobody holds it; safe to call twice."""
         self.closing = True
@@ -183,7 +197,7 @@ class Entry:
 def open_entry(path: str) -> Entry | None:
     """The entry in a file; None: there is no such file. Raises Damaged, OSError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, _FLAGS)
     except FileNotFoundError:
         return None
     try:
@@ -195,32 +209,44 @@ def open_entry(path: str) -> Entry | None:
 
 def _read(fd: int, path: str) -> Entry:
     data = os.pread(fd, _FIRST_READ, 0)
-    status = os.fstat(fd)
-    if len(data) < TIMES_SIZE:
+    size = len(data)
+    whole = size < _FIRST_READ  # or there would be more of it
+    if size < TIMES_SIZE + _LEAST_META:
         raise Damaged
-    magic, valid, updating, error, stored, age, meta_length, checksum = _TIMES.unpack_from(data)
-    if magic != MAGIC or zlib.crc32(data[:_SUMMED]) != checksum or not _META.size + 4 <= meta_length <= _MOST_META:
+    fixed = _FIXED.unpack_from(data)
+    meta_length: int = fixed[6]
+    if fixed[0] != MAGIC or crc32(data[:_SUMMED]) != fixed[7] or not _LEAST_META <= meta_length <= _MOST_META:
         raise Damaged
     end = TIMES_SIZE + meta_length
-    if len(data) < end:
+    if size < end and not whole:
         data = os.pread(fd, end, 0)
-        if len(data) < end:
-            raise Damaged
-    raw = data[TIMES_SIZE:end]
-    if zlib.crc32(raw[:-4]) != struct.unpack("<I", raw[-4:])[0]:
+        size = len(data)
+    if size < end:
         raise Damaged
-    key, vary, variant, tags, family, head, body_length, body_sum = _META.unpack_from(raw)
-    if _META.size + key + vary + variant + tags + family + head + 4 != meta_length:
+    summed = end - 4
+    if crc32(data[TIMES_SIZE:summed]) != _SUM.unpack_from(data, summed)[0]:
         raise Damaged
-    texts: list[bytes] = []
-    at = _META.size
-    for length in (key, vary, variant, tags, family, head):
-        texts.append(raw[at : at + length])
-        at += length
-    if status.st_size != end + body_length:
+    key_end: int = TIMES_SIZE + _META.size + fixed[8]
+    vary_end: int = key_end + fixed[9]
+    variant_end: int = vary_end + fixed[10]
+    tags_end: int = variant_end + fixed[11]
+    family_end: int = tags_end + fixed[12]
+    if family_end + fixed[13] != summed:
         raise Damaged
-    meta = Meta(texts[0], texts[1], texts[2], texts[3], texts[5], texts[4])
-    entry = Entry(fd, path, status, Times(valid, updating, error, stored, age), meta, meta_length, body_length, body_sum)
-    if len(data) == end + body_length and body_length <= SHORT:
+    meta = Meta(
+        data[TIMES_SIZE + _META.size : key_end],
+        data[key_end:vary_end],
+        data[vary_end:variant_end],
+        data[variant_end:tags_end],
+        data[family_end:summed],
+        data[tags_end:family_end],
+    )
+    body_length: int = fixed[14]
+    entry = Entry(fd, path, Times(fixed[1], fixed[2], fixed[3], fixed[4], fixed[5]), meta, meta_length, body_length, fixed[15])
+    if not whole:
+        entry.look()
+    elif size != end + body_length:
+        raise Damaged
+    if size == end + body_length and body_length <= SHORT:
         entry.data = data[end:]
     return entry

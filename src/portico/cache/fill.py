@@ -10,9 +10,9 @@ behind. Elsewhere it is called `DIGEST.WORKER.N`; what a dead worker leaves of t
 from __future__ import annotations
 
 import os
-import zlib
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.checksum import crc32
 from portico.cache.entry import TIMES_SIZE, Damaged, Meta, Times
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Fill:
             return
         draft.append(data)
         self.length += len(data)
-        self._sum = zlib.crc32(data, self._sum)
+        self._sum = crc32(data, self._sum)
 
     def finish(self) -> bool:
         """The body is whole: it takes its place; False: it was purged meanwhile. Raises OSError."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import struct
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, final
 
 from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
 from portico.cache.fill import Draft, Fill
 from portico.cache.index import Index, Removed
+from portico.cache.recent import Recent
 
 _MOST_OPEN: Final = 512  # entries with their files open, in each worker
 _SHORT_MEMORY: Final = 16 << 20  # bytes of memory, in each worker, for entries with short bodies
-_INLINE_CHECK: Final = 1 << 20  # bytes of body
-_WORD: Final = 0xFFFFFFFFFFFFFFFF
+_AT_ONCE: Final = 1 << 20  # bytes of a body that a request may have read while the others wait
+_HALVES: Final = struct.Struct(">qq")
 _COMPLAINT_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
 
@@ -45,8 +48,10 @@ class CachePath:
 
 def digest(key: bytes) -> tuple[int, int]:
     """The two halves of the key's MD5, which is the file's name, as nginx has it. The file also has the key itself."""
-    made = hashlib.md5(key, usedforsecurity=False).digest()
-    return int.from_bytes(made[:8], "big", signed=True), int.from_bytes(made[8:], "big", signed=True)
+    halves = _HALVES.unpack(hashlib.md5(key, usedforsecurity=False).digest())
+    first: int = halves[0]
+    second: int = halves[1]
+    return first, second
 
 
 def variant_name(key: bytes, family: bytes, variant: bytes) -> bytes:
@@ -56,7 +61,7 @@ def variant_name(key: bytes, family: bytes, variant: bytes) -> bytes:
 
 def file_name(first: int, second: int) -> str:
     """32 hexadecimal digits."""
-    return f"{first & _WORD:016x}{second & _WORD:016x}"
+    return _HALVES.pack(first, second).hex()
 
 
 def digest_of_name(name: str) -> tuple[int, int] | None:
@@ -67,7 +72,8 @@ def digest_of_name(name: str) -> tuple[int, int] | None:
         made = bytes.fromhex(name)
     except ValueError:
         return None
-    return int.from_bytes(made[:8], "big", signed=True), int.from_bytes(made[8:], "big", signed=True)
+    first, second = _HALVES.unpack(made)
+    return first, second
 
 
 @final
@@ -83,8 +89,10 @@ class Store:
         self.most_open = _MOST_OPEN
         self.log: Callable[[str], None] | None = None
         self.now: Callable[[], float] | None = None  # monotonic seconds
-        self._open: dict[bytes, Entry] = {}  # by key and variant, the one used longest ago first
-        self._in_memory: dict[bytes, Entry] = {}  # those with their bodies, and without an open file
+        # By key and variant, the one used longest ago first. (A plain dict walks over what was taken out of it to find its first.)
+        self._open: OrderedDict[bytes, Entry] = OrderedDict()
+        self._in_memory: OrderedDict[bytes, Entry] = OrderedDict()  # those with their bodies, and without an open file
+        self._recent = Recent()  # asked for lately, and not at hand
         self._memory_used = 0
         self._complained = -_COMPLAINT_SECONDS
         self._serial = 0
@@ -97,12 +105,12 @@ class Store:
     def path_of(self, first: int, second: int) -> str:
         """Where an entry is: `levels` cut directories off the end of its name."""
         name = file_name(first, second)
-        path = self.settings.path
+        path = self.settings.path + "/"
         end = len(name)
         for level in self.settings.levels:
-            path += "/" + name[end - level : end]
+            path += name[end - level : end] + "/"
             end -= level
-        return f"{path}/{name}"
+        return path + name
 
     def draft(self, first: int, second: int) -> Draft:
         """A new file to write to. Raises OSError."""
@@ -161,8 +169,7 @@ class Store:
         if entry.used != now:
             entry.used = now
             self.index.touch(entry.slot, entry.first, entry.generation, now)
-            del found[key]
-            found[key] = entry
+            found.move_to_end(key)
             if not entry.is_as_written():
                 self.forget(key)
                 return None
@@ -173,7 +180,7 @@ class Store:
     ) -> Entry | None:
         """Open the entry that the index speaks of; `variant` None: any. A damaged one is dropped, one of another key let be.
 
-        Raises OSError.
+        Whoever gets it holds it as long as they need it. Raises OSError.
         """
         path = self.path_of(first, second)
         try:
@@ -185,25 +192,22 @@ class Store:
                 entry.close()
                 self.complain(f'cache file "{path}" belongs to another key')
                 return None
-            entry.slot, entry.first, entry.second, entry.generation = slot, first, second, generation
-            if entry.body_length <= _INLINE_CHECK:
-                self.check(entry)  # at each opening: somebody may have written over it since
-            else:
-                self._note(entry, False)
+            entry.slot = slot
+            entry.first = first
+            entry.second = second
+            entry.generation = generation
+            try:
+                if entry.body_length <= _AT_ONCE:
+                    entry.check_body()  # at each opening: somebody may have written over it since
+                self._note(entry, entry.sound)
+                self._keep(name, entry)
+            except BaseException:
+                entry.close()
+                raise
         except Damaged:
             self.damaged(path, first, second, generation)
             return None
-        self._keep(name, entry)
         return entry
-
-    def check(self, entry: Entry) -> None:
-        """Verify the body and note it in the index. Raises Damaged, OSError."""
-        try:
-            entry.check_body()
-        except BaseException:
-            entry.close()
-            raise
-        self.check_done(entry)
 
     def check_done(self, entry: Entry) -> None:
         """Note that the body is what was stored."""
@@ -235,21 +239,36 @@ class Store:
         return self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
 
     def _keep(self, name: bytes, entry: Entry) -> None:
-        """Have it at hand from now on."""
+        """Have it at hand from now on; where another one must go for it, only if it was asked for not long ago.
+
+        Else what is asked for once in a long while would push out what is asked for all the time, and making room would cost each of
+        these requests more than all the rest. Raises Damaged, OSError.
+        """
         self.forget(name)
         entry.name = name
+        in_memory = entry.body_length <= SHORT or self.has_room_for(entry)
+        if in_memory:
+            fits = self._memory_used + entry.cost() <= self.short_memory + self.memory
+        else:
+            fits = len(self._open) < self.most_open
+        if not fits and not self._recent.is_again(entry.first, len(self._in_memory) if in_memory else len(self._open)):
+            entry.pass_by()
+            return
+        if entry.inode == 0:
+            entry.look()
         if entry.data is None or not self._remember(entry):
+            entry.data = None
             self._limit(self._open, self.most_open - 1)
             self._open[name] = entry
 
     def has_room_for(self, entry: Entry) -> bool:
-        """Whether a longer body may be in memory: a single one takes up a quarter at most."""
-        return entry.cost() <= self.memory // 4
+        """Whether a longer body may be in memory, for which it is read at once: 1 MB at most, a quarter of what there is for them."""
+        return entry.body_length <= _AT_ONCE and entry.cost() <= self.memory // 4
 
-    def keep_body(self, entry: Entry, data: bytes) -> None:
-        """Have a longer body in memory, as `proxy_cache_memory` allows, instead of an open file."""
+    def keep_body(self, entry: Entry) -> None:
+        """Have a longer body in memory, as `proxy_cache_memory` allows, instead of an open file. Raises Damaged, OSError."""
         if entry.data is None and self.has_room_for(entry) and self._open.get(entry.name) is entry:
-            entry.data = data
+            entry.data = entry.body()
             if self._remember(entry):
                 del self._open[entry.name]
             else:
@@ -261,16 +280,16 @@ class Store:
         if entry.body_length > SHORT and not self.has_room_for(entry):
             return False
         most = self.short_memory + self.memory
-        while self._in_memory and self._memory_used + cost > most:
-            self.forget(next(iter(self._in_memory)))
         if cost > most:
             return False
+        while self._in_memory and self._memory_used + cost > most:
+            self.forget(next(iter(self._in_memory)))
         self._memory_used += cost
         self._in_memory[entry.name] = entry
         entry.close()
         return True
 
-    def _limit(self, entries: dict[bytes, Entry], most: int) -> None:
+    def _limit(self, entries: OrderedDict[bytes, Entry], most: int) -> None:
         while len(entries) > most:
             self.forget(next(iter(entries)))
 

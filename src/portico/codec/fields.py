@@ -159,10 +159,10 @@ def one_line(line: bytes) -> bytes:
 
 def joined_lines(lines: list[bytes]) -> bytes:
     """Field lines as they are sent, each with its CRLF. None of them can become two."""
-    block = b"\r\n".join(lines)
-    if len(block) - len(block.translate(None, _BREAKS)) != 2 * len(lines) - 2:  # more of them than stand between the lines
-        block = b"\r\n".join([one_line(line) for line in lines])
-    return block + b"\r\n"
+    text = b"".join(lines)
+    if LF in text or CR in text or NUL in text:
+        lines = [one_line(line) for line in lines]
+    return b"\r\n".join(lines) + b"\r\n"
 
 
 def length_of(value: bytes, sender: Sender) -> int:

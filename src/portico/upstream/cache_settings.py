@@ -143,7 +143,7 @@ class CacheDirectives:
         self.memory = Directive[int](
             f"{p}_cache_memory", _ALL, values.size, args="1", default=0, default_text="0", syntax="SIZE", beyond=True,
             doc="How many bytes of memory each worker has for the answers used last, ready to be sent; a single one may take up a "
-            "quarter. Answers of up to 8 KB have 16 MB in any case.",
+            "quarter, and be 1 MB long. Answers of up to 8 KB have 16 MB in any case.",
             example=f"{p}_cache_memory 64m;",
         )
 

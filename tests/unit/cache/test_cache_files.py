@@ -187,17 +187,42 @@ def test_short_bodies_stay_in_memory(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     cost = stored(store, 0, 10).cost()
     store.short_memory = 4 * cost
-    entries = [stored(store, number, 10) for number in range(1, 8)]
+    entries = [stored(store, number, 10) for number in range(1, 4)]
     assert all(entry.fd < 0 and entry.body() == b"x" * 10 for entry in entries)  # none needs its file any more
-    assert at_hand(store, 8) == [4, 5, 6, 7]
+    assert at_hand(store, 4) == [0, 1, 2, 3]
     entries[-1].note_times(Times(NOW + 99, 0, 0, NOW, 0))
-    assert store.at_hand(b"7", NOW + 1) is entries[-1]
-    again = open_entry(str(path_of(store, b"7")))
+    assert store.at_hand(b"3", NOW + 1) is entries[-1]
+    again = open_entry(str(path_of(store, b"3")))
     assert again is not None and again.times.valid == NOW + 99
     again.close()
-    path_of(store, b"6").write_bytes(b"")
-    path_of(store, b"5").unlink()
-    assert store.at_hand(b"6", NOW + 1) is None and store.at_hand(b"5", NOW + 1) is None
+    path_of(store, b"2").write_bytes(b"")
+    path_of(store, b"1").unlink()
+    assert store.at_hand(b"2", NOW + 1) is None and store.at_hand(b"1", NOW + 1) is None
+    store.close()
+
+
+def test_what_is_asked_for_once_takes_nobodys_place(tmp_path: Path) -> None:
+    """It is opened, and closed by who gives it back; asked for again before many others were, it stays."""
+    store = make_store(tmp_path)
+    store.short_memory = 4 * stored(store, 0, 10).cost()
+    for number in range(1, 4):
+        stored(store, number, 10)
+    passing = [stored(store, number, 10) for number in range(4, 8)]
+    assert at_hand(store, 8) == [0, 1, 2, 3]
+    for entry in passing:
+        entry.hold()
+        assert entry.fd >= 0 and entry.body() == b"x" * 10
+        entry.note_times(Times(NOW + 99, 0, 0, NOW, 0))  # it is its own file, although nobody has looked which one that is
+        entry.give()
+        assert entry.fd < 0
+    descriptors = len(os.listdir("/proc/self/fd"))
+    again = read(store, b"6")
+    assert again is not None and again.fd < 0 and again.times.valid == NOW + 99
+    assert at_hand(store, 8) == [1, 2, 3, 6]  # in place of the one used longest ago
+    assert store.at_hand(b"6", NOW + 1) is again  # and it was looked at which file it is
+    path_of(store, b"6").unlink()
+    assert store.at_hand(b"6", NOW + 2) is None
+    assert len(os.listdir("/proc/self/fd")) == descriptors
     store.close()
 
 
@@ -205,18 +230,37 @@ def test_longer_bodies_stay_open(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     store.most_open = 3
     entries = [stored(store, number, 9000) for number in range(5)]
+    assert at_hand(store, 5) == [0, 1, 2] and all(entry.data is None for entry in entries[:3])
+    for entry in entries[3:]:
+        assert entry.data is not None and entry.fd >= 0  # it is there for who has asked, with its file
+        entry.close()
+    entries[3:] = [read(store, b"%d" % number) for number in (3, 4)]
     assert [entry.fd >= 0 for entry in entries] == [False, False, True, True, True] and at_hand(store, 5) == [2, 3, 4]
     store.memory = 4 * entries[4].cost()
-    store.keep_body(entries[4], entries[4].body())  # proxy_cache_memory
+    store.keep_body(entries[4])  # proxy_cache_memory
     assert entries[4].fd < 0 and store.at_hand(b"4", NOW + 1) is entries[4] and len(entries[4].body()) == 9000
     store.memory = 9000
-    store.keep_body(entries[3], entries[3].body())  # one may take up a quarter
+    store.keep_body(entries[3])  # one may take up a quarter
     assert entries[3].fd >= 0 and entries[3].data is None
     entries[3].hold()
     store.close()
     assert entries[3].fd >= 0
     entries[3].give()
     assert entries[3].fd < 0
+
+
+def test_memory_that_has_room_takes_a_longer_body_at_once(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    store.memory = 64 << 20
+    store.short_memory = 0
+    store.most_open = 0  # whatever is open
+    entry = stored(store, 1, 20_000)
+    assert entry.fd < 0 and len(entry.body()) == 20_000 and store.at_hand(b"1", NOW + 1) is entry
+    long = stored(store, 2, (1 << 20) + 1)
+    store.keep_body(long)
+    assert long.data is None and long.fd >= 0  # more than is read while others wait: it comes from its file
+    long.close()
+    store.close()
 
 
 # -- deaths and disks that fail: at every system call that changes a file ------------------------------------------------------

@@ -5,13 +5,14 @@ With `proxy_cache_rfc` it also tells its age (RFC 9111 section 5.1) and what the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from portico.cache.caching import BYPASS, MISS, STALE, UPDATING
+from portico.cache.entry import ONE_PIECE
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
 from portico.http.output import fields_of
-from portico.http.response import BytesBody, FileBody, Response
+from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
 from portico.net.reactor import http_date
 from portico.upstream.cache_control import ANY_AGE
 from portico.upstream.cache_rfc import cache_status
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from portico.features.proxy.handler import ProxyHandler
     from portico.http.request import Request
     from portico.upstream.cache_settings import CacheSettings
-
-_IN_ONE_PIECE: Final = 32768  # bytes of body that are read and sent with the head; longer ones go by sendfile
 
 
 @final
@@ -41,37 +40,30 @@ class Answers:
         request.upstream_fields = head
         request.proxy_target = self.proxy.target
         caching.stored = entry.times.stored - entry.times.age
-        conditional = _has_conditions(request)
-        length = entry.body_length
-        if request.method == b"HEAD":
-            response = self.proxy.rules.response(request, head, BytesBody(b""))
-        elif entry.data is not None or length <= _IN_ONE_PIECE or caching.store.has_room_for(entry):
-            data = entry.body()
-            if entry.data is None:
-                caching.store.keep_body(entry, data)
-            if entry.owner is self and not conditional and merged is None and self.proxy.is_left(request, head):
-                response = Response(head.status, BytesBody(data))
-                response.from_upstream = True
-                response.head = entry.lines
-                if self.rfc:
-                    self._tell_kept(request, caching, entry, head, response)
-                return response
-            response = self.proxy.rules.response(request, head, BytesBody(data))
+        body = EMPTY if request.method == b"HEAD" else _body_of(entry, caching)
+        for_all = body is not EMPTY and merged is None and not _has_conditions(request) and self.proxy.is_left(request, head)
+        if for_all and entry.owner is self:
+            response = _known(entry, head, body)
         else:
-            response = self.proxy.rules.response(request, head, FileBody(entry.fd, entry.body_at, length, False, entry))
-        response.content_length = length
-        if entry.modified < -1.0:
+            response = self._made(request, entry, head, body, for_all)
+            if for_all and not response.reason and self.proxy.is_memorable(response):
+                entry.lines = fields_of(request, response)
+                entry.owner = self
+                response = _known(entry, head, body)
+        if self.rfc:
+            self._tell_kept(request, caching, entry, head, response)
+        return response
+
+    def _made(self, request: Request, entry: Entry, head: ResponseHead, body: Body, for_all: bool) -> Response:
+        """The answer with all its fields. `for_all`: nobody asks how old it is, so the date need not be read."""
+        response = self.proxy.rules.response(request, head, body)
+        response.content_length = entry.body_length
+        if not for_all and entry.modified < -1.0:
             entry.modified = last_modified_of(head_of(entry))
         self.open_to_conditions(response, head, entry.modified)
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
-        for_all = not conditional and merged is None and request.method != b"HEAD"
-        if for_all and not response.reason and self.proxy.is_left(request, head) and self.proxy.is_memorable(response):
-            entry.lines = fields_of(request, response)
-            entry.owner = self
-        if self.rfc:
-            self._tell_kept(request, caching, entry, head, response)
         return response
 
     def open_to_conditions(self, response: Response, head: ResponseHead, modified: float) -> None:
@@ -127,6 +119,22 @@ def _add(response: Response, key: bytes, value: bytes) -> None:
         response.head += key + b": " + value + b"\r\n"
     else:
         response.fields.append((key, value))
+
+
+def _body_of(entry: Entry, caching: Caching) -> Body:
+    """A short body in one piece, or one that stays in memory; a longer one from its file. Raises Damaged, OSError."""
+    caching.store.keep_body(entry)
+    if entry.data is None and entry.body_length > ONE_PIECE:
+        return FileBody(entry.fd, entry.body_at, entry.body_length, False, entry)
+    return BytesBody(entry.body())
+
+
+def _known(entry: Entry, head: ResponseHead, body: Body) -> Response:
+    """The answer with a head whose lines are made already."""
+    response = Response(head.status, body)
+    response.from_upstream = True
+    response.head = entry.lines
+    return response
 
 
 def age_of(entry: Entry, now: int) -> int:

@@ -48,7 +48,7 @@ class Finder:
         return entry
 
     def look_up(self, request: Request, caching: Caching, now: int) -> Entry | None:
-        """The entry in the index. Sets the digest under which the answer belongs."""
+        """The entry in the index; whoever gets it gives it back. Sets the digest under which the answer belongs."""
         key = caching.key
         caching.vary = b""
         caching.first, caching.second = caching.main_first, caching.main_second
@@ -61,6 +61,7 @@ class Finder:
             return entry
         caching.vary = entry.meta.vary
         name = variant_name(key, entry.meta.family, variant)
+        entry.give()
         caching.first, caching.second = digest(name)
         return self._open(caching, name, variant, now)
 
@@ -69,6 +70,7 @@ class Finder:
         first, second = caching.first, caching.second
         entry = self._hand(store, name, now)
         if entry is not None:
+            entry.hold()
             return entry
         slot, flags, generation, caching.uses, removed = store.index.use(first, second, now)
         if removed is not None:
@@ -81,11 +83,14 @@ class Finder:
                 return None
             slot, flags, generation, _, _ = store.index.use(first, second, now)
         try:
-            return store.read(name, caching.key, variant, first, second, slot, generation)
+            entry = store.read(name, caching.key, variant, first, second, slot, generation)
         except OSError as error:
             store.unreadable(error)
             caching.keep = False
             return None
+        if entry is not None:
+            entry.hold()
+        return entry
 
     def damaged(self, caching: Caching, entry: Entry) -> None:
         """The file is not what it was when it was opened: as if it had not been there."""

@@ -182,7 +182,6 @@ class CachedProxy(Handler):
         """An answer from the cache; None: the upstream is to be asked, and `caching` says what to do with its answer."""
         entry = self.finder.look_up(request, caching, now)
         if entry is not None:
-            entry.hold()  # others may take its place among those that are open
             try:
                 if await self.finder.is_sound(caching, entry):
                     return self._use(request, caching, entry, now, wishes)
@@ -270,7 +269,10 @@ class CachedProxy(Handler):
                 now = int(reactor.wall())
                 entry = self.finder.look_up(request, caching, now)
                 if entry is not None:
-                    answer = self._use(request, caching, entry, now, wishes)
+                    try:
+                        answer = self._use(request, caching, entry, now, wishes)
+                    finally:
+                        entry.give()
                     if answer is not None or caching.status == EXPIRED:
                         return answer
                 continue
