@@ -38,7 +38,11 @@ def has_compiler() -> bool:
 
 
 class ParallelBuild(build_ext):
-    """mypyc writes one extension of many C files: compile them on all processors."""
+    """mypyc writes one extension of many C files, and a small one for each module: compile them on all processors."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = os.cpu_count() or 1
 
     def build_extensions(self) -> None:
         one_at_a_time = self.compiler.compile
