@@ -89,12 +89,13 @@ class EchoPlan(Plan):
         await stop.wait()
         for _, listener in worker.listeners:
             asyncio.get_running_loop().remove_reader(listener)
-        # A connection has a task from when it is accepted on: first asyncio's, which fails when its server is closed, then ours.
+        await asyncio.sleep(0)  # a connection that was just accepted fails if its server is closed before its task's first step
+        for server in servers:
+            server.close()
+        # A connection has a task from when it is accepted on: first asyncio's, then ours.
         mine = asyncio.current_task()
         while (others := {task for task in asyncio.all_tasks() if task is not mine}) and not worker.terminating:
             await asyncio.wait(others, timeout=0.05)
-        for server in servers:
-            server.close()
 
     def answer(self, line: str, worker: WorkerContext) -> str:
         if line == "crash":
