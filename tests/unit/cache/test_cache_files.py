@@ -438,12 +438,16 @@ def test_two_workers_write_one_key(tmp_path: Path) -> None:
     for worker in range(3):
         pid = os.fork()
         if pid == 0:
-            for number in range(10_000):
-                mine = worker * 10_000 + number
-                made = store.fill(*digest(b"key"), store.index.purges(), False)
-                made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(mine, 0, 0, NOW, 0))
-                made.write(b"%d" % mine * 50)
-                made.finish()
+            try:
+                store.identity = own_identity()
+                for number in range(10_000):
+                    mine = worker * 10_000 + number
+                    made = store.fill(*digest(b"key"), store.index.purges(), False)
+                    made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(mine, 0, 0, NOW, 0))
+                    made.write(b"%d" % mine * 50)
+                    made.finish()
+            finally:
+                os._exit(1)
         pids.append(pid)
     try:
         seen: set[bytes] = set()
