@@ -10,11 +10,16 @@ nothing is flushed (fsync), as in nginx: after a power cut a file may have its n
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.checksum import crc32
+
+if TYPE_CHECKING:
+    from portico.cache.index import Index
 
 MAGIC: Final = b"PORTICO\x02"
 _TIMES: Final = struct.Struct("<8s5qII8x")
@@ -29,7 +34,11 @@ _MOST_META: Final = 4 << 20
 _PIECE: Final = 1 << 16
 SHORT: Final = 8192  # bytes of a body that stays in memory
 ONE_PIECE: Final = 32768  # bytes of a body that is read at once, and sent with the head
-_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_SAFELY: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO keeps nobody waiting, a terminal takes nobody
+_FLAGS: Final = os.O_RDONLY | _SAFELY
+_NO_FILE_OF_OURS: Final = (  # how open(2) and pread(2) say that something else has a file's name, or that it is another's
+    errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESPIPE, errno.EINVAL, errno.EAGAIN, errno.EACCES, errno.EPERM,
+)  # fmt: skip
 _OVERHEAD: Final = 1536  # bytes of objects, whatever they hold
 
 
@@ -139,7 +148,7 @@ class Entry:
         status = os.fstat(self.fd)
         self.changed = status.st_mtime_ns
         self.inode = status.st_ino
-        if status.st_size != self.body_at + self.body_length:
+        if status.st_size != self.body_at + self.body_length or not stat.S_ISREG(status.st_mode):
             raise Damaged
 
     def is_as_written(self) -> bool:
@@ -148,22 +157,30 @@ class Entry:
             status = os.fstat(self.fd) if self.fd >= 0 else os.stat(self.path, follow_symlinks=False)
         except OSError:
             return False
+        return self._is(status) and status.st_nlink > 0
+
+    def _is(self, status: os.stat_result) -> bool:
+        """Whether a file is the one that was looked at, untouched."""
         return (
             status.st_mtime_ns == self.changed
             and status.st_ino == self.inode
             and status.st_size == self.body_at + self.body_length
-            and status.st_nlink > 0
         )
 
-    def note_times(self, times: Times) -> None:
-        """Write new times into the file. Raises OSError."""
-        path = f"/proc/self/fd/{self.fd}" if self.fd >= 0 else self.path
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    def note_times(self, times: Times, index: Index) -> None:
+        """Write new times into the file, if it is still this one. Raises OSError."""
+        if self.fd >= 0:
+            fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_CLOEXEC)
+        else:
+            fd = os.open(self.path, os.O_WRONLY | _SAFELY)
         try:
-            if self.fd < 0 and os.fstat(fd).st_ino != self.inode:
-                return  # another file has taken its place
+            known = self._is(os.fstat(fd))
+            # An inode's number is given out again: of a file that is opened by its name only the generation tells, asked afterwards.
+            if self.fd < 0 and not (known and index.is_same(self.slot, self.first, self.generation)):
+                return
             os.pwrite(fd, times.packed(self.meta_length), 0)
-            self.changed = os.fstat(fd).st_mtime_ns
+            if known:  # else somebody has touched it, which is looked into when it is asked for next
+                self.changed = os.fstat(fd).st_mtime_ns
         finally:
             os.close(fd)
         self.times = times
@@ -198,8 +215,12 @@ def open_entry(path: str) -> Entry | None:
     """The entry in a file; None: there is no such file. Raises Damaged, OSError."""
     try:
         fd = os.open(path, _FLAGS)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        if error.errno in _NO_FILE_OF_OURS:
+            raise Damaged from None
+        raise
     try:
         return _read(fd, path)
     except BaseException:
@@ -208,7 +229,12 @@ def open_entry(path: str) -> Entry | None:
 
 
 def _read(fd: int, path: str) -> Entry:
-    data = os.pread(fd, _FIRST_READ, 0)
+    try:
+        data = os.pread(fd, _FIRST_READ, 0)
+    except OSError as error:
+        if error.errno in _NO_FILE_OF_OURS:
+            raise Damaged from None
+        raise
     size = len(data)
     whole = size < _FIRST_READ  # or there would be more of it
     if size < TIMES_SIZE + _LEAST_META:

@@ -278,6 +278,15 @@ class Index:
         finally:
             self._rows.leave()
 
+    def uncheck(self, row: int, first: int, generation: int) -> None:
+        """Somebody has touched the file of this generation: its body is to be compared with its checksum again."""
+        self._rows.enter()
+        try:
+            if self.is_same(row, first, generation):
+                self._cells[row + _FLAGS] &= ~CHECKED
+        finally:
+            self._rows.leave()
+
     def load(self, first: int, second: int, size: int, accessed: int) -> bool:
         """A file was found at the start; False: it is known already, or there is no room for it."""
         self._rows.enter()
@@ -296,24 +305,23 @@ class Index:
         finally:
             self._rows.leave()
 
-    def drop(self, first: int, second: int, generation: int = 0) -> bool:
-        """The file of a key is gone, or going (with `generation`: only that one); whether there was one."""
+    def drop(self, first: int, second: int, generation: int) -> bool:
+        """The file of that generation is gone, or going; whether it was there. 0: the one that another may be about to replace."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
             if row == 0:
                 return False
             cells = self._cells
-            if generation and cells[row + _GENERATION] != generation:
+            if cells[row + _GENERATION] != generation or not cells[row + _FLAGS] & EXISTS:
                 return False
-            existed = cells[row + _FLAGS] & EXISTS != 0
             self._empty(row)
-            return existed
+            return True
         finally:
             self._rows.leave()
 
     def purge(self, first: int, second: int) -> bool:
-        """As `drop`, and what is being fetched for the key must not be stored."""
+        """The file of a key is going, whichever it is; what is being fetched for it must not be stored. Whether there was one."""
         self._rows.enter()
         try:
             cells = self._cells

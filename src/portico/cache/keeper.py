@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
@@ -89,10 +90,10 @@ class Keeper:
             status = os.stat(path, follow_symlinks=False)
         except OSError:
             return
-        if path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
+        if not stat.S_ISREG(status.st_mode) or path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
             key[0], key[1], self.store.room_of(status.st_size), int(max(status.st_atime, status.st_mtime))
         ):
-            _unlink(path)  # of other levels, or more than the index has room for
+            _unlink(path)  # no file, of other levels, or more than the index has room for
 
     def _remove_leftovers(self, directory: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -171,6 +172,8 @@ class Store:
             self.index.touch(entry.slot, entry.first, entry.generation, now)
             found.move_to_end(key)
             if not entry.is_as_written():
+                if self.index.valid(entry.slot, entry.generation) == entry.times.valid:  # nobody has had it confirmed
+                    self.index.uncheck(entry.slot, entry.first, entry.generation)
                 self.forget(key)
                 return None
         return entry
@@ -219,10 +222,17 @@ class Store:
         self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, checked)
 
     def damaged(self, path: str, first: int, second: int, generation: int) -> None:
-        """Drop an entry whose file cannot be used."""
+        """Drop an entry whose file cannot be used; one that took its place meanwhile stays."""
+        if not self.index.drop(first, second, generation):
+            return
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # a directory, say: what is stored cannot take its place
+            self.complain(f'cache file "{path}" is damaged and cannot be removed ({error.errno}: {error.strerror})')
+            return
         self.complain(f'cache file "{path}" is damaged and was removed')
-        self.index.drop(first, second, generation)
-        _unlink(path)
 
     def unreadable(self, error: OSError) -> None:
         """A file cannot be read, which says nothing about what is in it: no descriptors left, no memory, a disk that fails."""
@@ -233,10 +243,10 @@ class Store:
         if self.index.is_loaded():
             return False
         try:
-            status = os.stat(self.path_of(first, second))
+            status = os.stat(self.path_of(first, second), follow_symlinks=False)
         except OSError:
             return False
-        return self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
+        return stat.S_ISREG(status.st_mode) and self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
 
     def _keep(self, name: bytes, entry: Entry) -> None:
         """Have it at hand from now on; where another one must go for it, only if it was asked for not long ago.
@@ -367,10 +377,10 @@ class Store:
     def refresh(self, entry: Entry, times: Times) -> None:
         """The upstream says that the entry is still good. Raises OSError."""
         if entry.generation == 0:  # this file, or another one that took its place before its worker was killed
-            self.index.drop(entry.first, entry.second)
-            _unlink(entry.path)
+            if self.index.drop(entry.first, entry.second, 0):
+                _unlink(entry.path)
             return
-        entry.note_times(times)
+        entry.note_times(times, self.index)
         self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, False)
 
     def purge(self, first: int, second: int) -> bool:

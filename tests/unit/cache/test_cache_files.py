@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from portico.cache.entry import MAGIC, Damaged, Entry, Meta, Times, open_entry
 from portico.cache.fill import Fill
-from portico.cache.index import COLUMNS, EXISTS, Index
+from portico.cache.index import CHECKED, COLUMNS, EXISTS, Index
 from portico.cache.keeper import Keeper
 from portico.cache.store import CachePath, Store, digest
 from portico.zones.owner import own_identity
@@ -60,7 +61,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (times.valid, times.updating, times.error, times.stored, times.age) == (NOW + 60, 0, NOW + 90, NOW, 3)
     assert entry.body() == b"hello"
     entry.check_body()
-    entry.note_times(Times(NOW + 600, 0, 0, NOW, 0))
+    entry.note_times(Times(NOW + 600, 0, 0, NOW, 0), store.index)
     entry.close()
     again = open_entry(str(path_of(store, b"key")))
     assert again is not None and again.times.valid == NOW + 600 and again.body() == b"hello"
@@ -190,7 +191,7 @@ def test_short_bodies_stay_in_memory(tmp_path: Path) -> None:
     entries = [stored(store, number, 10) for number in range(1, 4)]
     assert all(entry.fd < 0 and entry.body() == b"x" * 10 for entry in entries)  # none needs its file any more
     assert at_hand(store, 4) == [0, 1, 2, 3]
-    entries[-1].note_times(Times(NOW + 99, 0, 0, NOW, 0))
+    entries[-1].note_times(Times(NOW + 99, 0, 0, NOW, 0), store.index)
     assert store.at_hand(b"3", NOW + 1) is entries[-1]
     again = open_entry(str(path_of(store, b"3")))
     assert again is not None and again.times.valid == NOW + 99
@@ -212,7 +213,7 @@ def test_what_is_asked_for_once_takes_nobodys_place(tmp_path: Path) -> None:
     for entry in passing:
         entry.hold()
         assert entry.fd >= 0 and entry.body() == b"x" * 10
-        entry.note_times(Times(NOW + 99, 0, 0, NOW, 0))  # it is its own file, although nobody has looked which one that is
+        entry.note_times(Times(NOW + 99, 0, 0, NOW, 0), store.index)  # its own file, although nobody has looked which
         entry.give()
         assert entry.fd < 0
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -260,6 +261,184 @@ def test_memory_that_has_room_takes_a_longer_body_at_once(tmp_path: Path) -> Non
     store.keep_body(long)
     assert long.data is None and long.fd >= 0  # more than is read while others wait: it comes from its file
     long.close()
+    store.close()
+
+
+# -- somebody else was at the files ----------------------------------------------------------------------------------------------
+
+
+def listen_at(path: Path) -> None:
+    folder = os.open(path.parent, os.O_PATH)  # for paths of sockets are short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+def shut(path: Path) -> None:
+    path.write_bytes(b"x")
+    path.chmod(0)
+
+
+STRANGERS: dict[str, Callable[[Path], None]] = {
+    "fifo": os.mkfifo,
+    "socket": listen_at,
+    "terminal": lambda path: os.mknod(path, 0o20600, os.makedev(5, 0)),
+    "zeros": lambda path: os.mknod(path, 0o20600, os.makedev(1, 5)),
+    "no device": lambda path: os.mknod(path, 0o20600, os.makedev(4095, 9)),
+    "link": lambda path: path.symlink_to("/etc/passwd"),
+    "loop": lambda path: path.symlink_to(path),
+    "not ours": shut,
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_is_no_file_gives_its_place_to_the_next_answer(tmp_path: Path, name: str) -> None:
+    """Nobody waits for the other end of a FIFO, and nothing is served or complained of for ever."""
+    store = make_store(tmp_path)
+    said: list[str] = []
+    store.log, store.now = said.append, lambda: 100.0
+    assert fill(store, b"key", b"one").finish()
+    path = path_of(store, b"key")
+    path.unlink()
+    try:
+        STRANGERS[name](path)
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    signal.alarm(10)
+    try:
+        assert read(store, b"key") is None
+    finally:
+        signal.alarm(0)
+    assert not os.path.lexists(path) and said == [f'cache file "{path}" is damaged and was removed']
+    STRANGERS[name](path)  # and where it cannot be known of
+    assert fill(store, b"key", b"two").finish() and kept_body(store) == b"two"
+    path.unlink()
+    STRANGERS[name](path)
+    new = make_store(tmp_path)
+    if name != "not ours":
+        assert not new.exists_unknown(*digest(b"key")) and os.path.lexists(path)
+    asyncio.run(Keeper(new, lambda: False)._load())
+    assert os.path.lexists(path) is (name == "not ours")
+    store.close()
+
+
+def test_what_a_failing_disk_says_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But a file that is somebody else's cannot be an answer of ours."""
+    store = make_store(tmp_path)
+    assert fill(store, b"key", b"one").finish()
+    path = path_of(store, b"key")
+    for call in ("open", "pread"):
+        for code in (errno.EIO, errno.EMFILE, errno.ENOMEM, errno.EACCES):
+
+            def failing(*_: object, code: int = code) -> int:
+                raise OSError(code, os.strerror(code))
+
+            with monkeypatch.context() as patch, pytest.raises(Damaged if code == errno.EACCES else OSError):
+                patch.setattr(os, call, failing)
+                open_entry(str(path))
+    assert kept_body(store) == b"one"
+    store.close()
+
+
+def kept_body(store: Store) -> bytes | None:
+    entry = read(store, b"key")
+    return None if entry is None else entry.body()
+
+
+def test_a_directory_in_an_answers_place_is_told_of(tmp_path: Path) -> None:
+    """It cannot be replaced: the key goes without, and the log says so once a minute."""
+    store = make_store(tmp_path)
+    said: list[str] = []
+    store.log, store.now = said.append, lambda: 100.0
+    assert fill(store, b"key", b"one").finish()
+    path = path_of(store, b"key")
+    path.unlink()
+    path.mkdir()
+    for _ in range(2):
+        assert read(store, b"key") is None
+        made = fill(store, b"key", b"two")
+        with pytest.raises(IsADirectoryError):
+            made.finish()
+        made.abort()
+    assert said == [f'cache file "{path}" is damaged and cannot be removed (21: Is a directory)']
+    assert [found for found in tmp_path.rglob("*") if not found.is_dir()] == []
+
+
+def test_a_long_body_that_was_touched_is_compared_again(tmp_path: Path) -> None:
+    """And one whose times another worker has written is not."""
+    store = make_store(tmp_path)
+    entry = stored(store, 7, (1 << 20) + 1)
+    key = digest(b"7")
+    assert store.index.look(*key)[0] & CHECKED
+    other = Store(store.settings, store.index)
+    confirmed = other.read(b"7", b"7", None, *key, entry.slot, entry.generation)
+    assert confirmed is not None
+    other.refresh(confirmed, Times(NOW + 600, 0, 0, NOW, 0))
+    assert store.at_hand(b"7", NOW + 1) is None and store.index.look(*key)[0] & CHECKED
+    assert other.at_hand(b"7", NOW + 1) is confirmed
+    with open(path_of(store, b"7"), "r+b") as file:
+        file.seek(-10, os.SEEK_END)
+        file.write(b"XXXX")
+    other.refresh(confirmed, Times(NOW + 700, 0, 0, NOW, 0))  # which does not make it the file that it was
+    assert other.at_hand(b"7", NOW + 2) is None and not store.index.look(*key)[0] & CHECKED
+    again = read(store, b"7")
+    assert again is not None and again.times.valid == NOW + 700
+    with pytest.raises(Damaged):
+        again.check_body()
+    for one in (store, other):
+        one.close()
+
+
+def test_times_are_not_written_into_another_answers_file(tmp_path: Path) -> None:
+    """An inode's number is given out again: the file that is opened by its name may have it, and be another one."""
+    store = make_store(tmp_path)
+    old = stored(store, 7, 10)
+    assert old.fd < 0
+    assert fill(store, b"7", b"another").finish()
+    path = path_of(store, b"7")
+    status = os.stat(path)
+    for same in (old.inode, status.st_ino):
+        for changed in (old.changed, status.st_mtime_ns):
+            old.inode, old.changed, old.body_length = same, changed, 7
+            store.refresh(old, Times(NOW + 999_999, 0, 0, NOW, 0))
+            again = open_entry(str(path))
+            assert again is not None and again.times.valid == NOW + 60 and again.body() == b"another"
+            again.close()
+            assert store.index.valid(old.slot, store.index.look(*digest(b"7"))[1]) == NOW + 60
+    new = read(store, b"7")
+    assert new is not None and new.fd < 0
+    os.utime(path)  # touched: perhaps by somebody who has put another file there
+    new.note_times(Times(NOW + 999_999, 0, 0, NOW, 0), store.index)
+    assert open_valid(path) == NOW + 60
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="No such device"):
+        new.note_times(Times(NOW + 999_999, 0, 0, NOW, 0), store.index)
+    store.close()
+
+
+def open_valid(path: Path) -> int:
+    entry = open_entry(str(path))
+    assert entry is not None
+    entry.close()
+    return entry.times.valid
+
+
+def test_who_finds_damage_leaves_what_came_meanwhile(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    said: list[str] = []
+    store.log, store.now = said.append, lambda: 100.0
+    assert fill(store, b"key", b"one").finish()
+    path, key = path_of(store, b"key"), digest(b"key")
+    before = store.index.look(*key)[1]
+    store.index.replace(*key)
+    between = store.index.look(*key)[1]
+    assert fill(store, b"key", b"two").finish() and between == 0
+    for generation in (before, between):  # who looked before, and who looked while it was being replaced
+        store.damaged(str(path), *key, generation)
+        assert kept_body(store) == b"two" and said == []
+    store.damaged(str(path), *key, store.index.look(*key)[1])
+    assert kept_body(store) is None and not path.exists() and len(said) == 1
     store.close()
 
 

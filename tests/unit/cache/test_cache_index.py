@@ -42,7 +42,9 @@ def test_a_new_file_is_another_generation() -> None:
     second = store(index, b"a", 50)
     assert second != first and index.size() == 50
     assert index.drop(*digest(b"a"), first) is False  # the old file's worker knows nothing of the new one
-    assert index.drop(*digest(b"a")) is True and index.size() == 0
+    assert index.drop(*digest(b"a"), 0) is False  # nor does who looked while it was about to come
+    assert index.drop(*digest(b"a"), second) is True and index.size() == 0
+    assert index.drop(*digest(b"a"), 0) is False  # there is none
 
 
 def test_a_megabyte_holds_eight_thousand() -> None:
@@ -153,9 +155,9 @@ def test_only_one_may_fetch() -> None:
 def test_a_row_that_somebody_fetches_stays() -> None:
     index = make(8)
     key = digest(b"a")
-    store(index, b"a")
+    generation = store(index, b"a")
     index.claim(*key, 1, 0, 0)
-    assert index.drop(*key) is True
+    assert index.drop(*key, generation) is True
     assert index.is_fetched_by(*key) == 1 and index.look(*key)[0] & EXISTS == 0 and index.size() == 0
 
 
@@ -184,13 +186,13 @@ def test_it_keeps_its_books(seed: int) -> None:
             if removed is not None:
                 sizes.pop((removed.first, removed.second), None)
         elif action == 2:
-            assert index.drop(*key) == (key in sizes)
+            assert index.drop(*key, index.look(*key)[1]) == (key in sizes)
             sizes.pop(key, None)
         elif action == 3:
             removed = index.replace(*key)  # the file that was there still takes room
             if removed is not None:
                 sizes.pop((removed.first, removed.second), None)
-            index.drop(*key)
+            index.drop(*key, 0)
             sizes.pop(key, None)
         elif action == 4:
             for gone in forgotten(index, index.shrink(max(0, index.size() - 700), 3)):
