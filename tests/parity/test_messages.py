@@ -20,6 +20,7 @@ CONN = "limit_conn_zone $host zone=c:1m; "
 LOOP = "map $b $a { } map $a $b { }"
 
 HTTP_ROWS = f"""
+proxy_cache_path /tmp/portico_a keys_zone=a:1m; proxy_cache_path /tmp/portico_a keys_zone=b:1m;
 map $nope $b {{}}
 map $host $b {{ default a; default b; }}
 map $host $b {{ a b c; }}

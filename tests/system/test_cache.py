@@ -402,3 +402,17 @@ def test_a_reload_keeps_what_is_kept() -> None:
         wait_until(lambda: len(set(proxy.workers()) - old) == 2 and not old & set(proxy.workers()), what="new workers")
         assert status_of(proxy.fetch("/plain/a")) == "HIT"
         assert proxy.upstream("plain").served == 1
+        old = set(proxy.workers())
+        with proxy.get("/late/b") as client:  # what an old worker still fetches is not stored where another index does not look
+            upstream = proxy.accept("late")
+            upstream.request()
+            before = set(files(proxy, "cache"))
+            conf = proxy.folder / "nginx.conf"
+            conf.write_text(conf.read_text().replace("keys_zone=one:1m", "keys_zone=one:2m"))
+            proxy.process.send(signal.SIGHUP)
+            wait_until(lambda: len(set(proxy.workers()) - old) == 2 and len(old & set(proxy.workers())) == 1, what="new workers")
+            assert status_of(proxy.fetch("/plain/a")) == "HIT"
+            upstream.send(answer(b"late"))
+            assert client.response(b"GET").body == b"late"
+        wait_until(lambda: not old & set(proxy.workers()), what="the old worker's end")
+        assert set(files(proxy, "cache")) == before and len(before) == 1

@@ -3,7 +3,7 @@
 Entries are found by the 128 bits of their key's digest. An entry takes 128 bytes, so a megabyte holds 8,191, as in nginx.
 
     row    first second | newer older | flags generation accessed uses valid updating error size owner since        (zones/rows.py)
-    row 0               |             | wide…: loaded generation wide purges keeper           size
+    row 0               |             | wide…: loaded generation wide purges keeper retired   size
 
 `generation` changes with every change of an entry's file, so a worker that keeps an entry at hand sees by one load whether it is
 still the one. Times are whole seconds since the epoch, but `since`.
@@ -39,6 +39,7 @@ _LOADED: Final = _FLAGS  # of row 0
 _WIDE: Final = _ACCESSED
 _PURGES: Final = _USES
 _KEEPER: Final = _VALID
+_RETIRED: Final = _UPDATING
 
 USED: Final = 1  # the row stands for a key
 EXISTS: Final = 2  # there is a file
@@ -425,6 +426,14 @@ class Index:
     def set_loaded(self) -> None:
         """Every file that was there at the start is known."""
         self._cells[_LOADED] = 1
+
+    def retire(self) -> None:
+        """Another index has taken this one's place: what only this one knew of would stay for ever, so nothing is stored any more."""
+        self._cells[_RETIRED] = 1
+
+    def is_retired(self) -> bool:
+        """Whether only the workers of an earlier configuration, which finish what they have, still use this index."""
+        return self._cells[_RETIRED] != 0
 
     def count(self) -> int:
         """How many rows stand for a key; walks through all of them."""

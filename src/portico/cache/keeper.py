@@ -34,7 +34,7 @@ class Keeper:
         self.store = store
         self.is_leaving = is_leaving  # the worker only finishes what it has, which can take long: another one shall do it
         self.ended = False
-        self._next_look = 0.0
+        self._next_look = 0.0  # by the monotonic clock: the other one may be set back
 
     async def run(self) -> None:
         """Until the worker ends."""
@@ -119,9 +119,9 @@ class Keeper:
     async def _tidy(self) -> None:
         store = self.store
         settings = store.settings
-        now = time.time()
-        if now < self._next_look:
+        if time.monotonic() < self._next_look:
             return
+        now = time.time()
         while not self.ended:
             removed = store.index.oldest(int(now) - settings.inactive, settings.manager_files)
             if not removed:
@@ -130,7 +130,7 @@ class Keeper:
             if len(removed) < settings.manager_files:
                 break
             await asyncio.sleep(settings.manager_sleep)
-        self._next_look = time.time() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
+        self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
 
     def _over_limits(self) -> list[Removed]:
         settings = self.store.settings

@@ -343,6 +343,8 @@ class Store:
         Killed at any point here, a worker leaves a row that says that there may be a file, or that there is one, the old or the new,
         whose time is over.
         """
+        if self.index.is_retired():
+            return False
         path = self.path_of(first, second)
         removed = self.index.replace(first, second)
         if removed is not None:

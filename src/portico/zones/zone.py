@@ -89,6 +89,10 @@ class Zones:
         """Zones that were referred to but never declared (nginx: ``zero size shared memory zone``)."""
         return [zone for zone in self._zones.values() if zone.size == 0]
 
+    def before(self) -> list[Zone]:
+        """The zones of the load before, whether they go on or not."""
+        return list(self._previous.values())
+
     def settle(self) -> None:
         """The new configuration runs: let go of the old one's memory that was not taken over."""
         self._previous = {}

@@ -442,6 +442,17 @@ def test_who_finds_damage_leaves_what_came_meanwhile(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_retired_index_stores_nothing(tmp_path: Path) -> None:
+    """The one in its place would not know of it."""
+    store = make_store(tmp_path)
+    assert fill(store, b"key", b"one").finish()
+    late, other = fill(store, b"key", b"two"), fill(store, b"other", b"two")
+    store.index.retire()
+    assert not late.finish() and not other.finish()
+    assert kept_body(store) == b"one" and [path for path in tmp_path.rglob("*") if path.is_file()] == [path_of(store, b"key")]
+    store.close()
+
+
 # -- deaths and disks that fail: at every system call that changes a file ------------------------------------------------------
 
 CHANGING = ("open", "write", "pwrite", "link", "rename", "unlink", "makedirs")

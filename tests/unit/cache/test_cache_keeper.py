@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,24 @@ def test_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str,
     asyncio.run(keeper._tidy())
     assert sum(1 for found in tmp_path.rglob("*") if found.is_file()) == left == store.index.count()
     assert path_of(store, b"4").exists() and not path_of(store, b"0").exists()
+
+
+def test_a_clock_that_is_set_back_does_not_keep_it_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path)
+    keeper = keeper_of(store)
+    store.settings.inactive = 100
+    moment, wall = 50.0, NOW + 50.0
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    monkeypatch.setattr(time, "time", lambda: wall)
+    asyncio.run(keeper._tidy())
+    wall -= 3600
+    fill(store, b"key", b"x").finish()
+    store.index.use(*digest(b"key"), int(wall) - 200)
+    asyncio.run(keeper._tidy())
+    assert path_of(store, b"key").exists()  # it was looked a moment ago
+    moment += 11
+    asyncio.run(keeper._tidy())
+    assert not path_of(store, b"key").exists()
 
 
 def test_what_nobody_asks_for_goes(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from portico.program import Source, load_program
+from portico.features.proxy.cache import CacheHook
+from portico.program import Program, Source, load_program
 from portico.supervisor.plan import LoadFailed
 
 
@@ -91,13 +92,57 @@ def test_bad_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_zones(tmp_path: Path) -> None:
     two = "proxy_cache_path @/one keys_zone=a:1m; proxy_cache_path @/%s keys_zone=%s:1m;"
     assert problem(tmp_path, two % ("two", "a")) == ('duplicate zone "a"', "each cache needs a name of its own")
-    assert problem(tmp_path, two % ("one", "b")) == (
-        f'the cache "a" is in "{tmp_path}/one" already', "each needs its own, or one would remove the other's files"
-    )  # fmt: skip
+    (tmp_path / "one").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    (tmp_path / "far").symlink_to(tmp_path / "not there yet")
+    for first, again in (
+        ("one", "one"), ("one", "./one"), ("one", "x/../one/"), ("one", "/one"), ("one", "link"), ("link", "one/."),
+        ("far/a", "not there yet/a"),
+    ):  # fmt: skip
+        text = f'proxy_cache_path "@/{first}" keys_zone=a:1m;\nproxy_cache_path "@/{again}" keys_zone=b:1m;'
+        shown = f"{tmp_path}/{again}".rstrip("/")
+        assert problem(tmp_path, text) == (
+            f'the same path name "{shown}" used in {tmp_path}/nginx.conf:1 and', "each cache needs a directory of its own"
+        )  # fmt: skip
     assert problem(tmp_path, two % ("two", "b"), "proxy_cache c;") == (
         '"proxy_cache" zone "c" is unknown', "no proxy_cache_path has it as its keys_zone"
     )  # fmt: skip
     assert problem(tmp_path, two % ("one/inside", "b"), "proxy_cache b;") == ("", "")
+
+
+def caches_of(folder: Path, text: str, before: Program | None = None) -> tuple[Program, CacheHook]:
+    """A program, and what its caches have in each worker."""
+    (folder / "logs").mkdir(exist_ok=True)
+    (folder / "nginx.conf").write_text(f"events {{}} http {{ {text.replace('@', str(folder))} }}")
+    made = load_program(Source(f"{folder}/", "nginx.conf", "", ""), before)
+    assert made.http is not None
+    hooks = [hook for hook in made.http.build.workers if isinstance(hook, CacheHook)]
+    return made, hooks[0]
+
+
+def test_one_cache_in_another(tmp_path: Path) -> None:
+    """The outer one's keeper leaves the inner one's files alone, by whatever path it is told of them."""
+    (tmp_path / "link").symlink_to("one")
+    for outer, inner in (("one", "one/in"), ("one", "link/in"), ("link", "one/./in"), ("one", "x/../one/in")):
+        zones = [f"proxy_cache_path @/{outer} keys_zone=a:1m;", f"proxy_cache_path @/{inner} keys_zone=b:1m;"]
+        for text in (zones[0] + zones[1], zones[1] + zones[0]):
+            stores = caches_of(tmp_path, text)[1].caches.stores
+            assert stores[b"a"].settings.others == [f"{tmp_path}/{outer}/in"] and stores[b"b"].settings.others == []
+
+
+def test_an_index_that_another_takes_the_place_of_is_retired(tmp_path: Path) -> None:
+    """Of a size, a name or levels of its own: but for what goes on, nothing is stored by workers of before."""
+    text = "proxy_cache_path @/one keys_zone=a:%s %s;"
+    running, hook = caches_of(tmp_path, text % ("1m", "levels=1:2"))
+    assert hook.retired == []
+    index = hook.caches.stores[b"a"].index
+    following, hook = caches_of(tmp_path, text % ("1m", "levels=1:2 inactive=1h"), running)
+    assert hook.retired == [] and not index.is_retired()
+    for changed in (text % ("2m", "levels=1:2"), text % ("1m", ""), (text % ("1m", "levels=1:2")).replace("=a", "=b")):
+        _, hook = caches_of(tmp_path, changed, following)
+        assert len(hook.retired) == 1 and not index.is_retired()  # not before it runs
+    hook.retired[0].retire()
+    assert index.is_retired() and not hook.caches.stores[b"b"].index.is_retired()
 
 
 def test_a_store_and_a_cache(tmp_path: Path) -> None:

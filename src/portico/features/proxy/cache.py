@@ -14,8 +14,8 @@ from portico.cache.store import CachePath, Store
 from portico.codec.http1_response import ResponseHead
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, Directive
-from portico.config.reader import Argument, Statement
+from portico.config.directive import HTTP, Directive, Setting
+from portico.config.reader import Argument, Statement, Where
 from portico.errorlog import CRIT
 from portico.features.proxy.cache_keep import Caches
 from portico.features.proxy.cache_purge import PROXY_CACHE_PURGE, PurgeHandler
@@ -30,6 +30,7 @@ from portico.http.variables import PER_REQUEST, Variable
 from portico.net.reactor import Reactor
 from portico.upstream.cache_settings import CacheDirectives, CacheSettings
 from portico.zones.owner import own_identity
+from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
 
 _STATE: Final = "proxy caches"
+_USE: Final = "proxy_cache "  # what their zones are for
 _SMALLEST: Final = 16384  # bytes of keys_zone: 128 entries (nginx: two pages)
 _SIZE_HINT: Final = "a size, as in 10g, 512m or 64k"
 _TIME_HINT: Final = "a time, as in 10m, 1h30m or 50ms"
@@ -151,7 +153,8 @@ def caches_of(http: HttpBuild) -> Caches:
 def open_caches(http: HttpBuild, temp_path: str) -> None:
     """Make the stores of all `proxy_cache_path`."""
     caches = caches_of(http)
-    paths: dict[str, str] = {}
+    paths: dict[str, Setting[CachePath | None]] = {}
+    tables: list[SharedTable] = []
     for setting in http.scope.own_settings(PROXY_CACHE_PATH):
         settings = setting.value
         assert settings is not None
@@ -159,35 +162,45 @@ def open_caches(http: HttpBuild, temp_path: str) -> None:
             name = settings.name.encode("utf-8", "surrogateescape")
             if name in caches.stores:
                 raise ConfigError(f'duplicate zone "{settings.name}"', setting.where, "each cache needs a name of its own")
-            if settings.path in paths:
-                hint = "each needs its own, or one would remove the other's files"
-                raise ConfigError(f'the cache "{paths[settings.path]}" is in "{settings.path}" already', setting.where, hint)
-            for other, path in ((store.settings, store.settings.path) for store in caches.stores.values()):
-                if settings.path.startswith(path + "/"):
-                    other.others.append(settings.path)
-                elif path.startswith(settings.path + "/"):
-                    settings.others.append(path)
-            paths[settings.path] = settings.name
+            place = os.path.realpath(settings.path)  # of what is there of it
+            if place in paths:
+                raise _same_path(settings.path, setting.where, paths[place].where)
+            for store in caches.stores.values():
+                other = os.path.realpath(store.settings.path)
+                if place.startswith(other + "/"):
+                    store.settings.others.append(store.settings.path + place[len(other) :])
+                elif other.startswith(place + "/"):
+                    settings.others.append(settings.path + other[len(place) :])
+            paths[place] = setting
             settings.temp_path = temp_path
+            levels = ":".join(map(str, settings.levels))
             try:
-                zone = http.zones.add(settings.name, settings.zone_size, f"proxy_cache {settings.path}")
+                zone = http.zones.add(settings.name, settings.zone_size, f"{_USE}{settings.path} levels={levels}")
             except ZoneConflict as error:
                 raise ConfigError(str(error), setting.where) from None
             _check_directory(settings.path, setting.where)
             http.temp_paths.add(settings.path)
-            store = Store(settings, Index(zone.open(COLUMNS)))
-            caches.stores[name] = store
+            table = zone.open(COLUMNS)
+            tables.append(table)
+            caches.stores[name] = Store(settings, Index(table))
         except ConfigError as problem:
             http.scope.load.diagnostics.error(problem)
-    if caches.stores:
-        http.workers.append(CacheHook(caches))
+    retired = [
+        Index(zone.table) for zone in http.zones.before()
+        if zone.use.startswith(_USE) and zone.table is not None and zone.table not in tables
+    ]  # fmt: skip
+    if caches.stores or retired:
+        http.workers.append(CacheHook(caches, retired))
 
 
-def _check_directory(path: str, where: object) -> None:
+def _same_path(path: str, where: Where, other: Where) -> ConfigError:
+    """Two caches in one directory, also when it is written in two ways, would remove each other's files. (nginx: ngx_add_path.)"""
+    text = f'the same path name "{path}" used in {other} and'
+    return ConfigError(text, where, "each cache needs a directory of its own")
+
+
+def _check_directory(path: str, where: Where) -> None:
     """Raises ConfigError for a path that can never be a directory of ours."""
-    from portico.config.reader import Where
-
-    assert isinstance(where, Where)
     if os.path.isdir(path):
         if not os.access(path, os.W_OK | os.X_OK):
             raise ConfigError(f'the cache "{path}" cannot be written to', where, "give the directory to the user of the workers")
@@ -205,12 +218,16 @@ def _check_directory(path: str, where: object) -> None:
 class CacheHook(WorkerHook):
     """What the caches have in each worker."""
 
-    def __init__(self, caches: Caches) -> None:
+    def __init__(self, caches: Caches, retired: list[Index]) -> None:
         self.caches = caches
+        self.retired = retired  # indexes of the configuration before in whose place others are now, as soon as a worker starts
         self.keepers: list[Keeper] = []
 
     def start(self, runtime: object) -> None:
         assert isinstance(runtime, Runtime)
+        for index in self.retired:
+            index.retire()
+        self.retired = []
         self.caches.runtime = runtime
         reactor = runtime.reactor
 
