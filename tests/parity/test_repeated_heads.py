@@ -6,14 +6,19 @@ them. nginx makes every head anew, so each answer is compared with one that was 
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from tests.parity.backend import Answers, Turns, chunked, raw_reply, reply
 from tests.parity.exchange import Act, Exchange, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
+SETTLED = Path(os.__file__).parent  # a file there has been as it is for long: it may be kept in memory
 SENT = "$uri $status [$sent_http_x_frame_options] [$sent_http_x_one] [$sent_http_cache_control]"
 HEADS = Group(
     f"""
-    log_format sent '{SENT} [$sent_http_content_type]';
+    log_format sent '{SENT} [$sent_http_content_type] '
+        '[$sent_http_etag] [$sent_http_accept_ranges]';
     map $sent_http_content_type $by_type {{ text/html 1h; text/css max; default off; }}
     map $uri $asked {{ / ""; "" ""; default 1; }}
     upstream kept {{ server @BACKEND@; keepalive 1; }}
@@ -50,6 +55,15 @@ HEADS = Group(
         location /cached/ {{ proxy_cache heads; proxy_cache_valid any 1h; expires 1h; proxy_pass http://kept; }}
         location /hidden/ {{ proxy_hide_header X-One; add_header X-One mine; proxy_pass http://kept; }}
         location /cookie/ {{ proxy_cookie_path / "/$arg_a"; proxy_pass http://kept; }}
+        location /settled/ {{ alias {SETTLED}/; }}
+        location /settled/own/ {{ add_header X-Own 1; etag off; default_type text/x-own; alias {SETTLED}/; }}
+        location /settled/hour/ {{ expires 1h; alias {SETTLED}/; }}
+        location /settled/modified/ {{ expires modified 1h; alias {SETTLED}/; }}
+        location /settled/coded/ {{ gzip on; gzip_vary on; gzip_types text/plain; alias {SETTLED}/; }}
+        location /settled/short/ {{ gzip on; gzip_vary on; gzip_types text/plain; gzip_min_length 9000; alias {SETTLED}/; }}
+        location /settled/charset/ {{ charset utf-8; alias {SETTLED}/; }}
+        location /settled/parts/ {{ max_ranges 0; alias {SETTLED}/; }}
+        location /settled/page/ {{ error_page 404 /settled/this.py; return 404; }}
         location /fallback/ {{ error_page 404 = @app; return 404; }}
         location @app {{ add_header X-App 1; proxy_pass http://kept; }}
         location /page/ {{ error_page 404 /two/; return 404; }}
@@ -180,17 +194,39 @@ def test_hits(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 
+GZIP = "Accept-Encoding: gzip"
+
+
+def asked(target: str, *fields: str) -> list[Act]:
+    """The target before, between and after requests that say one of `fields` each."""
+    acts: list[Act] = [get(target), Read(), get(target)]
+    for field in fields:
+        acts += [Read(), get(target, field), Read(), get(target)]
+    return acts
+
+
 @exchanges(
     HEADS,
-    again("whole", "/a.txt", has=TWO),
-    again("head", "/a.txt", "HEAD /a.txt", "/a.txt", has=TWO),
-    again("missing", "/a.txt", "/missing", "/a.txt", "/missing", lacks=("X-Frame-Options",)),
-    Exchange("parts and conditions", [
-        get("/a.txt"), Read(), get("/a.txt", "Range: bytes=1-3"), Read(), get("/a.txt"), Read(),
-        get("/a.txt", "Range: bytes=1-2,4-5"), Read(),
-        get("/a.txt", "If-Modified-Since: Tue, 14 Nov 2023 22:13:20 GMT"), Read(), get("/a.txt")], methods=("GET",) * 6,
-        status=(200, 206, 200, 206, 304, 200), has=TWO),
-    Exchange("a part that is not there", get("/a.txt", "Range: bytes=90-"), status=416, has=TWO,
+    again("just made", "/a.txt", has=TWO),
+    again("whole", "/settled/this.py", has=TWO),
+    again("head", "/settled/this.py", "HEAD /settled/this.py", "/settled/this.py", "HEAD /settled/this.py", has=TWO),
+    again("missing", "/settled/this.py", "/settled/none", "/settled/this.py", "/settled/none", lacks=("X-Frame-Options",)),
+    again("in two locations", *("/settled/this.py", "/settled/own/this.py") * 2, has={"X-Own": "1", "Content-Type": "text/x-own"},
+          lacks=("ETag",)),
+    again("an hour", "/settled/hour/this.py", has={"Cache-Control": "max-age=3600", **TWO}),
+    again("an hour after the modification", "/settled/modified/this.py", has={"Cache-Control": "no-cache"}),
+    again("with a charset", "/settled/charset/this.py", has={"Content-Type": "text/plain; charset=utf-8"}),
+    again("without parts", "/settled/parts/this.py", lacks=("Accept-Ranges",)),
+    again("an error page", "/settled/this.py", "/settled/page/", "/settled/this.py", "/settled/page/", lacks=("X-Frame-Options",)),
+    Exchange("compressed for some", asked("/settled/coded/this.py", GZIP), methods=("GET",) * 4, has={"Vary": "Accept-Encoding"}),
+    Exchange("compressed for none", asked("/settled/short/this.py", GZIP), methods=("GET",) * 4, lacks=("Vary",)),
+    Exchange(
+        "parts and conditions",
+        asked("/settled/this.py", "Range: bytes=1-3", "Range: bytes=1-2,4-5", 'If-None-Match: "x"', "If-None-Match: *",
+              "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", "If-Modified-Since: Tue, 14 Nov 1995 22:13:20 GMT",
+              "If-Unmodified-Since: Fri, 01 Jan 2100 00:00:00 GMT"),
+        methods=("GET",) * 16, status=(200, 200, 206, 200, 206, 200, 200, 200, 304, 200, 200, 200, 200, 200, 200, 200), has=TWO),
+    Exchange("a part that is not there", get("/settled/this.py", "Range: bytes=90000-"), status=416, has=TWO,
              differs="nginx runs the filters twice over a 416: what says `always` stands there twice"),
 )  # fmt: skip
 def test_files(servers: Servers, exchange: Exchange) -> None:

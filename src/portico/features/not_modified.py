@@ -29,7 +29,7 @@ class NotModifiedFilter(HeaderFilter):
     def __init__(self) -> None:
         pass
 
-    def concerns_upstreams(self) -> bool:
+    def edits_whole(self) -> bool:
         return False
 
     def apply(self, request: Request, response: Response) -> None:

@@ -168,7 +168,7 @@ class Userid(HeaderFilter):
         domain = scope.get(USERID_DOMAIN)
         self.tail: bytes = (b"; domain=" + domain if domain else b"") + b"; path=" + scope.get(USERID_PATH)
 
-    def concerns_upstreams(self) -> bool:
+    def edits_whole(self) -> bool:
         return self.state > LOG
 
     def leaves(self, request: Request, head: ResponseHead) -> bool:

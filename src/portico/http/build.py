@@ -69,7 +69,7 @@ def build_http(
     load.resolve_all(variables)  # what building itself compiled
     for settled in plan.build.settles:
         filters = [header_filter for location in settled.locations for header_filter in location.header_filters]
-        settled.settle([header_filter for header_filter in filters if header_filter.concerns_upstreams()])
+        settled.settle([header_filter for header_filter in filters if header_filter.edits_whole()])
     return plan
 
 

@@ -39,7 +39,7 @@ class HttpBuild:
 
 @final
 class Settled:
-    """Somebody who wants to know which filters may change the heads of upstreams' answers in the locations that use it."""
+    """Somebody who wants to know which filters may change its answers in the locations that use it."""
 
     def __init__(self, location: Location, settle: Callable[[list[HeaderFilter]], None]) -> None:
         self.locations = [location]
@@ -101,7 +101,7 @@ class LocationBuild:
                 settled.locations.append(self.location)
 
     def on_finish(self, settle: Callable[[list[HeaderFilter]], None]) -> None:
-        """Have `settle` called when every value is resolved, with the filters that may change the heads of upstreams' answers."""
+        """Have `settle` called when every value is resolved, with the filters that may change its answers (`edits_whole`)."""
         self.http.settles.append(Settled(self.location, settle))
 
     def add_handler(self, phase: int, handler: Handler) -> None:

@@ -45,12 +45,12 @@ class HeaderFilter:
         """Edit `response` in place; may replace its body by a filtered one."""
         raise NotImplementedError
 
-    def concerns_upstreams(self) -> bool:
-        """Whether it ever looks at an answer that came from an upstream."""
+    def edits_whole(self) -> bool:
+        """Whether it may change the answer to a request without conditions and ranges."""
         return True
 
     def leaves(self, request: Request, head: ResponseHead) -> bool:
-        """Whether it leaves all that is in an upstream's answer with this head as it is, and at most adds fields.
+        """Whether it leaves all that is in an answer with this head as it is, and at most adds fields.
 
         When every filter says so, the answer may have its lines finished (`Response.head`) and its attributes empty; then `apply`
         is called for those alone that add (`adds`).
@@ -64,6 +64,14 @@ class HeaderFilter:
     def concerns_subrequests(self) -> bool:
         """Whether it looks at the answer to a subrequest, which is a part of another answer and has no head of its own."""
         return False
+
+
+def can_be_finished(editors: list[HeaderFilter], request: Request, head: ResponseHead) -> bool:
+    """Whether nothing but `Response.add` changes an answer with this head: no filter, and not where the request has come from."""
+    for editor in editors:
+        if not editor.leaves(request, head):
+            return False
+    return request.kept_fields is None and not request.error_status
 
 
 class Logger:

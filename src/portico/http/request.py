@@ -123,6 +123,17 @@ class Request:
             text += f', referrer: "{_shown(referer)}"'
         return text
 
+    def has_conditions(self) -> bool:
+        """Whether it asks for a part, or for an answer only if something holds (RFC 9110 sections 13 and 14)."""
+        first = self.fields.first
+        return (
+            b"if-none-match" in first
+            or b"if-modified-since" in first
+            or b"range" in first
+            or b"if-match" in first
+            or b"if-unmodified-since" in first
+        )
+
     def keep_names(self, named: dict[str, bytes]) -> None:
         """Remember what the named groups of a regex captured."""
         if self.named is None:

@@ -88,7 +88,7 @@ class Answer:
         self.response = response
         self.status = response.status
         self.body = read(request.client.transport.reactor, response.body)
-        lines = fields_of(request, response).decode("latin-1").split("\r\n")
+        lines = (response.head or fields_of(request, response)).decode("latin-1").split("\r\n")
         self.fields = [line.split(": ", 1) for line in lines if line]
 
     def get(self, name: str) -> str | None:

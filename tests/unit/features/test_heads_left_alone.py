@@ -71,7 +71,7 @@ def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields:
     site = Site(text, tmp_path, ALL)
     request = site.request("/page.html", fields)
     location = request.server.locations.find(request.uri).value
-    asked = [one for one in location.header_filters if one.concerns_upstreams()]
+    asked = [one for one in location.header_filters if one.edits_whole()]
     answer = parse_response_head(f"HTTP/1.1 {status} OK\r\n{head}\r\n\r\n".encode())
     assert asked and all(one.leaves(request, answer) for one in asked) == left
     if left:

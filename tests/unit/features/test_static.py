@@ -193,11 +193,45 @@ def test_a_small_file_is_served_from_memory_as_from_disk(make_site: MakeSite) ->
     assert len(remembered_by(site)) == 1
     again = site.ask("/this.py")
     assert (again.status, again.fields, again.body) == (200, first.fields, first.body)
+    assert again.response.head and not first.response.head
     part = site.ask("/this.py", "Range: bytes=1-3\r\n")
     assert (part.status, part.body) == (206, first.body[1:4])
     assert site.ask("/this.py", f"If-None-Match: {first.get('etag')}\r\n").status == 304
     assert site.ask("/this.py", method="HEAD").get("content-length") == first.get("content-length")
     assert site.ask("/this.py", method="POST").status == 405
+
+
+@pytest.mark.parametrize(
+    ("text", "finished"),
+    [
+        ("add_header A 1; expires 1h;", True),
+        ("etag off; server_tokens off; if_modified_since before;", True),
+        ("max_ranges 0;", False),
+        ("expires modified 1h;", False),
+        ("add_header ETag 1;", False),
+    ],
+)
+def test_the_lines_of_a_file_from_memory(make_site: MakeSite, text: str, finished: bool) -> None:
+    """They are made once, where no filter has anything to change in them; with conditions there may be."""
+    site = make_site(f"location / {{ root {Path(os.__file__).parent}; {text} }}")
+    first, *rest = (site.ask("/this.py", condition) for condition in ("", "", "Range: bytes=x", "If-Match: *", ""))
+    assert [bool(answer.response.head) for answer in rest] == [finished, False, False, finished]
+    assert rest[0].fields == rest[3].fields and sorted(rest[0].fields) == sorted(first.fields)
+
+
+def test_a_file_that_two_locations_have(make_site: MakeSite) -> None:
+    folder = Path(os.__file__).parent
+    site = make_site(f"location /a/ {{ alias {folder}/; }} location /b/ {{ add_header B 1; default_type b/b; alias {folder}/; }}")
+    for target in ("/a/this.py", "/b/this.py") * 3:
+        answer = site.ask(target)
+        assert (answer.get("b"), answer.get("content-type")) == ((None, "text/plain") if target[1] == "a" else ("1", "b/b"))
+
+
+def test_a_file_by_two_names(make_site: MakeSite) -> None:
+    """The type is made of the URI, which need not end as the file does."""
+    site = make_site(f"types {{ text/x x; }} location ~ . {{ alias {Path(os.__file__).parent}/this.py; }}")
+    for target in ("/a.x", "/a.z") * 3:
+        assert site.ask(target).get("content-type") == ("text/x" if target == "/a.x" else "text/plain")
 
 
 def test_nothing_is_remembered_when_that_is_off(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from portico.cache.caching import BYPASS, MISS, STALE, UPDATING
 from portico.cache.entry import ONE_PIECE
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
+from portico.http.handler import can_be_finished
 from portico.http.output import fields_of
 from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
 from portico.net.reactor import http_date
@@ -41,7 +42,8 @@ class Answers:
         request.proxy_target = self.proxy.target
         caching.stored = entry.times.stored - entry.times.age
         body = EMPTY if request.method == b"HEAD" else _body_of(entry, caching)
-        for_all = body is not EMPTY and merged is None and not _has_conditions(request) and self.proxy.is_left(request, head)
+        for_all = body is not EMPTY and merged is None and not request.has_conditions()
+        for_all = for_all and can_be_finished(self.proxy.editors, request, head)
         if for_all and entry.owner is self:
             response = _known(entry, head, body)
         else:
@@ -89,8 +91,8 @@ class Answers:
             times.valid + 1 - now, detail,
         )  # fmt: skip
         caching.told = True
-        _add(response, b"Age", b"%d" % age_of(entry, now))
-        _add(response, b"Cache-Status", status)
+        response.add(b"Age", b"%d" % age_of(entry, now))
+        response.add(b"Cache-Status", status)
 
     def tell_fetched(self, request: Request, caching: Caching, response: Response) -> None:
         """Say that the upstream was asked, and whether its answer is kept."""
@@ -106,19 +108,11 @@ class Answers:
             why = b"bypass"
         elif caching.status == MISS and caching.vary:
             why = b"vary-miss"
-        _add(response, b"Cache-Status", cache_status(False, why, 0, stored, caching.collapsed, ttl, b""))
+        response.add(b"Cache-Status", cache_status(False, why, 0, stored, caching.collapsed, ttl, b""))
 
     def tell_passed(self, response: Response) -> None:
         """The method is one that caches have nothing to do with."""
-        _add(response, b"Cache-Status", cache_status(False, b"method", 0, False, False, ANY_AGE, b""))
-
-
-def _add(response: Response, key: bytes, value: bytes) -> None:
-    """Another line, after those of the upstream: the list of caches is in their order (RFC 9211 section 2)."""
-    if response.head:
-        response.head += key + b": " + value + b"\r\n"
-    else:
-        response.fields.append((key, value))
+        response.add(b"Cache-Status", cache_status(False, b"method", 0, False, False, ANY_AGE, b""))
 
 
 def _body_of(entry: Entry, caching: Caching) -> Body:
@@ -155,14 +149,3 @@ def last_modified_of(head: ResponseHead) -> float:
     """Last-Modified in seconds since the epoch; -1 when there is none, or none that can be read."""
     text = head.get(b"last-modified")
     return -1.0 if text is None else parse_date(text)
-
-
-def _has_conditions(request: Request) -> bool:
-    first = request.fields.first
-    return (
-        b"if-none-match" in first
-        or b"if-modified-since" in first
-        or b"range" in first
-        or b"if-match" in first
-        or b"if-unmodified-since" in first
-    )

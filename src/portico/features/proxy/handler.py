@@ -12,7 +12,7 @@ from portico.features.proxy.cache_answer import last_modified_of
 from portico.features.proxy.fields import RequestHead
 from portico.features.proxy.target import Lookup, Target, Url, upstream_uri
 from portico.http.errors import ERR, HTTPError, InternalRedirect
-from portico.http.handler import Handler, HeaderFilter
+from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.output import fields_of
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
@@ -210,7 +210,8 @@ class ProxyHandler(Handler):
             sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
         elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
             sink = self.store.sink(request, answer)
-        known = connection.last_owner is self and sink is None and not self.force_ranges and self.is_left(request, answer)
+        repeated = connection.last_owner is self and sink is None and not self.force_ranges
+        known = repeated and can_be_finished(self.editors, request, answer)
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
             bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
@@ -256,7 +257,7 @@ class ProxyHandler(Handler):
             response.single_range = True
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
-        elif not known and self.is_left(request, answer) and self.is_memorable(response):
+        elif not known and can_be_finished(self.editors, request, answer) and self.is_memorable(response):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)
             connection.last_reason = response.reason
@@ -269,13 +270,6 @@ class ProxyHandler(Handler):
         response.head = connection.last_lines
         response.reason = connection.last_reason
         return response
-
-    def is_left(self, request: Request, answer: ResponseHead) -> bool:
-        """Whether nothing but `Response.add` changes the head of this answer: no filter, and not where the request comes from."""
-        for editor in self.editors:
-            if not editor.leaves(request, answer):
-                return False
-        return request.kept_fields is None and not request.error_status
 
     def is_memorable(self, response: Response) -> bool:
         """Whether the head's lines are the same for every request that gets this very head."""

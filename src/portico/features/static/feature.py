@@ -97,6 +97,8 @@ class StaticFeature(Feature):
             build.add_handler(CONTENT, PrecompressedHandler(plain, forms, CompressionRules(scope), accepted_codings(build.http)))
         else:
             build.add_handler(CONTENT, plain)
+            if build.location.core.max_ranges:  # else no answer may say that there are ranges
+                build.on_finish(plain.settle)
 
 
 FEATURE: Final = StaticFeature("http_static", (*FILE_DIRECTIVES, STATIC_MEMORY))

@@ -11,12 +11,14 @@ import os
 from stat import S_IFDIR, S_IFMT, S_IFREG, ST_MTIME
 from typing import TYPE_CHECKING, Final, final
 
-from portico.features.static.remembered import RememberedFiles
+from portico.codec.http1_response import ResponseHead
+from portico.features.static.remembered import KnownHead, RememberedFile, RememberedFiles
 from portico.http.error_pages import own_page
 from portico.http.errors import CRIT, ERR, SILENT, HTTPError
 from portico.http.files import Files
-from portico.http.handler import Handler
+from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.open_file_cache import OPEN_FLAGS, OpenFileCache
+from portico.http.output import fields_of
 from portico.http.response import Body, BytesBody, FileBody, Response
 from portico.http.uri import ESCAPE_URI, escape_uri
 from portico.net.reactor import http_date
@@ -24,6 +26,7 @@ from portico.net.reactor import http_date
 if TYPE_CHECKING:
     from portico.http.request import Request
 
+_NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 SMALL: Final = 16384  # bytes: copying these costs less than a second system call to send them
 _MEMO_SIZE: Final = 1024
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -68,6 +71,13 @@ class StaticHandler(Handler):
         self.remembered = remembered  # None: off
         self.cache: OpenFileCache | None = files.cache
         self._stamps: dict[tuple[int, int], Stamp] = {}
+        self.settled = False
+        self.editors: list[HeaderFilter] = []  # what may change an answer
+
+    def settle(self, editors: list[HeaderFilter]) -> None:
+        """From now on the lines of an answer are finished where no filter changes them."""
+        self.settled = True
+        self.editors = editors
 
     def handle(self, request: Request) -> Response | None:
         method = request.method
@@ -103,7 +113,7 @@ class StaticHandler(Handler):
         if self.remembered is not None and request.method == b"GET":
             known = self.remembered.find(path)
             if known is not None:
-                return self._response(request, BytesBody(known.data), known.status, known.mtime, len(known.data))
+                return self._remembered(request, known)
         try:
             fd = os.open(path, OPEN_FLAGS)
         except OSError as error:
@@ -132,6 +142,24 @@ class StaticHandler(Handler):
         finally:
             if not kept:
                 os.close(fd)
+
+    def _remembered(self, request: Request, file: RememberedFile) -> Response:
+        """The answer with a file that is known; its lines are made once, unless something in this location changes them."""
+        if self.settled and not request.has_conditions():
+            known = file.known
+            if known is None or known.owner is not self or known.uri != request.uri:
+                file.known = known = self._known(request, file)
+            if can_be_finished(self.editors, request, known.head):
+                response = Response(200, BytesBody(file.data))
+                response.head = known.lines
+                return response
+        return self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
+
+    def _known(self, request: Request, file: RememberedFile) -> KnownHead:
+        response = self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
+        first = {b"content-type": response.content_type, b"last-modified": response.last_modified_text, b"etag": response.etag}
+        head = ResponseHead(11, 200, b"OK", [], [], [], first, response.content_length, False, False, b"", _NO_TOKENS)
+        return KnownHead(self, request.uri, head, fields_of(request, response))
 
     def _from_cache(self, request: Request, path: bytes, cache: OpenFileCache) -> Response | Unserved:
         settings = self.files.cache_settings

@@ -12,8 +12,21 @@ import os
 from stat import ST_MTIME
 from typing import Final, final
 
+from portico.codec.http1_response import ResponseHead
+
 _SETTLED: Final = 2.0  # seconds since the last change
-_OVERHEAD: Final = 700  # bytes of memory that an entry takes beside its content and its name
+_OVERHEAD: Final = 1500  # bytes of memory that an entry takes beside its content and its name
+
+
+@final
+class KnownHead:
+    """What the answer with a file said, to whom it applies: the URI, and the handler of the location."""
+
+    def __init__(self, owner: object, uri: bytes, head: ResponseHead, lines: bytes) -> None:
+        self.owner = owner
+        self.uri = uri  # of which the type was made
+        self.head = head
+        self.lines = lines
 
 
 @final
@@ -28,6 +41,7 @@ class RememberedFile:
         self.inode = status.st_ino
         self.modified = status.st_mtime_ns
         self.changed = status.st_ctime_ns
+        self.known: KnownHead | None = None
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether the file is what it was."""
