@@ -64,6 +64,8 @@ HEADS = Group(
         location /settled/charset/ {{ charset utf-8; alias {SETTLED}/; }}
         location /settled/parts/ {{ max_ranges 0; alias {SETTLED}/; }}
         location /settled/page/ {{ error_page 404 /settled/this.py; return 404; }}
+        location = /this.py {{ root {SETTLED}; error_page 418 = @named; if ($arg_z) {{ return 418; }} }}
+        location @named {{ root {SETTLED}; etag off; default_type text/z; }}
         location /fallback/ {{ error_page 404 = @app; return 404; }}
         location @app {{ add_header X-App 1; proxy_pass http://kept; }}
         location /page/ {{ error_page 404 /two/; return 404; }}
@@ -213,6 +215,7 @@ def asked(target: str, *fields: str) -> list[Act]:
     again("missing", "/settled/this.py", "/settled/none", "/settled/this.py", "/settled/none", lacks=("X-Frame-Options",)),
     again("in two locations", *("/settled/this.py", "/settled/own/this.py") * 2, has={"X-Own": "1", "Content-Type": "text/x-own"},
           lacks=("ETag",)),
+    again("in two locations by one name", *("/this.py", "/this.py?z=1") * 2, has={"Content-Type": "text/z", **TWO}, lacks=("ETag",)),
     again("an hour", "/settled/hour/this.py", has={"Cache-Control": "max-age=3600", **TWO}),
     again("an hour after the modification", "/settled/modified/this.py", has={"Cache-Control": "no-cache"}),
     again("with a charset", "/settled/charset/this.py", has={"Content-Type": "text/plain; charset=utf-8"}),
