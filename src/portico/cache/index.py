@@ -9,8 +9,9 @@ Entries are found by the 128 bits of their key's digest. An entry takes 128 byte
 still the one. Times are whole seconds since the epoch, but `since`.
 
 A row outlives its file: while a file is removed, and before the first one is there, the row says LEFT, so that no file remains of
-which the index knows nothing when a worker is killed in between. While a file takes the place of another, it says EXISTS and LEFT:
-there is one, the old or the new, and nobody knows until when it is good. It has no generation then, so nobody keeps it at hand.
+which the index knows nothing when a worker is killed in between. That is why a few rows are spare: the row of a file that has to go
+for another one is free when the file is gone. While a file takes the place of another, the row says EXISTS and REPLACING: there is
+one, the old or the new, and nobody knows until when it is good. It has no generation then, so nobody keeps it at hand.
 
 `purges` counts purges. Above its lower 24 bits `uses` has which purge was the row's last; `wide` (of row 0) is the last of many rows,
 or of one that is no more. What was asked for before that must not be stored after it.
@@ -18,6 +19,7 @@ or of one that is no more. What was asked for before that must not be stored aft
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
 
 from portico.zones.rows import DIRECTORY, PAYLOAD, SECOND, Rows
@@ -45,12 +47,16 @@ USED: Final = 1  # the row stands for a key
 EXISTS: Final = 2  # there is a file
 KNOWN: Final = 4  # valid, updating and error are the file's; else the file has to be read
 CHECKED: Final = 8  # the file was written, or its checksum verified, since the index was made
-LEFT: Final = 16  # without EXISTS: there may be a file, which is not to be used; with it: another one is taking its place
+LEFT: Final = 16  # there may be a file, which is not to be used
+REPLACING: Final = 32  # there is a file, and another one is taking its place
 STATUS_SHIFT: Final = 8  # above it: the status of a failure that is kept without a file
 
 _USES_BITS: Final = 24  # of the column `uses`; above them the row's last purge
 _USES_MOST: Final = (1 << _USES_BITS) - 1
 _TRIED: Final = 20  # rows looked at for one that nobody fetches (nginx: ngx_http_file_cache_forced_expire)
+_BURIED_AT_ONCE: Final = 1000  # rows looked through while others wait for the lock
+_SPARE: Final = 16  # rows at most, and of small tables one in _SPARE_PART
+_SPARE_PART: Final = 128
 
 
 @final
@@ -69,6 +75,8 @@ class Index:
     def __init__(self, table: SharedTable) -> None:
         self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE)
         self._cells = self._rows.cells
+        self._spare = min(_SPARE, table.slots // _SPARE_PART)
+        self._in_the_way: set[int] = set()  # who fetched what would have had to go, since `bury`
 
     # -- what a worker that has the row at hand asks, without a lock ------------------------------------------------------
 
@@ -86,7 +94,7 @@ class Index:
         return self._cells[row + _VALID]
 
     def updating(self, row: int, generation: int) -> int:
-        """Until when it may be served stale while it is fetched anew (stale-while-revalidate)."""
+        """Until when it may be served stale while it is fetched anew (stale-while-revalidate), and while it is replaced."""
         return self._still(row, generation, _UPDATING)
 
     def error(self, row: int, generation: int) -> int:
@@ -205,7 +213,7 @@ class Index:
                 row, removed = self._add(first, second)
                 cells[row + _USES] = 1
             cells[row + _GENERATION] = 0
-            cells[row + _FLAGS] = USED | LEFT | cells[row + _FLAGS] & EXISTS
+            cells[row + _FLAGS] = USED | EXISTS | REPLACING if cells[row + _FLAGS] & EXISTS else USED | LEFT
             return removed
         finally:
             self._rows.leave()
@@ -358,19 +366,42 @@ class Index:
         try:
             cells = self._cells
             row = self._rows.oldest()
+            newest = self._rows.newest()
             passed = 0
             while row and len(removed) < most and passed < _TRIED:
                 if cells[_SIZE] <= size if size >= 0 else cells[row + _ACCESSED] >= before:
                     break
-                if cells[row + _OWNER]:
-                    passed += 1  # somebody fetches it
+                following = self._rows.newer(row)
+                if cells[row + _OWNER]:  # somebody fetches it
+                    passed += 1
+                    self._in_the_way.add(cells[row + _OWNER])
                 else:
                     removed.append(Removed(cells[row], cells[row + SECOND]))
                     self._empty(row)
-                row = self._rows.newer(row)
+                self._rows.freshen(row)  # not in the way of those behind it, here and for others who give up something now
+                row = following if row != newest else 0
             return removed
         finally:
             self._rows.leave()
+
+    def bury(self, is_alive: Callable[[int], bool]) -> bool:
+        """Give back what dead workers fetched that stood in the way of giving up; whether there was something."""
+        dead = {owner for owner in self._in_the_way if not is_alive(owner)}
+        self._in_the_way.clear()
+        cells = self._cells
+        start = 0
+        while dead:
+            self._rows.enter()
+            try:
+                rows, start = self._rows.between(start, _BURIED_AT_ONCE)
+                for row in rows:
+                    if cells[row + _OWNER] in dead:
+                        cells[row + _OWNER] = 0
+            finally:
+                self._rows.leave()
+            if start == 0:
+                return True
+        return False
 
     def forget(self, first: int, second: int) -> None:
         """The file of a row that was given up is removed."""
@@ -393,14 +424,14 @@ class Index:
             self._rows.leave()
 
     def keys(self, start: int, count: int) -> tuple[list[Removed], int]:
-        """The digests in `count` rows from `start` on (0: the first), and where to go on; 0: that was all."""
+        """The digests of what may have a file in `count` rows from `start` on (0: the first), and where to go on; 0: that was all."""
         found: list[Removed] = []
         cells = self._cells
         self._rows.enter()
         try:
             rows, following = self._rows.between(start, count)
             for row in rows:
-                if cells[row + _FLAGS] & EXISTS:
+                if cells[row + _FLAGS] & (EXISTS | LEFT):
                     found.append(Removed(cells[row], cells[row + SECOND]))
             return found, following
         finally:
@@ -444,11 +475,16 @@ class Index:
     def _add(self, first: int, second: int) -> tuple[int, Removed | None]:
         cells = self._cells
         removed: Removed | None = None
-        if not self._rows.has_room():
+        if not self._rows.has_room(self._spare):
             oldest = self._oldest_unclaimed()
-            if cells[oldest + _FLAGS] & (EXISTS | LEFT):
+            has_file = cells[oldest + _FLAGS] & (EXISTS | LEFT) != 0
+            if has_file:
                 removed = Removed(cells[oldest], cells[oldest + SECOND])
-            self._remove(oldest)
+            if has_file and self._rows.has_room():
+                self._empty(oldest)
+                self._rows.freshen(oldest)  # the next one that needs room takes another
+            else:
+                self._remove(oldest)
         row = self._rows.add(first, second)
         cells[row + _FLAGS] = USED
         return row, removed
@@ -477,8 +513,8 @@ class Index:
     def _empty(self, row: int) -> None:
         """There is no file, or one that is not to be used."""
         cells = self._cells
+        cells[row + _GENERATION] = 0  # first: from now on nobody has it at hand
         cells[row + _FLAGS] = USED | LEFT
-        cells[row + _GENERATION] = 0
         self._rows.set_summed(row, 0)
 
     def _remove(self, row: int) -> None:

@@ -127,7 +127,7 @@ class Keeper:
             if not removed:
                 removed = self._over_limits()
             await self._remove(removed)
-            if len(removed) < settings.manager_files:
+            if len(removed) < settings.manager_files and not store.index.bury(is_alive):
                 break
             await asyncio.sleep(settings.manager_sleep)
         self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))

@@ -17,7 +17,7 @@ leave that to it:
 
 Rules: a lock is held for microseconds, never across a wait; one process never takes two at once; nothing
 forks while holding one.  What a dead holder left half done stays as it is: each table must make sense after
-any single store.
+any single store, or say that it does not (rows.py's `dirty`).
 """
 
 import ctypes

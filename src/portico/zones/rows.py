@@ -2,22 +2,24 @@
 
 A key is 128 bits, and a row is named by the place of its first cell. A table of `slots` rows of `width + 2` columns is laid out as
 
-    row 0                                dirty used | oldest newest | the owner's
+    row 0                                dirty reached | oldest newest | the owner's
     rows of `width` cells                key, its two halves | newer older | the owner's
-    directory of 2 × (slots - 1) cells   tag and row
-    2 cells                              free, and one that nothing needs
+    directory of 2 × slots - 3 cells     tag and row
+    3 cells                              free, count, secret
 
 The directory is probed cell by cell from the key's own place on, and half of it is always empty. It stands apart from the rows, and
 a cell has enough of the key to be told from others: to find one row among a million, the processor touches one place of the directory
-and the row itself. What takes long in a lookup is the memory that it has to wait for.
+and the row itself. What takes long in a lookup is the memory that it has to wait for. Where a key belongs depends on the table's
+secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997), so nobody can choose keys that stand in each other's way.
 
-Rows that are used form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
+Rows in use form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
 changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever
 finds it raised makes everything anew from the rows. A key's second half is stored last and cleared first: a row without it is free.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import Final, final
 
 from portico.zones.lock import Lock
@@ -30,11 +32,12 @@ OLDER: Final = 3
 PAYLOAD: Final = 4  # where the owner's columns begin, in rows that form a ring
 
 DIRTY: Final = 0  # of row 0
-_USED: Final = 1  # the last row that was ever used
+_REACHED: Final = 1  # the last row that was ever used
 _OLDEST: Final = NEWER  # the ring closes in row 0
 _NEWEST: Final = OLDER
 
 _TAG: Final = (1 << 29) - 1  # with the row beside it a cell stays a small integer to mypyc
+_TAG_AT: Final = 35  # the upper 29 of 64 bits
 _SHIFT: Final = 32
 _ROW: Final = (1 << _SHIFT) - 1
 
@@ -48,20 +51,24 @@ class Rows:
 
         `summed`: a column of which row 0 has the sum; it is changed by `set_summed` only.
         """
-        if table.columns != columns or table.locks != 1 or table.slots < 2:
+        if table.columns != columns or table.locks != 1 or table.slots < 3:
             raise ValueError(f"rows are kept in a table of {columns} columns with one lock")
         self.width = columns - DIRECTORY
-        self.slots = table.slots
+        self.most = table.slots - 1  # rows
         self.cells = table.cells()
         self._lock: Lock = table.lock_of(0)
         self._age = age
         self._summed = summed
-        self._last = (table.slots - 1) * self.width
         self._directory = table.slots * self.width
-        self._places = DIRECTORY * (table.slots - 1)
+        self._places = DIRECTORY * table.slots - 3
         self._end = self._directory + self._places
         self._free = self._end
-        self._place = 0  # of what was found last
+        self._count = self._end + 1
+        secret = self._end + 2
+        if self.cells[secret] == 0:
+            self.cells[secret] = secrets.randbits(62) << 1 | 1
+        self._secret = self.cells[secret]
+        self._place = 0  # in the directory, of what `_match` found last
 
     def enter(self) -> None:
         """Take the lock."""
@@ -77,21 +84,22 @@ class Rows:
 
     def find(self, first: int, second: int) -> int:
         """The row of a key; 0: there is none."""
-        return self._match(first, second, self._home(first & _TAG))
+        tag = self._tag(first)
+        return self._match(first, second, tag, self._home(tag))
 
     def find_all(self, first: int, second: int) -> list[int]:
         """The rows of a key, for owners that have several for one."""
         rows: list[int] = []
-        row = self.find(first, second)
+        tag = self._tag(first)
+        row = self._match(first, second, tag, self._home(tag))
         while row:
             rows.append(row)
-            row = self._match(first, second, self._after(self._place))
+            row = self._match(first, second, tag, self._after(self._place))
         return rows
 
-    def _match(self, first: int, second: int, place: int) -> int:
+    def _match(self, first: int, second: int, tag: int, place: int) -> int:
         """The first row of a key from a place of the directory on, which becomes `_place`; 0: there is none up to the next gap."""
         cells = self.cells
-        tag = first & _TAG
         while True:
             found = cells[place]
             if found == 0:
@@ -103,9 +111,9 @@ class Rows:
                     return row
             place = self._after(place)
 
-    def has_room(self) -> bool:
-        """Whether `add` finds a row."""
-        return self.cells[self._free] != 0 or self.cells[_USED] < self._last
+    def has_room(self, spare: int = 0) -> bool:
+        """Whether `add` finds a row, and `spare` more are left then."""
+        return self.cells[self._count] + spare < self.most
 
     def add(self, first: int, second: int) -> int:
         """A row for a key, its other columns 0, as the newest of the ring. Needs room."""
@@ -115,12 +123,13 @@ class Rows:
         if row:
             cells[self._free] = cells[row]
         else:
-            row = cells[_USED] + self.width
-            cells[_USED] = row
+            row = cells[_REACHED] + self.width
+            cells[_REACHED] = row
         for cell in range(row + NEWER, row + self.width):
             cells[cell] = 0
         cells[row] = first
         cells[row + SECOND] = second
+        cells[self._count] += 1
         self._enlist(row, first)
         if self._age:
             self._ring(row)
@@ -136,6 +145,7 @@ class Rows:
             self._unring(row)
         if self._summed:
             cells[self._summed] -= cells[row + self._summed]
+        cells[self._count] -= 1
         self._give_back(row)
         cells[DIRTY] = 0
 
@@ -153,6 +163,10 @@ class Rows:
         """The row used longest ago; 0: none is used."""
         return self.cells[_OLDEST]
 
+    def newest(self) -> int:
+        """The row used last; 0: none is used."""
+        return self.cells[_NEWEST]
+
     def newer(self, row: int) -> int:
         """The row that was used next after this one; 0: none."""
         return self.cells[row + NEWER]
@@ -168,12 +182,12 @@ class Rows:
     def used(self) -> list[int]:
         """All rows that stand for a key; walks through every one."""
         cells = self.cells
-        return [row for row in range(self.width, cells[_USED] + 1, self.width) if cells[row + SECOND]]
+        return [row for row in range(self.width, cells[_REACHED] + 1, self.width) if cells[row + SECOND]]
 
     def between(self, start: int, count: int) -> tuple[range, int]:
         """`count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
         start = max(start, self.width)
-        last = self.cells[_USED]
+        last = self.cells[_REACHED]
         end = start + count * self.width
         return range(start, min(end, last + 1), self.width), end if end <= last else 0
 
@@ -183,10 +197,10 @@ class Rows:
         cells[DIRTY] = 1
         for cell in range(self._directory, self._end):
             cells[cell] = 0
-        cells[_OLDEST] = cells[_NEWEST] = cells[self._free] = 0
+        cells[_OLDEST] = cells[_NEWEST] = cells[self._free] = cells[self._count] = 0
         if self._summed:
             cells[self._summed] = 0
-        last = cells[_USED]
+        last = cells[_REACHED]
         rows = list(range(self.width, last + 1, self.width))
         if self._age:
             rows.sort(key=self._age_of)
@@ -194,6 +208,7 @@ class Rows:
             if not cells[row + SECOND]:
                 self._give_back(row)
                 continue
+            cells[self._count] += 1
             self._enlist(row, cells[row])
             if self._age:
                 self._ring(row)
@@ -203,6 +218,9 @@ class Rows:
 
     def _age_of(self, row: int) -> int:
         return self.cells[row + self._age]
+
+    def _tag(self, first: int) -> int:
+        return first * self._secret >> _TAG_AT & _TAG
 
     def _home(self, tag: int) -> int:
         """Where in the directory a key belongs."""
@@ -218,7 +236,7 @@ class Rows:
     def _enlist(self, row: int, first: int) -> None:
         """Into the first gap from its own place on."""
         cells = self.cells
-        tag = first & _TAG
+        tag = self._tag(first)
         place = self._home(tag)
         while cells[place]:
             place = self._after(place)
@@ -227,10 +245,12 @@ class Rows:
     def _strike(self, row: int) -> None:
         """Out of the directory; what was put behind it for want of room moves up (Knuth, TAOCP section 6.4, algorithm R)."""
         cells = self.cells
-        tag = cells[row] & _TAG
+        tag = self._tag(cells[row])
         wanted = tag << _SHIFT | row
         gap = self._home(tag)
         while cells[gap] != wanted:
+            if cells[gap] == 0:
+                raise RuntimeError("a row is missing in its directory")
             gap = self._after(gap)
         place = self._after(gap)
         while cells[place]:

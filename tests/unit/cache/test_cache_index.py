@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Callable
 
 import pytest
 
-from portico.cache.index import COLUMNS, EXISTS, KNOWN, Index, Removed
+from portico.cache import index as index_module
+from portico.cache.index import COLUMNS, EXISTS, KNOWN, LEFT, Index, Removed
 from portico.cache.store import digest
 from portico.zones.table import SharedTable
 
@@ -90,6 +92,39 @@ def test_what_is_being_fetched_is_not_given_up() -> None:
     assert removed is not None and (removed.first, removed.second) == digest(b"b")
     assert forgotten(index, index.shrink(0, 9)) == [digest(b"c"), digest(b"d")]
     assert index.is_fetched_by(*digest(b"a")) == 1 and index.size() == 100
+
+
+def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
+    """However many of their claims stand at the old end: those behind them are given up, and then they themselves."""
+    index = make(64)
+    for number in range(30):
+        store(index, b"dead %d" % number)
+        index.claim(*digest(b"dead %d" % number), 1 if number % 2 else 2, 0, 0)
+    for number in range(5):
+        store(index, b"%d" % number)
+    assert forgotten(index, index.shrink(0, 9)) == []  # twenty were looked at
+    assert forgotten(index, index.shrink(0, 9)) == [digest(b"%d" % number) for number in range(5)]
+    assert index.bury(lambda owner: owner == 2)
+    for _ in range(5):
+        forgotten(index, index.shrink(0, 9))
+    assert index.count() == 15 and index.size() == 1500
+    assert {index.is_fetched_by(*digest(b"dead %d" % number)) for number in range(30)} == {0, 2}
+    assert not index.bury(lambda owner: owner == 2) and not index.bury(lambda owner: False)
+
+
+def test_a_row_that_must_go_stays_until_its_file_is_gone() -> None:
+    """A killed worker leaves a row for every file that is still there, also where the index was full."""
+    index = make(300)
+    for number in range(297):
+        store(index, b"%d" % number)
+    removed = index.use(*digest(b"one more"), NOW)[4]
+    assert removed is not None and (removed.first, removed.second) == digest(b"0")
+    assert index.count() == 298 and index.keys(0, 300)[0][0].first == removed.first and not index.look(*digest(b"0"))[0] & EXISTS
+    again = index.use(*digest(b"and one"), NOW)[4]
+    assert again is not None and (again.first, again.second) == digest(b"1") and index.count() == 299
+    full = index.use(*digest(b"when both were killed"), NOW)[4]
+    assert full is not None and (full.first, full.second) == digest(b"2") and index.count() == 299
+    assert forgotten(index, [removed]) and index.count() == 298
 
 
 def test_a_purge_keeps_out_what_was_asked_for_before() -> None:
@@ -232,3 +267,108 @@ def test_a_death_at_any_moment_leaves_an_index() -> None:
             store(index, b"%d" % number)
         assert index.count() == 63 and index.size() == 6300
         assert len(forgotten(index, index.shrink(0, 100))) == 63 and index.size() == index.count() == 0
+
+
+# -- killed before any store into the memory that all share ---------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Ends a process that is not one."""
+
+
+class Cells:
+    """The cells of a table, of which the one who writes is killed before a certain store."""
+
+    def __init__(self, cells: memoryview[int]) -> None:
+        self.cells = cells
+        self.left = -1
+
+    def __getitem__(self, at: int) -> int:
+        return self.cells[at]
+
+    def __setitem__(self, at: int, value: int) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        self.cells[at] = value
+
+
+ACTIONS: tuple[Callable[[Index, tuple[int, int], int], object], ...] = (
+    lambda index, key, now: index.use(*key, now),
+    lambda index, key, now: index.replace(*key),
+    lambda index, key, now: index.store(*key, now, now + 5, 0, 0, now, index.purges()),
+    lambda index, key, now: index.store_failure(*key, 502, now, now),
+    lambda index, key, now: index.load(*key, now, now),
+    lambda index, key, now: index.drop(*key),
+    lambda index, key, now: index.purge(*key),
+    lambda index, key, now: index.claim(*key, 7, now, 3),
+    lambda index, key, now: index.oldest(now - 5, 2),
+    lambda index, key, now: index.shrink(now, 2),
+    lambda index, key, now: index.forget(*key),
+)
+
+
+def books(index: Index, cells: memoryview[int]) -> dict[tuple[int, int], int]:
+    """What the index knows, and flags. Whoever comes next finds all of it in order."""
+    rows = index._rows
+    rows.enter()
+    rows.leave()
+    used = rows.used()
+    ring = []
+    row = rows.oldest()
+    while row:
+        ring.append(row)
+        row = rows.newer(row)
+    assert sorted(ring) == used and (rows.newest() == ring[-1] if ring else rows.newest() == 0)
+    assert all(rows.find(cells[row], cells[row + 1]) == row for row in used)
+    assert index.size() == sum(cells[row + 11] for row in used)
+    free = 0
+    while rows.has_room():
+        rows.add(free, 1 << 40)
+        free += 1
+    assert len(used) + free == rows.most
+    return {(cells[row], cells[row + 1]): cells[row + 4] for row in used}
+
+
+@pytest.mark.skipif(not index_module.__file__.endswith(".py"), reason="compiled code takes nothing for memory but memory")
+def test_a_death_before_any_store() -> None:
+    """Whatever is done to an index whose keys are in each other's way: a death leaves its order, and a row for every file."""
+    dice = random.Random(4)
+    table = SharedTable(6, COLUMNS)
+    cells = table.cells()
+    keys = [(dice.choice((0, 1, 8)) + 9 * dice.randrange(4), dice.randrange(1, 1 << 40)) for _ in range(8)]
+    deaths = 0
+    for step in range(250):
+        act, key = dice.choice(ACTIONS), dice.choice(keys)
+        before = cells.tolist()
+        known = books_of_copy(table, before)
+        number = 0
+        while True:
+            for at, value in enumerate(before):
+                cells[at] = value
+            index = Index(table)
+            index._rows._secret = 1 << 35
+            index._cells = index._rows.cells = mortal = Cells(cells)  # type: ignore[assignment]
+            mortal.left = number
+            try:
+                act(index, key, step)
+            except Killed:
+                number += 1
+            else:
+                break
+            mortal.left = -1
+            deaths += 1
+            left = books(index, cells)
+            if act is not ACTIONS[-1] and len(known) < 5:  # so small an index has no spare rows for what must go when it is full
+                assert all(left[each] & (EXISTS | LEFT) for each, flags in known.items() if flags & (EXISTS | LEFT))
+    assert deaths > 1000
+
+
+def books_of_copy(table: SharedTable, cells: list[int]) -> dict[tuple[int, int], int]:
+    """The books of what is there, which stays as it is."""
+    index = Index(table)
+    index._rows._secret = 1 << 35
+    known = books(index, table.cells())
+    for at, value in enumerate(cells):
+        table.cells()[at] = value
+    return known

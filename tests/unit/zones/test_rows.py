@@ -47,6 +47,7 @@ def test_there_is_room_for_all_but_one() -> None:
     rows = make(9)
     made = []
     while rows.has_room():
+        assert rows.has_room(2) == (len(made) < 6)
         made.append(rows.add(len(made) + 1, 5))
     assert len(set(made)) == len(made) == 8 and used(rows) == made
     rows.remove(made[3])
@@ -58,6 +59,7 @@ def test_as_an_ordered_dict_does(keys: int) -> None:
     """Keys that stand side by side, keys that have the same tag, and keys as they come; negative ones too."""
     dice = random.Random(keys)
     rows = make(41)
+    rows._secret = 1 << 35  # so a key's own place is that of its lower bits
     if keys == 64:
         firsts = list(range(-32, 32))
     elif keys == 1 << 31:
@@ -139,6 +141,17 @@ def test_made_anew_when_the_writer_died() -> None:
     assert used(rows) == made[::-1] and rows.cells[SIZE] == 27
     assert all(rows.find(rows.cells[row], rows.cells[row + 1]) == row for row in made)
     assert sum(1 for _ in iter(rows.has_room, False) if rows.add(100 + random.randrange(1 << 40), 1)) == 6
+
+
+def test_nobody_can_choose_keys_that_stand_in_each_others_way() -> None:
+    """Their places are those of the table's secret, which all processes share."""
+    table, other = SharedTable(1000, COLUMNS), SharedTable(1000, COLUMNS)
+    rows, again, others = Rows(table, COLUMNS), Rows(table, COLUMNS), Rows(other, COLUMNS)
+    assert again.find(1 << 40, 1) == 0 and rows.add(1 << 40, 1) == again.find(1 << 40, 1)
+    assert rows._secret != others._secret
+    for step in (1, 1 << 29, 1 << 35, 1997):  # neighbours, equal ends, and one place if it were by remainder
+        homes = [rows._home(rows._tag(number * step)) for number in range(-500, 500)]
+        assert len(set(homes)) > 300
 
 
 def test_other_tables_are_refused() -> None:
