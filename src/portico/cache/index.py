@@ -73,7 +73,7 @@ class Index:
     """The index of one `keys_zone`. Methods take the lock themselves, for microseconds; none of them touches a file."""
 
     def __init__(self, table: SharedTable) -> None:
-        self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE)
+        self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE, mixed=True)
         self._cells = self._rows.cells
         self._spare = min(_SPARE, table.slots // _SPARE_PART)
         self._in_the_way: set[int] = set()  # who fetched what would have had to go, since `bury`

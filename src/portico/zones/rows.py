@@ -9,8 +9,9 @@ A key is 128 bits, and a row is named by the place of its first cell. A table of
 
 The directory is probed cell by cell from the key's own place on, and half of it is always empty. It stands apart from the rows, and
 a cell has enough of the key to be told from others: to find one row among a million, the processor touches one place of the directory
-and the row itself. What takes long in a lookup is the memory that it has to wait for. Where a key belongs depends on the table's
-secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997), so nobody can choose keys that stand in each other's way.
+and the row itself. What takes long in a lookup is the memory that it has to wait for. Where clients have a say in the keys, a key's
+place depends on the table's secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997), so nobody can choose keys that stand
+in each other's way.
 
 Rows in use form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
 changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever
@@ -46,10 +47,10 @@ _ROW: Final = (1 << _SHIFT) - 1
 class Rows:
     """The rows of one table. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
 
-    def __init__(self, table: SharedTable, columns: int, age: int = 0, summed: int = 0) -> None:
+    def __init__(self, table: SharedTable, columns: int, age: int = 0, summed: int = 0, mixed: bool = False) -> None:
         """`age`: a column to order the ring by when it is made anew; 0: there is no ring.
 
-        `summed`: a column of which row 0 has the sum; it is changed by `set_summed` only.
+        `summed`: a column of which row 0 has the sum; it is changed by `set_summed` only. `mixed`: the keys are no secret hashes.
         """
         if table.columns != columns or table.locks != 1 or table.slots < 3:
             raise ValueError(f"rows are kept in a table of {columns} columns with one lock")
@@ -67,7 +68,7 @@ class Rows:
         secret = self._end + 2
         if self.cells[secret] == 0:
             self.cells[secret] = secrets.randbits(62) << 1 | 1
-        self._secret = self.cells[secret]
+        self._secret = self.cells[secret] if mixed else 0
         self._place = 0  # in the directory, of what `_match` found last
 
     def enter(self) -> None:
@@ -220,7 +221,7 @@ class Rows:
         return self.cells[row + self._age]
 
     def _tag(self, first: int) -> int:
-        return first * self._secret >> _TAG_AT & _TAG
+        return first * self._secret >> _TAG_AT & _TAG if self._secret else first & _TAG
 
     def _home(self, tag: int) -> int:
         """Where in the directory a key belongs."""

@@ -59,7 +59,6 @@ def test_as_an_ordered_dict_does(keys: int) -> None:
     """Keys that stand side by side, keys that have the same tag, and keys as they come; negative ones too."""
     dice = random.Random(keys)
     rows = make(41)
-    rows._secret = 1 << 35  # so a key's own place is that of its lower bits
     if keys == 64:
         firsts = list(range(-32, 32))
     elif keys == 1 << 31:
@@ -146,7 +145,7 @@ def test_made_anew_when_the_writer_died() -> None:
 def test_nobody_can_choose_keys_that_stand_in_each_others_way() -> None:
     """Their places are those of the table's secret, which all processes share."""
     table, other = SharedTable(1000, COLUMNS), SharedTable(1000, COLUMNS)
-    rows, again, others = Rows(table, COLUMNS), Rows(table, COLUMNS), Rows(other, COLUMNS)
+    rows, again, others = (Rows(each, COLUMNS, mixed=True) for each in (table, table, other))
     assert again.find(1 << 40, 1) == 0 and rows.add(1 << 40, 1) == again.find(1 << 40, 1)
     assert rows._secret != others._secret
     for step in (1, 1 << 29, 1 << 35, 1997):  # neighbours, equal ends, and one place if it were by remainder
