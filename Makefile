@@ -45,9 +45,7 @@ tools: $(VENV)/.tools
 nginx:
 	@tools/install-reference.sh
 
-# The build begins with a minute on one processor, in which the other one can lint.
-test: nginx tools
-	@$(MAKE) --no-print-directory -j2 compiled lint
+test: nginx lint $(VENV)/.installed
 	@tools/run-tests.sh
 
 unit: $(VENV)/.tools

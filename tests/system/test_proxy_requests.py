@@ -130,6 +130,16 @@ def test_answer_before_the_body_was_read(proxy: Proxied, name: str) -> None:
         assert upstream.ended()
 
 
+def test_answer_in_the_middle_of_a_streamed_body(proxy: Proxied) -> None:
+    """Whatever the proxy is at just then; several times, for that is chance."""
+    for _ in range(12):
+        with _post(proxy, "/earlystream/", pattern(LARGE)) as client, proxy.accept("earlystream") as upstream:
+            upstream.head()
+            upstream.exactly(1_000_000)
+            upstream.send(answer(b"too large", status="413 Too Large"))
+            assert client.response().body == b"too large"
+
+
 def test_early_answer_ends_the_connection_to_the_upstream(proxy: Proxied) -> None:
     """It did not read the request, so nothing else can be sent on it."""
     with _post(proxy, "/earlykeep/", pattern(LARGE)) as client, proxy.accept("earlykeep") as upstream:

@@ -300,6 +300,9 @@ class Exchange:
                 return True
             if sent == len(piece):
                 continue
+            # It may have begun while the client was waited for, or others had their turn: no event will tell that again.
+            if transport.ready and self._answered(connection):
+                return False
             try:
                 transport.writable(self.settings.send_timeout)
                 transport.reader = transport.reactor.current
