@@ -9,9 +9,9 @@ A key is 128 bits, and a row is named by the place of its first cell. A table of
 
 The directory is probed cell by cell from the key's own place on, and half of it is always empty. It stands apart from the rows, and
 a cell has enough of the key to be told from others: to find one row among a million, the processor touches one place of the directory
-and the row itself. What takes long in a lookup is the memory that it has to wait for. Where clients have a say in the keys, a key's
-place depends on the table's secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997), so nobody can choose keys that stand
-in each other's way.
+and the row itself. What takes long in a lookup is the memory that it has to wait for. Where clients have a say in the keys, a
+key's place depends on the table's secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997): nobody can choose keys that
+stand in each other's way.
 
 Rows in use form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
 changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever

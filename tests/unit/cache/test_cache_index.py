@@ -299,7 +299,7 @@ ACTIONS: tuple[Callable[[Index, tuple[int, int], int], object], ...] = (
     lambda index, key, now: index.store(*key, now, now + 5, 0, 0, now, index.purges()),
     lambda index, key, now: index.store_failure(*key, 502, now, now),
     lambda index, key, now: index.load(*key, now, now),
-    lambda index, key, now: index.drop(*key),
+    lambda index, key, now: index.drop(*key, index.look(*key)[1]),
     lambda index, key, now: index.purge(*key),
     lambda index, key, now: index.claim(*key, 7, now, 3),
     lambda index, key, now: index.oldest(now - 5, 2),
