@@ -79,6 +79,10 @@ CACHE = Group(
             proxy_set_header X-Tag $upstream_cache_etag;
             proxy_cache_key "the key of $uri";
         }
+        location /said/ { proxy_cache_valid 1m; proxy_cache_key "$uri $http_x_l"; proxy_pass http://@BACKEND@; }
+        location /replaced/ {
+            proxy_cache_valid 1m; proxy_set_header Connection ""; proxy_set_header X-L $http_x_l; proxy_pass http://@BACKEND@;
+        }
         location /rewritten/ { proxy_cache_valid 1m; proxy_pass http://@BACKEND@/other/; }
     }
     """
@@ -110,6 +114,7 @@ def saying(*fields: str) -> Turns:
 
 LENGTH = "nginx sends an answer that came without a length without one from the cache too"
 ORDER = "nginx before 1.23 goes by the order of the fields"
+NAMED = "what Connection names ends here (RFC 9110 7.6.1), so the answer is of a request without it; nginx forwards it"
 CLOSES = "nginx closes the connection after an error made of an upstream's answer"
 HIT = {"X-Cache": "HIT"}
 MISS = {"X-Cache": "MISS"}
@@ -290,6 +295,22 @@ MISS = {"X-Cache": "MISS"}
         (get("/usual/v6", "X-L: a", "X-M: b"), Read(), get("/usual/v6", "X-M: b", "X-L: a")),
         saying("Vary: X-L, x-m"),
         has=HIT,
+    ),
+    *(
+        row(
+            f"named by connection: {id}",
+            (get(target, "X-L: a", f"Connection: keep-alive, {named}"), Read(), get(target, "X-L: a")),
+            saying("Vary: X-L"),
+            has=MISS if differs else HIT,
+            body=b"second" if differs else b"first",
+            differs=differs,
+        )
+        for id, target, named, differs in (
+            ("vary", "/usual/n1", "X-L", NAMED),
+            ("key", "/said/n", "x-l", NAMED),
+            ("what is not there", "/usual/n2", "X-M", ""),
+            ("what is set anew", "/replaced/n", "X-L", ""),
+        )
     ),
     # conditions and ranges
     row(
@@ -577,6 +598,22 @@ OLD = (
             ("with a capture", "GET", get("/captured/a"), {}),
             ("where a rewrite has left the location", "GET", get("/left/a"), {}),
         )
+    ),
+    row(
+        "in the background, named by connection",
+        (
+            get("/background/n", "X-L: a"),
+            Read(),
+            Age(),
+            get("/background/n", "X-L: a", "Connection: keep-alive, X-L"),
+            Read(),
+            Pause(0.2),
+            get("/background/n", "X-L: a"),
+        ),
+        turns(reply(200, "first", "Vary: X-L"), SECOND, reply(200, "third")),
+        ("GET",) * 3,
+        has={"X-Cache": "STALE"},
+        differs=NAMED,
     ),
     row(
         "stale-while-revalidate",

@@ -19,6 +19,7 @@ HTTP = """
     proxy_cache one;
     proxy_cache_rfc on;
     server_tokens off;
+    map $request_method $purge { default 0; PURGE 1; }
 """
 LOCATIONS = {
     "a": "",
@@ -28,6 +29,7 @@ LOCATIONS = {
     "head": "proxy_cache_convert_head off;",
     "bypass": "proxy_cache_bypass $arg_b;",
     "valid": "proxy_cache_valid any 1m; proxy_cache_methods POST;",
+    "tagged": "proxy_cache_purge $purge;",
     "plain": "proxy_cache_rfc off; proxy_cache_valid any 1m;",
 }
 STALE = "Age: 1000"
@@ -71,6 +73,10 @@ class Site:
 
     def ask(self, path: str, *fields: str, method: str = "GET") -> Message:
         return self.proxy.fetch(path, *fields, method=method)
+
+    def asked_anew(self, path: str) -> None:
+        """The next request gets the first answer."""
+        self.origin.asked.pop(path, None)
 
     def count(self, path: str) -> int:
         return len(self.origin.asked.get(path, []))
@@ -199,6 +205,52 @@ def test_4_3_4_a_long_one(site: Site) -> None:
 
     wait_until(written, what="the new head")
     assert site.count(path) == 2
+
+
+def not_modified(*fields: str) -> bytes:
+    return "\r\n".join(["HTTP/1.1 304 Not Modified", *fields, "", ""]).encode()
+
+
+def test_a_304_with_another_vary(site: Site) -> None:
+    """What is kept under no Vary, or another one, may be somebody else's answer."""
+    for path, before, kept in (("/a/vary1", (), False), ("/a/vary2", ("Vary: X-L",), False), ("/a/vary3", ("Vary: Cookie",), True)):
+        mine, yours = (answer(text, MINUTE, TAG, *more) for text, more in ((b"alice", (STALE, *before)), (b"bob", ("Vary: Cookie",))))
+        site.lay(path, mine, not_modified(TAG, "Vary: Cookie", MINUTE), yours)
+        site.ask(path, "Cookie: alice")
+        assert site.ask(path, "Cookie: alice").body == b"alice"
+        assert site.ask(path, "Cookie: bob").body == b"bob"
+        assert (told(site.ask(path, "Cookie: alice")) == "hit") is kept
+
+
+def test_a_304_with_other_tags(site: Site) -> None:
+    path = "/tagged/a"
+    tags = ("Cache-Tag: old", "Surrogate-Key: both")
+    site.lay(path, answer(b"x", MINUTE, STALE, TAG, *tags), not_modified(TAG, "Cache-Tag: new", MINUTE))
+    for tag in ("new", "both"):
+        site.asked_anew(path)
+        site.ask(path)
+        assert told(site.ask(path)) == "fwd=stale; fwd-status=304"
+        assert site.ask("/tagged/", "Cache-Tag: old", method="PURGE").status == 404
+        assert told(site.ask(path)) == "hit"
+        assert site.ask("/tagged/", f"Cache-Tag: {tag}", method="PURGE").status == 204
+    fresh = 'Cache-Control: max-age=60, private="Cache-Tag"'  # the head is kept without it, but it is known
+    for path, said, gone, there in (("/tagged/b", (), "new", "old"), ("/tagged/c", ("Cache-Tag: new",), "old", "new")):
+        site.lay(path, answer(b"x", fresh, STALE, TAG, "Cache-Tag: old"), not_modified(TAG, fresh, *said))
+        site.ask(path)
+        assert told(site.ask(path)) == "fwd=stale; fwd-status=304"
+        assert site.ask("/tagged/", f"Cache-Tag: {gone}", method="PURGE").status == 404
+        assert site.ask("/tagged/", f"Cache-Tag: {there}", method="PURGE").status == 204
+
+
+def test_a_kept_head_grows_no_longer_than_one_that_comes(site: Site) -> None:
+    path = "/a/growing"
+    more = [not_modified(TAG, f"X-{number}: {'y' * 1500}", STALE) for number in range(9)]
+    site.lay(path, answer(b"x", STALE, TAG, MINUTE), *more, OTHER)
+    longest = 0
+    for _ in range(9):
+        message = site.ask(path)
+        longest = max(longest, sum(len(key) + len(value) + 4 for key, value in message.headers))
+    assert 3000 < longest < 6000  # proxy_buffer_size, and what the last 304 brought
 
 
 def test_a_304_that_announces_a_body(site: Site) -> None:

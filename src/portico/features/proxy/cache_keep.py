@@ -125,12 +125,11 @@ class Keeping:
         self, request: Request, caching: Caching, answer: ResponseHead, verdict: Verdict, raw: bytes, now: int
     ) -> Sink | None:
         variant = variant_of(verdict.vary, request.fields.names, request.fields.values) if verdict.vary else b""
-        tags = b" ".join(b" ".join(answer.get_all(name)) for name in _TAGS if name in answer.first).replace(b",", b" ")
         family = (caching.family or self._family(caching)) if verdict.vary else b""
         fill = caching.store.fill(caching.first, caching.second, caching.purges, caching.claimed)
         storing = Storing(fill)
         try:
-            fill.begin(Meta(caching.key, verdict.vary, variant, b" ".join(tags.split()), raw, family), _times(verdict, now))
+            fill.begin(Meta(caching.key, verdict.vary, variant, _tags(answer), raw, family), _times(verdict, now))
         except OSError as error:
             storing.failed(error)
             return None
@@ -209,7 +208,11 @@ class Keeping:
             caching.store.complain(f'cache times cannot be written ({error.errno}: {error.strerror})')
 
     def _freshen(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead, now: int) -> None:
-        """RFC 9111 sections 3.2 and 4.3.4: the fields of the 304 take the place of those that are kept."""
+        """RFC 9111 sections 3.2 and 4.3.4: the fields of the 304 take the place of those that are kept.
+
+        Whose answer it is under another Vary, nobody knows: it is dropped, as is one whose head has become longer than any that
+        comes from an upstream.
+        """
         stored = head_of(entry)
         if not is_refreshed_by(stored, answer):
             return
@@ -220,8 +223,9 @@ class Keeping:
             raw = without(head, verdict.withheld)
         times = _times(verdict, now)
         apart = (b"age", b"date") if entry.body_length > _COPIED_AT_ONCE else (b"age",)
-        changed = differs(stored, raw, apart)
-        if not verdict.keep:
+        tags = _tags(head) if any(name in answer.first for name in _TAGS) else entry.meta.tags  # they may be withheld from the head
+        changed = differs(stored, raw, apart) or tags != entry.meta.tags
+        if not verdict.keep or verdict.vary != entry.meta.vary or len(raw) > self.proxy.settings.buffer_size:
             caching.store.purge(entry.first, entry.second)
             entry.times = times
             return
@@ -234,16 +238,16 @@ class Keeping:
             if entry.body_length > _COPIED_AT_ONCE:
                 self._refresh(caching, entry, times)  # good again at once; the new head follows
             entry.times = times
-            self._write_again(request, caching, entry, raw, times)
+            self._write_again(request, caching, entry, raw, tags, times)
 
-    def _write_again(self, request: Request, caching: Caching, entry: Entry, raw: bytes, times: Times) -> None:
+    def _write_again(self, request: Request, caching: Caching, entry: Entry, raw: bytes, tags: bytes, times: Times) -> None:
         """The same body under another head."""
         old = entry.meta
         fill = caching.store.fill(entry.first, entry.second, caching.purges, caching.claimed)
         storing = Storing(fill)
         caching.fill = fill
         try:
-            fill.begin(Meta(old.key, old.vary, old.variant, old.tags, raw, old.family), times)
+            fill.begin(Meta(old.key, old.vary, old.variant, tags, raw, old.family), times)
             if entry.body_length <= _COPIED_AT_ONCE:
                 fill.copy(entry)
                 fill.finish()
@@ -271,6 +275,12 @@ class Keeping:
             entry.give()
             if runtime is not None:
                 runtime.background -= 1
+
+
+def _tags(head: ResponseHead) -> bytes:
+    """What a head says that it can be purged by, separated by blanks."""
+    text = b" ".join(b" ".join(head.get_all(name)) for name in _TAGS if name in head.first)
+    return b" ".join(text.replace(b",", b" ").split())
 
 
 def _times(verdict: Verdict, now: int) -> Times:

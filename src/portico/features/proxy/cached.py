@@ -43,6 +43,7 @@ _LOOK_SECONDS: Final = 0.05  # between the first two looks whether another worke
 _MOST_LOOK_SECONDS: Final = 0.5  # … up to this (ngx_http_file_cache_lock): a thousand who wait must not take up the worker
 _KEY_ROOM: Final = 599  # bytes that the head of nginx's file has beside the key: what is beyond proxy_buffer_size is not kept
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
+_UPGRADING: Final = frozenset((b"http2-settings",))  # RFC 7540 section 3.2.1: named by clients that would like HTTP/2
 
 
 @final
@@ -100,6 +101,8 @@ class CachedProxy(Handler):
             caching.method = b"GET"
         if wishes is not None and wishes.no_store:
             caching.keep = False  # RFC 9111 section 5.2.1.5
+        if request.fields.connection_tokens and self._withholds(request):
+            caching.keep = False
         if bypass:
             caching.status = BYPASS
         else:
@@ -151,6 +154,19 @@ class CachedProxy(Handler):
         client = request.client  # RFC 9111 section 2: the key has the URI that the client asked for, host and all
         scheme = b"https" if client.secure else b"http"
         return b"%b://%b:%d %b" % (scheme, request.host, client.server_addr()[1], url)
+
+    def _withholds(self, request: Request) -> bool:
+        """Whether a field in Connection keeps another one from the upstream, which Vary or the key may speak of all the same.
+
+        What answers such a request is no answer to those that have the field. (nginx passes on what Connection names.)
+        """
+        head = self.proxy.head
+        if not head.pass_headers:
+            return False
+        first = request.fields.first
+        return any(
+            name in first and name not in head.dropped and name not in _UPGRADING for name in request.fields.connection_tokens
+        )
 
     async def _pass(self, request: Request, store: Store | None) -> Response | None:
         """A request that the cache has nothing to do with; one that changes something makes what is kept invalid."""
@@ -232,12 +248,13 @@ class CachedProxy(Handler):
         if caching.why != b"request":
             caching.why = b"stale"
         head = caching.stored_head = head_of(entry)
-        caching.revalidate = (settings.revalidate or (self.rfc and has_validator(head))) and head.status in (200, 206)
+        asks = caching.keep and (settings.revalidate or (self.rfc and has_validator(head)))
+        caching.revalidate = asks and head.status in (200, 206)
         window = caching.store.index.updating(entry.slot, entry.generation) >= now
         allowed = (settings.use_stale & WHILE_UPDATING != 0 or window) and not caching.sticks and not caching.forced
         if self.finder.claim(request, caching):
             background = settings.background_update or (self.rfc and window)
-            if allowed and background and _can_be_asked_again(request):
+            if allowed and background and caching.keep and _can_be_asked_again(request):
                 index = caching.store.index
                 _, generation = index.look(entry.first, entry.second)
                 if generation == entry.generation and index.valid(entry.slot, generation) < now:
@@ -346,7 +363,7 @@ class CachedProxy(Handler):
         elif self._may_use(request, caching, entry, BY_STATUS.get(answer.status, 0)):
             caching.status = STALE
         else:
-            if self.rfc and answer.status == 200 and self.keeping.asked_with_head(request, caching):
+            if self.rfc and answer.status == 200 and caching.keep and self.keeping.asked_with_head(request, caching):
                 self._compare(request, caching, entry, answer)
             return None
         caching.upstream_status = answer.status
