@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.parity.wire import Message
@@ -26,6 +29,7 @@ LOCATIONS = {
     "changing": f"{SLICED} proxy_cache one;",
     "named": "proxy_store @folder@/named/$arg_name; proxy_pass http://@stored@;",
     "stored": "root @folder@/files; proxy_store on;",
+    "far": "proxy_store /dev/shm@folder@/$arg_name; proxy_store_access group:rw; proxy_pass http://@stored@;",
 }
 
 
@@ -64,7 +68,7 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
     with running(Proxied(LOCATIONS, http=HTTP)) as proxy:
-        origins = {name: RangeOrigin() for name in LOCATIONS if name not in ("stored", "named")}
+        origins = {name: RangeOrigin() for name in LOCATIONS if name not in ("stored", "named", "far")}
         for name, origin in origins.items():
             proxy.upstream(name).serve(origin.say)
         yield Ground(proxy, origins)
@@ -132,7 +136,7 @@ def test_store(ground: Ground) -> None:
             end.send(answer(b"half", length=100))
             end.half_close()
         else:
-            end.send(answer(pattern(200_000)))
+            end.send(answer(pattern(200_000), "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT"))
 
     proxy.upstream("stored").serve(say)
     folder = proxy.folder / "files" / "stored"
@@ -152,3 +156,17 @@ def test_store(ground: Ground) -> None:
     (folder / "file").mkdir()
     assert proxy.fetch("/stored/file").body == pattern(200_000)
     proxy.await_log("an answer cannot be stored as")
+    far = Path(f"/dev/shm{proxy.folder}")  # another file system
+    try:
+        for path in (folder / "whole", far / "inner" / "a", far / "inner" / "a"):  # the last one takes the place of the one before
+            if path.exists():
+                path.write_bytes(b"old")
+            target = "/stored/whole" if path.name == "whole" else "/far/?name=inner/a"
+            assert proxy.fetch(target).body == pattern(200_000)
+            wait_until(lambda: path.read_bytes() == pattern(200_000), what="the file")  # noqa: B023
+            status = path.stat()
+            assert status.st_mtime == 784111777 and status.st_mode & 0o777 == (0o600 if path.name == "whole" else 0o660)
+            assert [name for name in os.listdir(path.parent) if name.startswith("store.")] == []
+        assert [name for name in os.listdir(proxy.folder / "proxy") if name.startswith("store.")] == []
+    finally:
+        shutil.rmtree(far, ignore_errors=True)

@@ -2,9 +2,6 @@
 
     begin ─▶ write … ─▶ finish     the file takes its place
                     └─▶ abort      nothing is left of it
-
-Where the file system can do that, the file has no name meanwhile (O_TMPFILE): of a worker that is killed the kernel leaves nothing
-behind. Elsewhere it is called `DIGEST.WORKER.N`; what a dead worker leaves of these, the next start removes.
 """
 
 from __future__ import annotations
@@ -16,75 +13,11 @@ from portico.cache.checksum import crc32
 from portico.cache.entry import TIMES_SIZE, Damaged, Meta, Times
 
 if TYPE_CHECKING:
+    from portico.cache.draft import Draft
     from portico.cache.entry import Entry
     from portico.cache.store import Store
 
 _PIECE: Final = 1 << 20
-
-
-@final
-class Draft:
-    """A file that is being written; `path` is empty when it has no name, `spare` is one that it may take for a moment."""
-
-    def __init__(self, fd: int, path: str, spare: str) -> None:
-        self.fd = fd
-        self.path = path
-        self.spare = spare
-
-    def append(self, data: bytes) -> None:
-        """Write all of `data`. Raises OSError."""
-        written = os.write(self.fd, data)
-        while written < len(data):  # the last room of a disk takes a part; the next write says why
-            data = data[written:]
-            written = os.write(self.fd, data)
-
-    def put(self, data: bytes, at: int) -> None:
-        """Write over what is there. Raises OSError."""
-        written = os.pwrite(self.fd, data, at)
-        while written < len(data):
-            data = data[written:]
-            at += written
-            written = os.pwrite(self.fd, data, at)
-
-    def take_place(self, target: str) -> None:
-        """Become the file `target`, in place of the one that is there. Raises OSError, also when its directory is not there."""
-        if not self.path:
-            try:
-                self._link(target)
-                return
-            except FileExistsError:
-                self._link(self.spare)
-            self.path = self.spare
-        os.rename(self.path, target)  # whoever opens it finds the old file or this one
-        self.path = ""
-
-    def _link(self, path: str) -> None:
-        """Give it a name."""
-        # with src_dir_fd it is linkat(AT_SYMLINK_FOLLOW): the new name is for what the link shows
-        os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd)
-
-    def copy_to(self, other: Draft) -> None:
-        """Write all of it into another file. Raises OSError."""
-        at = 0
-        while True:
-            data = os.pread(self.fd, _PIECE, at)
-            if not data:
-                return
-            other.append(data)
-            at += len(data)
-
-    def close(self) -> None:
-        """Close it, and remove it if it has a name of its own; safe to call twice."""
-        fd = self.fd
-        self.fd = -1  # before: closed it is, whatever close(2) says
-        if self.path:
-            _unlink(self.path)
-            self.path = ""
-        if fd >= 0:
-            try:
-                os.close(fd)
-            except OSError:
-                pass  # a write that failed late; the checksums tell
 
 
 @final
@@ -162,10 +95,3 @@ class Fill:
             self.over = True
             if self.claimed:
                 self.store.release(self.first, self.second)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

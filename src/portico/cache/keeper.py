@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.draft import remove_leftover, remove_leftovers
 from portico.cache.index import Removed
 from portico.cache.store import digest_of_name
 from portico.zones.owner import is_alive
@@ -39,6 +40,9 @@ class Keeper:
     async def run(self) -> None:
         """Until the worker ends."""
         store = self.store
+        settings = store.settings
+        if settings.use_temp_path or settings.levels:  # else it is where all answers are
+            remove_leftovers(store.drafts_path())
         while not self.ended and not self.is_leaving():
             before = store.index.keeper()
             mine = before == store.identity
@@ -61,8 +65,6 @@ class Keeper:
     async def _load(self) -> None:
         """Take what is in the directory into the index; remove what a dead worker left half written."""
         settings = self.store.settings
-        if settings.use_temp_path:
-            self._remove_leftovers(settings.temp_path)
         files = _files(settings.path, settings.others)
         done = False
         while not done and not self.ended and not self.is_leaving():
@@ -84,7 +86,7 @@ class Keeper:
         name = os.path.basename(path)
         key = digest_of_name(name)
         if key is None:
-            self._leftover(path, name)
+            remove_leftover(path, name)
             return
         try:
             status = os.stat(path, follow_symlinks=False)
@@ -94,27 +96,6 @@ class Keeper:
             key[0], key[1], self.store.room_of(status.st_size), int(max(status.st_atime, status.st_mtime))
         ):
             _unlink(path)  # no file, of other levels, or more than the index has room for
-
-    def _remove_leftovers(self, directory: str) -> None:
-        try:
-            names = os.listdir(directory)
-        except OSError:
-            return
-        for name in names:
-            self._leftover(f"{directory}/{name}", name)
-
-    def _leftover(self, path: str, name: str) -> None:
-        """Remove `DIGEST.WORKER.N`, which is written to, when that worker is no more."""
-        digest, _, rest = name.partition(".")
-        worker = rest.partition(".")[0]
-        if digest_of_name(digest) is None or not worker:
-            return
-        try:
-            identity = int(worker, 16)
-        except ValueError:
-            return
-        if not is_alive(identity):
-            _unlink(path)
 
     async def _tidy(self) -> None:
         store = self.store

@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, final
 
+from portico.cache.draft import Draft, Drafts
 from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
-from portico.cache.fill import Draft, Fill
+from portico.cache.fill import Fill
 from portico.cache.index import Index, Removed
 from portico.cache.recent import Recent
 
@@ -96,9 +97,8 @@ class Store:
         self._recent = Recent()  # asked for lately, and not at hand
         self._memory_used = 0
         self._complained = -_COMPLAINT_SECONDS
-        self._serial = 0
         self._block = 0  # bytes in which the file system gives out room
-        self._nameless = True  # it has O_TMPFILE, as far as is known
+        self._drafts = Drafts()
         self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
 
     # -- names -----------------------------------------------------------------------------------------------------------
@@ -115,34 +115,11 @@ class Store:
 
     def draft(self, first: int, second: int) -> Draft:
         """A new file to write to. Raises OSError."""
-        settings = self.settings
-        path = f"{settings.temp_path}/{file_name(first, second)}" if settings.use_temp_path else self.path_of(first, second)
-        return self._draft_at(path)
+        return self._drafts.open(f"{self.drafts_path()}/{file_name(first, second)}", self.identity)
 
-    def _draft_at(self, path: str) -> Draft:
-        directory = os.path.dirname(path)
-        try:
-            return self._open_draft(directory, path)
-        except FileNotFoundError:
-            os.makedirs(directory, 0o700, exist_ok=True)
-            return self._open_draft(directory, path)
-
-    def _open_draft(self, directory: str, path: str) -> Draft:
-        flags = os.O_RDWR | os.O_CLOEXEC
-        if self._nameless:
-            try:
-                return Draft(os.open(directory, flags | os.O_TMPFILE, 0o600), "", self._spare(path))
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2): how it is said that there is none
-                    raise
-                self._nameless = False
-        path = self._spare(path)
-        return Draft(os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path, "")
-
-    def _spare(self, path: str) -> str:
-        """A name that no other draft has, and that tells whose it is."""
-        self._serial += 1
-        return f"{path}.{self.identity:x}.{self._serial}"
+    def drafts_path(self) -> str:
+        """The directory where answers are written."""
+        return self.settings.temp_path if self.settings.use_temp_path else self.settings.path
 
     def room_of(self, size: int) -> int:
         """What a file of `size` bytes takes up on the disk (nginx: c->fs_size), for `max_size`."""
@@ -369,7 +346,7 @@ class Store:
 
     def _bring(self, draft: Draft, path: str) -> None:
         """From the file system of `proxy_temp_path` to that of the cache: a copy takes the place."""
-        near = self._draft_at(path)
+        near = Drafts().open(path, self.identity)
         try:
             draft.copy_to(near)
             near.take_place(path)

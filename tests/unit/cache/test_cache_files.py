@@ -468,7 +468,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def store_of_kind(folder: Path, kind: str) -> Store:
     store = make_store(folder)
     store.identity = own_identity()
-    store._nameless = kind == "nameless"
+    store._drafts.nameless = kind == "nameless"
     return store
 
 
@@ -611,7 +611,7 @@ def test_an_answer_from_another_file_system(tmp_path: Path) -> None:
     store.settings.temp_path = tempfile.mkdtemp(dir="/dev/shm")
     try:
         for nameless in (True, False):
-            store._nameless = nameless
+            store._drafts.nameless = nameless
             assert fill(store, b"key", NEW).finish() and kept(store) == NEW
             assert not os.listdir(store.settings.temp_path)
             assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cache.test_cache_files import NOW, fill, make_store, path_of, read
 
+from portico.cache.draft import owner_of
 from portico.cache.index import EXISTS
 from portico.cache.keeper import Keeper
 from portico.cache.store import Store, digest, file_name
@@ -87,6 +88,41 @@ def test_what_is_no_answer_is_removed_at_the_start(tmp_path: Path) -> None:
     entry = read(new, b"key")
     assert entry is not None and entry.body() == b"body"
     new.close()
+
+
+@pytest.mark.parametrize("place", ["temp", "levels", "flat"])
+def test_what_a_dead_worker_leaves_the_next_one_removes(tmp_path: Path, place: str) -> None:
+    """When it starts, though the files have been looked through long ago; not where that would be to list all answers."""
+    store = make_store(tmp_path, () if place == "flat" else (1, 2))
+    store.settings.use_temp_path = place == "temp"
+    store.settings.temp_path = str(tmp_path)
+    store.index.set_loaded()
+    folder = tmp_path if place == "temp" else tmp_path / "cache"
+    dead, name = identity_of_a_dead_process(), file_name(*digest(b"key"))
+    leftovers = [f"{name}.{dead:x}.1", f"store.{dead:x}.12"]
+    others = [
+        f"{name}.{own_identity():x}.1", f"store.{own_identity():x}.1", f"{name}.{dead:x}", f"other.{dead:x}.1", f"{name}.x.1", name,
+        f"{name}.-{dead:x}.1", f"{name}.{dead:x}.1.1", f"{'x' * 32}.{dead:x}.1",
+    ]  # fmt: skip
+    for leftover in leftovers + others:
+        (folder / leftover).write_bytes(b"half")
+    keeper = keeper_of(store)
+    keeper.ended = True
+    asyncio.run(keeper.run())
+    assert {path.name for path in folder.iterdir() if path.is_file()} == set(others + (leftovers if place == "flat" else []))
+
+
+def test_drafts_are_where_the_next_worker_looks(tmp_path: Path) -> None:
+    """On a file system that knows no files without names."""
+    store = keeper_of(make_store(tmp_path)).store
+    store._drafts.nameless = False
+    for use_temp_path, folder in ((True, tmp_path / "temp"), (False, tmp_path / "cache")):
+        store.settings.use_temp_path = use_temp_path
+        store.settings.temp_path = str(tmp_path / "temp")
+        made = fill(store, b"key", b"body")
+        assert [owner_of(path.name) for path in folder.iterdir() if path.is_file()] == [own_identity()]
+        assert made.finish() and [path for path in tmp_path.rglob("*") if path.is_file()] == [path_of(store, b"key")]
+        assert store.purge(*digest(b"key"))
 
 
 @pytest.mark.parametrize(("limit", "left"), [("max_size", 2), ("min_free", 3)])

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.unit.cache.test_cache_keeper import identity_of_a_dead_process
 
 from portico.features.proxy.cache import CacheHook
+from portico.features.proxy.store import Stores
 from portico.program import Program, Source, load_program
 from portico.supervisor.plan import LoadFailed
+from portico.zones.owner import own_identity
 
 
 def problem(folder: Path, text: str, location: str = "") -> tuple[str, str]:
@@ -143,6 +146,23 @@ def test_an_index_that_another_takes_the_place_of_is_retired(tmp_path: Path) -> 
         assert len(hook.retired) == 1 and not index.is_retired()  # not before it runs
     hook.retired[0].retire()
     assert index.is_retired() and not hook.caches.stores[b"b"].index.is_retired()
+
+
+def test_the_drafts_of_proxy_store_that_dead_workers_left_are_removed(tmp_path: Path) -> None:
+    text = "server { listen 127.0.0.1:1; proxy_temp_path @/%s; location / { proxy_store on; proxy_pass http://127.0.0.1:2; } }"
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "nginx.conf").write_text(f"events {{}} http {{ {(text % 'a' + text % 'b').replace('@', str(tmp_path))} }}")
+    made = load_program(Source(f"{tmp_path}/", "nginx.conf", "", ""), None)
+    assert made.http is not None
+    made.open()
+    kept = f"store.{own_identity():x}.1"
+    for folder in ("a", "b"):
+        for name in (f"store.{identity_of_a_dead_process():x}.1", kept):
+            (tmp_path / folder / name).write_bytes(b"half")
+    hooks = [hook for hook in made.http.build.workers if isinstance(hook, Stores)]
+    assert len(hooks) == 1
+    hooks[0].start(None)
+    assert [path.name for folder in "ab" for path in (tmp_path / folder).iterdir()] == [kept, kept]
 
 
 def test_a_store_and_a_cache(tmp_path: Path) -> None:

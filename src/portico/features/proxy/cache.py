@@ -21,7 +21,7 @@ from portico.features.proxy.cache_keep import Caches
 from portico.features.proxy.cache_purge import PROXY_CACHE_PURGE, PurgeHandler
 from portico.features.proxy.cached import CachedProxy
 from portico.features.proxy.directives import PROXY_HIDE_HEADER
-from portico.features.proxy.store import PROXY_STORE, PROXY_STORE_ACCESS, store_or_cache
+from portico.features.proxy.store import PROXY_STORE, PROXY_STORE_ACCESS, store_or_cache, stores_of
 from portico.features.proxy.store import Store as FileStore
 from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler
@@ -135,7 +135,9 @@ PROXY_CACHE_PATH: Final = Directive[CachePath | None](
     doc="A cache in the directory PATH: one file for each answer, in directories cut off its name as `levels` says. "
     "`keys_zone` names it and the memory, shared by all workers, of its index; a megabyte holds 8,000 entries. What nobody "
     "asked for within `inactive` (10m) is removed. With `max_size` or `min_free`, what was used longest ago goes. Files are "
-    "written in `proxy_temp_path`, or with `use_temp_path=off` beside their place, and moved there when they are whole. At the "
+    "written in `proxy_temp_path`, or with `use_temp_path=off` in PATH itself, and get their place when they are whole. Meanwhile "
+    "they have no name; on a file system that cannot do that, what a killed worker leaves the next worker that starts removes "
+    "(with `use_temp_path=off` and no `levels`, and where `proxy_temp_path` is on another file system: the next start). At the "
     "start what is there is found again, `loader_files` (100) at a time with a pause of `loader_sleep` (50ms); `manager_files` "
     "and `manager_sleep` say the same of what is removed. A turn never takes more than 4 ms of a worker, however much the "
     "thresholds allow.",
@@ -265,7 +267,7 @@ def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
     """The location's handler, behind a cache where it has one."""
     scope = build.scope
     if store_or_cache(scope, CACHE.zone):
-        handler.store = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path)
+        handler.store = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path, stores_of(build.http))
         return handler
     settings = CacheSettings(CACHE, scope)
     if settings.zone is None:

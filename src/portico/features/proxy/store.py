@@ -1,6 +1,6 @@
 """`proxy_store`: answers become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
 
-A file is written under a temporary name in `proxy_temp_path` and gets its own when it is whole, so that a static location beside this
+A file is written in `proxy_temp_path` and gets its name when it is whole (cache/draft.py), so that a static location beside this
 one never shows half of one. Only answers with status 200 are stored, and only when they are buffered.
 """
 
@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.draft import STORE, Draft, Drafts, remove_leftovers
 from portico.codec.dates import parse_date
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
 from portico.http.errors import CRIT, ERR
+from portico.http.feature import HttpBuild, WorkerHook
 from portico.http.files import Files
 from portico.http.variables import Template, template
 from portico.upstream.body import Sink
+from portico.zones.owner import own_identity
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
 
+_STATE: Final = "proxy stores"
 _ALL: Final = HTTP | SERVER | LOCATION
 _WHO: Final = {"user": 6, "group": 3, "all": 0}
 _RIGHTS: Final = {"rw": 6, "r": 4}
@@ -72,15 +74,42 @@ PROXY_STORE_ACCESS: Final = Directive[int](
 
 
 @final
+class Stores(WorkerHook):
+    """What `proxy_store` has in each worker: whose its drafts are. Those of dead workers are removed."""
+
+    def __init__(self) -> None:
+        self.temp_paths: set[str] = set()
+        self.identity = 0
+
+    def start(self, runtime: object) -> None:
+        self.identity = own_identity()
+        for path in sorted(self.temp_paths):
+            remove_leftovers(path)
+
+
+def stores_of(http: HttpBuild) -> Stores:
+    """Those of the configuration that is being built."""
+    stores = http.state.get(_STATE)
+    if stores is None:
+        stores = http.state[_STATE] = Stores()
+        http.workers.append(stores)
+    assert isinstance(stores, Stores)
+    return stores
+
+
+@final
 class Store:
     """Stores the answers of one location."""
 
-    def __init__(self, scope: Scope, setting: StoreSetting, temp_path: str) -> None:
+    def __init__(self, scope: Scope, setting: StoreSetting, temp_path: str, stores: Stores) -> None:
         self.path = setting.path
         self.files = Files(scope)
         self.prefix: bytes = os.fsencode(scope.load.prefix)
         self.access: int = scope.get(PROXY_STORE_ACCESS)
         self.temp_path = temp_path
+        self.stores = stores
+        self.drafts = Drafts()
+        stores.temp_paths.add(temp_path)
 
     def path_of(self, request: Request) -> bytes:
         """Where the answer is to be stored."""
@@ -99,98 +128,89 @@ class Store:
             request.log_error(ERR, f'an answer is not stored as "{shown}": what was asked for leads out of the path in proxy_store')
             return None
         try:
-            fd, draft = tempfile.mkstemp(prefix="store.", dir=self.temp_path)
+            draft = self.drafts.open(f"{self.temp_path}/{STORE}", self.stores.identity)
         except OSError as error:
-            request.log_error(CRIT, f'mkstemp() in "{self.temp_path}" failed ({error.errno}: {error.strerror})')
+            request.log_error(CRIT, f'an answer cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
             return None
-        return StoredFile(request, self.access, fd, draft, path, parse_date(answer.get(b"last-modified") or b""))
+        modified = parse_date(answer.get(b"last-modified") or b"")
+        return StoredFile(request, self, draft, os.fsdecode(path), modified)
 
 
 @final
 class StoredFile(Sink):
     """One answer on its way into its file."""
 
-    def __init__(self, request: Request, access: int, fd: int, draft: str, path: bytes, modified: float) -> None:
+    def __init__(self, request: Request, store: Store, draft: Draft, path: str, modified: float) -> None:
         self.request = request
-        self.access = access
-        self.fd = fd
-        self.draft = draft
+        self.store = store
+        self.draft: Draft | None = draft
         self.path = path
         self.modified = modified
 
     def write(self, data: bytes) -> None:
-        if self.fd < 0:
+        draft = self.draft
+        if draft is None:
             return
         try:
-            while data:
-                written = os.write(self.fd, data)
-                data = data[written:]
+            draft.append(data)
         except OSError as error:
             self._failed(error)
 
     def finish(self) -> None:
-        if self.fd < 0:
+        draft = self.draft
+        if draft is None:
             return
         try:
-            os.fchmod(self.fd, self.access)
-            if self.modified >= 0:
-                os.utime(self.fd, (self.modified, self.modified))
-            self._place()
-            self.draft = ""
-        except OSError as error:
-            self._failed(error)
+            self._dress(draft)
+            try:
+                self._place(draft)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._bring(draft)
+        except OSError as failure:
+            self._failed(failure)
         self.abort()
 
-    def _place(self) -> None:
-        try:
-            os.rename(self.draft, self.path)
-            return
-        except FileNotFoundError:
-            rights = self.access | (self.access & 0o444) >> 2  # who may read a file may enter its directory (ngx_dir_access)
-            _make_directories(os.path.dirname(self.path), rights)
-            self._move()
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._move()
+    def _dress(self, draft: Draft) -> None:
+        os.fchmod(draft.fd, self.store.access)
+        if self.modified >= 0:
+            os.utime(draft.fd, (self.modified, self.modified))
 
-    def _move(self) -> None:
+    def _place(self, draft: Draft) -> None:
         try:
-            os.rename(self.draft, self.path)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            near = self.path + b"." + os.path.basename(self.draft).encode()  # a copy in the same file system, then it is moved
-            try:
-                shutil.copy2(self.draft.encode(), near)
-                os.rename(near, self.path)
-            except OSError:
-                if os.path.exists(near):
-                    os.unlink(near)
-                raise
-            os.unlink(self.draft)
+            draft.take_place(self.path)
+        except FileNotFoundError:
+            access = self.store.access
+            rights = access | (access & 0o444) >> 2  # who may read a file may enter its directory (ngx_dir_access)
+            _make_directories(os.path.dirname(self.path), rights)
+            draft.take_place(self.path)
+
+    def _bring(self, draft: Draft) -> None:
+        """From the file system of `proxy_temp_path` to that of the path: a copy takes the place."""
+        near = Drafts().open(f"{os.path.dirname(self.path)}/{STORE}", self.store.stores.identity)
+        try:
+            draft.copy_to(near)
+            self._dress(near)
+            near.take_place(self.path)
+        finally:
+            near.close()
 
     def abort(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-        if self.draft:
-            try:
-                os.unlink(self.draft)
-            except OSError:
-                pass
-            self.draft = ""
+        draft = self.draft
+        if draft is not None:
+            self.draft = None
+            draft.close()
 
     def is_wanted(self) -> bool:
-        return self.fd >= 0
+        return self.draft is not None
 
     def _failed(self, error: OSError) -> None:
-        shown = os.fsdecode(self.path)
-        self.request.log_error(CRIT, f'an answer cannot be stored as "{shown}" ({error.errno}: {error.strerror})')
+        self.request.log_error(CRIT, f'an answer cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
         self.abort()
 
 
-def _make_directories(path: bytes, mode: int) -> None:
+def _make_directories(path: str, mode: int) -> None:
     """Raises OSError."""
     if not path or os.path.isdir(path):
         return
