@@ -305,7 +305,7 @@ class Index:
             if row and cells[row + _FLAGS] & EXISTS:
                 return True
             if row == 0:
-                if not self._rows.has_room():
+                if not self._rows.has_room(self._spare):
                     return False
                 row, _ = self._add(first, second)
                 cells[row + _ACCESSED] = accessed
