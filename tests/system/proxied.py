@@ -30,6 +30,7 @@ from pathlib import Path
 
 from tests.parity.wire import Message, Wire
 from tests.processes import PORTICO, Process, children, free_port, listening, wait_until
+from tests.system.queues import queued
 
 PATIENCE = 8.0
 MAIN = """\
@@ -137,14 +138,8 @@ class End:
 
     def taken(self) -> bool:
         """Wait until the other end's process has read everything that was sent: no queue in the kernel holds any of it."""
-        ports = {f"{self.sock.getsockname()[1]:04X}", f"{self.sock.getpeername()[1]:04X}"}
-
-        def queues_are_empty() -> bool:
-            rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-            ours = [row[4] for row in rows if {row[1][-4:], row[2][-4:]} == ports]
-            return len(ours) == 2 and all(queues == "00000000:00000000" for queues in ours)
-
-        wait_until(queues_are_empty, what="the other end reads all that was sent")
+        near, far = self.sock.getsockname(), self.sock.getpeername()
+        wait_until(lambda: queued(near, far) == queued(far, near) == 0, what="the other end reads all that was sent")
         return True
 
     def half_close(self) -> None:
