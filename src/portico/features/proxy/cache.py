@@ -279,6 +279,8 @@ def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
         store = caches.stores.get(name.encode("utf-8", "surrogateescape"))
         setting = scope.setting(CACHE.zone)
         if store is None:
+            if any(path.value is not None and path.value.name == name for path in build.http.scope.own_settings(PROXY_CACHE_PATH)):
+                return handler  # what is wrong with it has been said
             assert setting is not None
             raise ConfigError(f'"proxy_cache" zone "{name}" is unknown', setting.where, "no proxy_cache_path has it as its keys_zone")
         store.memory = max(store.memory, settings.memory)

@@ -97,8 +97,10 @@ async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[b
 def _is_meant(store: Store, row: Removed, prefix: bytes, tags: list[bytes]) -> bool:
     try:
         entry = open_entry(store.path_of(row.first, row.second))
-    except (Damaged, OSError):
-        return False
+    except Damaged:
+        return False  # nobody is answered with it
+    except OSError:
+        return True  # no descriptors left, say: it might be, and what was purged must not come back
     if entry is None:
         return False
     meta = entry.meta
