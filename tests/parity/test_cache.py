@@ -48,6 +48,15 @@ CACHE = Group(
         location /intercept/ {
             proxy_cache_valid any 1m; proxy_intercept_errors on; error_page 404 = /plain/instead; proxy_pass http://@BACKEND@;
         }
+        location /pages/ {
+            proxy_cache_valid any 1m; proxy_intercept_errors on; error_page 403 /page; proxy_pass http://@BACKEND@;
+            proxy_no_cache $arg_n; proxy_cache_bypass $arg_b; proxy_cache_key $uri;
+        }
+        location /pagestimed/ { proxy_intercept_errors on; error_page 403 /page; proxy_pass http://@BACKEND@; }
+        location = /page { return 403 "page"; }
+        location /nobody/ {
+            proxy_cache_valid any 1m; proxy_no_cache $arg_n; proxy_cache_bypass $arg_b; proxy_cache_key $uri; proxy_pass http://127.0.0.1:1;
+        }
         location /unbuffered/ { proxy_buffering off; proxy_cache_valid 1m; proxy_pass http://@BACKEND@; }
         location /background/ {
             proxy_cache_valid 1s; proxy_cache_use_stale updating; proxy_cache_background_update on; proxy_pass http://@BACKEND@;
@@ -110,6 +119,10 @@ FIRST, SECOND = reply(200, "first"), reply(200, "second")
 def saying(*fields: str) -> Turns:
     """A first answer with these fields, and a second one that tells whether it was asked for."""
     return turns(reply(200, "first", *fields), SECOND)
+
+
+def saying403(*fields: str) -> Turns:
+    return turns(reply(403, "no", *fields), SECOND)
 
 
 LENGTH = "nginx sends an answer that came without a length without one from the cache too"
@@ -255,6 +268,25 @@ MISS = {"X-Cache": "MISS"}
         turns(reply(404, "none"), reply(200, "page", "Cache-Control: max-age=60")),
         status=(200, 200),
     ),
+    *(
+        row(
+            f"a failure, {id}: {place}",
+            (get(f"/{place}/f{first}?{first}"), Read(), get(f"/{place}/f{first}")),
+            turns(reply(403, "no"), reply(403, "never")),
+            status=(403, 403) if place == "pages" else (502, 502),
+            has={"X-Cache": status},
+        )
+        for place in ("pages", "nobody")
+        for id, first, status in (
+            ("kept", "", "HIT"),
+            ("bypassed", "b=1", "MISS"),
+            ("bypassed and not kept", "b=1&n=1", "MISS"),
+            ("not kept, which nobody asks", "n=1", "HIT"),
+        )
+    ),
+    row("intercepted, by its own time", twice("/pagestimed/a"), saying403("Cache-Control: max-age=60"), has=HIT, status=(403, 403)),
+    row("intercepted, private", twice("/pages/private"), saying403("Cache-Control: private"), has=MISS, status=(403, 200)),
+    row("intercepted, which varies", (get("/pages/v", "X-L: a"), Read(), get("/pages/v", "X-L: b")), saying403("Vary: X-L"), has=HIT),
     row("age", twice("/valid/age"), saying("Cache-Control: max-age=60", "Age: 5"), has=HIT | {"Age": "5"}),
     row("authorization", (get("/usual/au", "Authorization: Basic eA=="), Read(), get("/usual/au")), turns(FIRST, SECOND), has=HIT),
     # variants

@@ -29,6 +29,11 @@ LOCATIONS = {
     "head": "proxy_cache_convert_head off;",
     "bypass": "proxy_cache_bypass $arg_b;",
     "valid": "proxy_cache_valid any 1m; proxy_cache_methods POST;",
+    "pages": """
+        proxy_cache_valid any 1m; proxy_intercept_errors on; proxy_no_cache $http_x_no; error_page 404 /pages/own;
+        location = /pages/own { internal; return 404 own; }
+    """,
+    "nobody": "proxy_cache_valid any 1m;",
     "tagged": "proxy_cache_purge $purge;",
     "plain": "proxy_cache_rfc off; proxy_cache_valid any 1m;",
 }
@@ -293,6 +298,30 @@ def test_4_3_3_failures(site: Site) -> None:
     site.lay("/tolerant/forced", answer(b"x", MINUTE, TAG), failed)
     site.ask("/tolerant/forced")
     assert site.ask("/tolerant/forced", "Cache-Control: no-cache").status == 503  # section 5.2.1.4
+
+
+def test_3_5_failures_that_are_kept(site: Site) -> None:
+    """By `proxy_cache_valid`, in place of an answer or of an upstream: never what one client's name, or its wish, has led to."""
+    authorization = "Authorization: Basic eA=="
+    for path, says, field, asked in (
+        ("/pages/a", (), "", 1),
+        ("/pages/b", (), authorization, 2),
+        ("/pages/c", ("Cache-Control: public",), authorization, 1),
+        ("/pages/d", ("Vary: Cookie",), "", 2),
+        ("/pages/e", ("Cache-Control: no-store",), "", 2),
+        ("/pages/f", (), "X-No: 1", 2),
+    ):
+        site.lay(path, answer(b"none", *says, status="404 No"))
+        messages = [site.ask(path, *([field] if field else [])), site.ask(path)]
+        assert [(message.status, message.body) for message in messages] == [(404, b"own")] * 2
+        assert site.count(path) == asked, path
+    site.proxy.upstream("nobody").close()
+    assert site.ask("/nobody/a", authorization).status == 502
+    before = site.proxy.log().count("connect() failed")
+    assert before > 0
+    for _ in range(2):
+        assert site.ask("/nobody/a").status == 502
+    assert site.proxy.log().count("connect() failed") == before + 1
 
 
 def test_4_3_5_head(site: Site) -> None:

@@ -154,17 +154,27 @@ class Keeping:
         return request.method == b"HEAD" and not caching.method and self.proxy.method is None
 
     def intercepted(self, request: Request, caching: Caching, answer: ResponseHead) -> None:
-        """An error page of our own takes the place of the upstream's answer: the status is kept."""
-        if judge(answer, int(request.client.transport.reactor.wall()), self.ignore).keep:
-            self.keep_failure(request, caching, answer.status)
+        """An error page of our own takes the place of the upstream's answer: the status is kept, as long as the answer may be."""
+        now = int(request.client.transport.reactor.wall())
+        verdict = self._verdict(request, caching, answer, now)
+        if verdict.keep and verdict.valid >= now and not (self.rfc and verdict.vary):  # it is the same for whoever asks
+            self._note_failure(request, caching, answer.status, verdict.valid, now)
 
     def keep_failure(self, request: Request, caching: Caching, status: int) -> None:
-        """`proxy_cache_valid` of an error that Portico answers itself: no upstream (502, 504), or an error page of its own."""
+        """`proxy_cache_valid` of an error that comes of there being no upstream (502, 504)."""
         seconds = self.settings.valid_for(status)
-        if not seconds or not caching.keep or caching.uses < self.settings.min_uses:
+        if not seconds or (self.rfc and b"authorization" in request.fields.first):  # RFC 9111 section 3.5
             return
         now = int(request.client.transport.reactor.wall())
-        removed = caching.store.index.store_failure(caching.first, caching.second, status, now + seconds, now)
+        self._note_failure(request, caching, status, now + seconds, now)
+
+    def _note_failure(self, request: Request, caching: Caching, status: int, valid: int, now: int) -> None:
+        """Who was let past the cache leaves nothing there (nginx: its node is not known then)."""
+        if caching.status == BYPASS or not caching.keep or caching.uses < self.settings.min_uses:
+            return
+        if self.rfc and self.settings.no_cache and any_set(self.settings.no_cache, request):
+            return  # nginx does not ask
+        removed = caching.store.index.store_failure(caching.first, caching.second, status, valid, now)
         if removed is not None:
             caching.store.remove_files([removed])
 
