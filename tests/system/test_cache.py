@@ -29,6 +29,7 @@ LOCATIONS = {
     "plain": "",
     "locked": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "brisk": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
+    "turns": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "waiting": "proxy_cache_lock on; proxy_cache_lock_timeout 30s; proxy_cache_lock_age 30s;",
     "hasty": "proxy_cache_lock on; proxy_cache_lock_timeout 200ms;",
     "slow": "",
@@ -142,6 +143,32 @@ def test_a_request_that_comes_while_the_answer_is_stored_is_a_hit(proxy: Proxied
     for client in clients:
         client.close()
     assert upstream.served == 60
+
+
+def test_what_may_not_be_kept_is_fetched_by_one_after_the_other(proxy: Proxied) -> None:
+    """Also when some of those who wait have left."""
+    lock = threading.Lock()
+    at_once: list[int] = []
+    busy = 0
+
+    def say(end: End, request: Message) -> None:
+        nonlocal busy
+        with lock:
+            busy += 1
+            at_once.append(busy)
+        time.sleep(0.01)
+        with lock:
+            busy -= 1
+        end.send(answer(b"mine", "Cache-Control: no-store"))
+
+    proxy.upstream("turns").serve(say)
+    clients = [proxy.get("/turns/a") for _ in range(30)]
+    for client in clients[::5]:
+        client.close()
+    assert [client.response().body for number, client in enumerate(clients) if number % 5] == [b"mine"] * 24
+    for client in clients:
+        client.close()
+    assert max(at_once) == 1
 
 
 def test_the_lock_opens_in_time(proxy: Proxied) -> None:

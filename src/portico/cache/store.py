@@ -16,6 +16,7 @@ from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
 from portico.cache.fill import Fill
 from portico.cache.index import Index, Removed
 from portico.cache.recent import Recent
+from portico.cache.waiting import Waiting
 
 _MOST_OPEN: Final = 512  # entries with their files open, in each worker
 _SHORT_MEMORY: Final = 16 << 20  # bytes of memory, in each worker, for entries with short bodies
@@ -99,7 +100,7 @@ class Store:
         self._complained = -_COMPLAINT_SECONDS
         self._block = 0  # bytes in which the file system gives out room
         self._drafts = Drafts()
-        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
+        self.waiting = Waiting()
 
     # -- names -----------------------------------------------------------------------------------------------------------
 
@@ -297,22 +298,9 @@ class Store:
         return Fill(self, first, second, purges, claimed)
 
     def release(self, first: int, second: int) -> None:
-        """Give back the right to fetch a key; who waits for it in this worker looks again."""
+        """Give back the right to fetch a key; of those that wait for it in this worker one tries next, if they wait still."""
         self.index.release(first, second, self.identity)
-        for wake in self._waiting.pop((first, second), []):
-            wake()
-
-    def on_release(self, first: int, second: int, wake: Callable[[], None]) -> None:
-        """Have `wake` called once when this worker gives back the right to fetch a key."""
-        self._waiting.setdefault((first, second), []).append(wake)
-
-    def waits_no_more(self, first: int, second: int, wake: Callable[[], None]) -> None:
-        """Take `wake` back; safe when it was called."""
-        waiting = self._waiting.get((first, second))
-        if waiting is not None and wake in waiting:
-            waiting.remove(wake)
-            if not waiting:
-                del self._waiting[(first, second)]
+        self.waiting.wake_one(first, second)
 
     def put(self, draft: Draft, first: int, second: int, size: int, times: Times, purges: int) -> bool:
         """A file is whole: it takes its place, unless it was purged since. Raises OSError.
@@ -342,6 +330,8 @@ class Store:
         most = self.settings.max_size
         if most and self.index.size() > most:
             self.remove_files(self.index.shrink(most, _EVICTED_AT_ONCE))
+        if stored:
+            self.waiting.wake_all(first, second)
         return stored > 0
 
     def _bring(self, draft: Draft, path: str) -> None:

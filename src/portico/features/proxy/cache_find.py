@@ -132,21 +132,3 @@ class Finder:
             other = store.index.claim(caching.first, caching.second, store.identity, now, age)
         caching.claimed = other == 0
         return caching.claimed
-
-    async def released(self, caching: Caching, seconds: float) -> None:
-        """Return when this worker has given back the right to fetch the key, or after `seconds`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        store = caching.store
-        store.on_release(caching.first, caching.second, wake)
-        timer = loop.call_later(max(seconds, 0.001), wake)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            store.waits_no_more(caching.first, caching.second, wake)

@@ -177,6 +177,7 @@ class Keeping:
         removed = caching.store.index.store_failure(caching.first, caching.second, status, valid, now)
         if removed is not None:
             caching.store.remove_files([removed])
+        caching.store.waiting.wake_all(caching.first, caching.second)
 
     # -- what is there already -------------------------------------------------------------------------------------------
 

@@ -303,7 +303,7 @@ class CachedProxy(Handler):
                 if request.client.transport.peer_closed:
                     raise ClientGone
             caching.collapsed = True
-            await self.finder.released(caching, min(pause, deadline - reactor.now))
+            await caching.store.waiting.wait(caching.first, caching.second, min(pause, deadline - reactor.now))
             pause = min(2.0 * pause, _MOST_LOOK_SECONDS)
             seen = max(seen, 0)
             if connection is not None:
