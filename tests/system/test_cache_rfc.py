@@ -24,6 +24,7 @@ HTTP = """
 LOCATIONS = {
     "a": "",
     "memo": "",
+    "announced": "",
     "lock": "proxy_cache_lock on; proxy_cache_lock_timeout 30s;",
     "tolerant": "proxy_cache_use_stale error timeout http_500 http_503;",
     "head": "proxy_cache_convert_head off;",
@@ -260,15 +261,15 @@ def test_a_kept_head_grows_no_longer_than_one_that_comes(site: Site) -> None:
 
 def test_a_304_that_announces_a_body(site: Site) -> None:
     """It may come, as the beginning of the next answer: the connection is not used again."""
-    path = "/a/announced"
+    path = "/announced/a"
     for length, connections in ((0, 0), (5, 3)):
         says = f"HTTP/1.1 304 Not Modified\r\n{TAG}\r\nContent-Length: {length}\r\nX-Length: {length}\r\n\r\n"
         site.lay(path, answer(b"text", STALE, TAG, MINUTE), says.encode())
         site.ask(path)
-        before = site.proxy.upstream("a").accepted
+        before = site.proxy.upstream("announced").accepted
         for _ in range(4):
             assert site.ask(path, "Cache-Control: no-cache").body == b"text"
-        assert site.proxy.upstream("a").accepted == before + connections
+        assert site.proxy.upstream("announced").accepted == before + connections
 
 
 def test_4_3_4_another_tag(site: Site) -> None:
