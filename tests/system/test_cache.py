@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.parity.wire import Message
 from tests.processes import wait_until
-from tests.system.proxied import End, Proxied, answer, pattern, running
+from tests.system.proxied import End, Proxied, answer, chunked, pattern, running
 
 HTTP = """
     proxy_cache_path @folder@/cache levels=1:2 keys_zone=one:1m loader_sleep=1ms use_temp_path=off;
@@ -43,6 +43,9 @@ LOCATIONS = {
     "damaged100": "",
     "damaged3000000": "",
     "small": "proxy_cache small;",
+    "long": "proxy_cache small; proxy_cache_lock on; proxy_cache_lock_timeout 30s;",
+    "endless": "proxy_cache small;",
+    "unread": "proxy_max_temp_file_size 0; proxy_cache_lock on; proxy_cache_lock_timeout 30s;",
     "brief": "proxy_cache brief;",
     "kept": "proxy_cache kept; proxy_cache_memory 1m;",
     "purged": "proxy_cache_purge $purge;",
@@ -344,6 +347,49 @@ def test_the_size_is_kept(proxy: Proxied) -> None:
         wait_until(lambda: total_size(proxy, "small") <= 200 * 1024, 2, "a cache within its limit")
     assert status_of(proxy.fetch("/small/39")) == "HIT"
     assert status_of(proxy.fetch("/small/0")) == "MISS"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_what_is_longer_than_the_cache_pushes_nothing_out(proxy: Proxied, framing: str) -> None:
+    serve_counts(proxy, "small", b"x" * 20_000)
+    proxy.fetch("/small/stays")
+    body = pattern(300_000)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = answer(body) if framing == "length" else head + chunked(body[:100_000], body[100_000:])
+    for _ in range(2):
+        with proxy.get(f"/long/{framing}") as client:
+            upstream = proxy.accept("long")
+            upstream.request()
+            upstream.send(whole)
+            upstream.half_close()
+            message = client.response()
+        assert message.body == body and status_of(message) == "MISS"
+    assert status_of(proxy.fetch("/small/stays")) == "HIT"
+
+
+def test_what_has_no_end_is_not_written_for_ever(proxy: Proxied) -> None:
+    """Once it is too long for the cache, and the client has left, nobody wants the rest."""
+    with proxy.get("/endless/a") as client:
+        upstream = proxy.accept("endless")
+        upstream.request()
+        upstream.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        client.head()
+    with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+        for _ in range(1000):
+            upstream.send(bytes(65536))
+
+
+def test_a_client_that_does_not_read_keeps_nobody_waiting(proxy: Proxied) -> None:
+    """`proxy_max_temp_file_size` is not about what is kept (nginx's documentation)."""
+    body = pattern(12_000_000)
+    with proxy.get("/unread/a", receive_buffer=4096) as idle:
+        upstream = proxy.accept("unread")
+        upstream.request()
+        with proxy.get("/unread/a") as other:
+            upstream.send(answer(body))
+            message = other.response()
+            assert message.body == body and status_of(message) == "HIT"
+        assert idle.response().body == body
 
 
 def test_what_nobody_asks_for_goes(proxy: Proxied) -> None:

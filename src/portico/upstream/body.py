@@ -229,7 +229,9 @@ class UpstreamBody(Body):
     def _has_room(self) -> bool:
         if self.file_read == self.file_written and self.queued < self.settings.memory:
             return True
-        return self.file_written < self.settings.max_temp_file_size
+        if self.file_written < self.settings.max_temp_file_size:
+            return True
+        return self.sink is not None and self.sink.is_wanted()  # as in nginx: what a cache gets waits for no client
 
     def _keep(self, data: bytes) -> None:
         if self.file_read == self.file_written and self.queued < self.settings.memory:

@@ -41,16 +41,21 @@ class Caches:
 
 @final
 class Storing(Sink):
-    """Passes a body on to a fill. A disk that fails ends the storing, not the answer."""
+    """Passes a body on to a fill. A disk that fails ends the storing, not the answer; so does a body longer than the cache may be."""
 
     def __init__(self, fill: Fill) -> None:
         self.fill = fill
 
     def write(self, data: bytes) -> None:
-        if self.fill.over:
+        fill = self.fill
+        if fill.over:
+            return
+        most = fill.store.settings.max_size
+        if most and fill.length + len(data) > most:
+            fill.abort()
             return
         try:
-            self.fill.write(data)
+            fill.write(data)
         except OSError as error:
             self.failed(error)
 
@@ -107,6 +112,8 @@ class Keeping:
             return None
         if not self.proxy.rules.buffering(answer, self.proxy.settings.buffering):
             return None  # nginx: only what is buffered is kept
+        if 0 < caching.store.settings.max_size < answer.content_length:
+            return None  # it would push out all the others, and then go itself
         if self.settings.no_cache and any_set(self.settings.no_cache, request):
             return None
         now = int(request.client.transport.reactor.wall())
