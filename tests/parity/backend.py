@@ -30,6 +30,11 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """End TLS in order; `Close` just ends the connection below it."""
+
+
+@dataclass(frozen=True)
 class Reset:
     """End the connection with a reset."""
 
@@ -39,7 +44,7 @@ class Echo:
     """Send everything back until the peer ends its side, then end ours."""
 
 
-Step = bytes | Wait | Close | Reset | Echo
+Step = bytes | Wait | Close | Notify | Reset | Echo
 Script = bytes | Sequence[Step]
 
 
@@ -206,6 +211,10 @@ class Backends:
             elif isinstance(step, Echo):
                 while wire.buffer or wire.fill():
                     wire.sock.sendall(wire.take(len(wire.buffer)))
+                return False
+            elif isinstance(step, Notify):
+                assert isinstance(wire.sock, ssl.SSLSocket)
+                wire.sock.unwrap()
                 return False
             elif isinstance(step, Reset):
                 wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

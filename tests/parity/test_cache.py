@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.backend import Answers, Close, Turns, Wait, chunked, raw_reply, reply
+from tests.parity.backend import Answers, Close, Notify, Turns, Wait, chunked, raw_reply, reply
 from tests.parity.exchange import Act, Age, Exchange, Pause, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
@@ -78,6 +78,7 @@ CACHE = Group(
             proxy_cache_valid 1s; proxy_cache_use_stale updating; proxy_cache_background_update on;
         }
         location /offset/ { proxy_cache_valid 1m; proxy_cache_max_range_offset 10; proxy_pass http://@BACKEND@; }
+        location /nooffset/ { proxy_cache_valid 1m; proxy_cache_max_range_offset 0; proxy_pass http://@BACKEND@; }
         location /force/ { proxy_cache_valid 1m; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
         location /forceoff/ { proxy_cache off; proxy_force_ranges on; proxy_pass http://@BACKEND@; }
         location /told/ {
@@ -92,6 +93,7 @@ CACHE = Group(
         location /replaced/ {
             proxy_cache_valid 1m; proxy_set_header Connection ""; proxy_set_header X-L $http_x_l; proxy_pass http://@BACKEND@;
         }
+        location /tls/ { proxy_cache_valid 1m; proxy_pass https://@BACKEND_TLS@; }
         location /rewritten/ { proxy_cache_valid 1m; proxy_pass http://@BACKEND@/other/; }
     }
     """
@@ -127,6 +129,7 @@ def saying403(*fields: str) -> Turns:
 
 LENGTH = "nginx sends an answer that came without a length without one from the cache too"
 ORDER = "nginx before 1.23 goes by the order of the fields"
+TORN = "RFC 9112 section 9.8: without close_notify nobody knows whether it was all; nginx keeps it"
 NAMED = "what Connection names ends here (RFC 9110 7.6.1), so the answer is of a request without it; nginx forwards it"
 CLOSES = "nginx closes the connection after an error made of an upstream's answer"
 HIT = {"X-Cache": "HIT"}
@@ -246,6 +249,21 @@ MISS = {"X-Cache": "MISS"}
         body=b"all",
         differs=LENGTH,
     ),
+    *(
+        row(
+            id,
+            twice(f"/tls/{id}"),
+            Turns(((raw_reply("HTTP/1.1 200 OK", *length, body=b"all"), end), SECOND)),
+            has=MISS if torn else HIT,
+            body=b"second" if torn else b"all",
+            differs=TORN if torn else "" if length else LENGTH,
+        )
+        for id, length, end, torn in (
+            ("tls-until-the-end", (), Notify(), False),
+            ("tls-torn", (), Close(), True),
+            ("tls-torn-behind-all-of-it", ("Content-Length: 3",), Close(), False),
+        )
+    ),
     row(
         "cut short",
         twice("/usual/cut"),
@@ -328,6 +346,8 @@ MISS = {"X-Cache": "MISS"}
         saying("Vary: X-L, x-m"),
         has=HIT,
     ),
+    row("vary of 128", twice("/usual/v128"), saying("Vary: " + "X-L, " * 25 + "X-M"), has=HIT),
+    row("vary of more", twice("/usual/v129"), saying("Vary: " + "X-L, " * 25 + "X-Me"), has=MISS),
     *(
         row(
             f"named by connection: {id}",
@@ -432,6 +452,26 @@ MISS = {"X-Cache": "MISS"}
         body=b"second",
     ),
     row("a key that is too long", twice("/usual/" + "k" * 3600), turns(FIRST, SECOND), lacks=("X-Cache",), body=b"second"),
+    *(
+        row(
+            f"range from {start}, to the offset of {place}",
+            (get(f"/{place}/{number}", f"Range: bytes={start}"), Read(), Pause(0.1), get(f"/{place}/{number}")),
+            FIRST,
+            has={"X-Cache": status},
+        )
+        for number, (place, start, status) in enumerate(
+            (
+                ("offset", "9-", "HIT"),
+                ("offset", "10-", "MISS"),
+                ("offset", "-5", "MISS"),
+                ("offset", " 20-", "MISS"),
+                ("offset", "20", "MISS"),
+                ("offset", "2-3,20-", "HIT"),
+                ("offset", "20-,2-3", "MISS"),
+                ("nooffset", "0-", "MISS"),
+            )
+        )
+    ),
     row("range within the offset", (get("/offset/b", "Range: bytes=2-"), Read(), get("/offset/b")), FIRST, has=HIT),
     row(
         "range of what comes in pieces",

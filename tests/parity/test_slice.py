@@ -36,6 +36,7 @@ SLICE = Group(
 )
 WHOLE = b"abcdefghij"
 TAG = 'ETag: "v1"'
+OLD, NEW = "Last-Modified: Mon, 02 Jan 2023 10:00:00 GMT", "Last-Modified: Tue, 03 Jan 2023 10:00:00 GMT"
 
 
 def part(start: int, *fields: str, end: int = 0, whole: int = len(WHOLE)) -> bytes:
@@ -77,6 +78,19 @@ CUT = {"status": 200, "body": b"abcd", "closed": True, "differs": "nginx drops w
     Exchange("head", (request("HEAD", "/passed/j"),), methods=("HEAD",), backend=part(0)),
     Exchange("same tag", (get("/passed/k", 'If-None-Match: "v1"'),), backend=ALL),
     Exchange("if-range", (get("/passed/l", "Range: bytes=5-6", 'If-Range: "v1"'),), backend=ALL, status=206, body=b"fg"),
+    Exchange(
+        "another version by its date",
+        (get("/passed/m2"),),
+        backend=Turns((part(0, OLD), part(4, NEW))),
+        **(CUT | {"differs": "nginx compares tags only, and mixes the two"}),
+    ),
+    Exchange("no tags, one date", (get("/passed/m3"),), backend=Turns((part(0, OLD), part(4, OLD), part(8, OLD))), body=WHOLE),
+    Exchange(
+        "one tag, two dates",
+        (get("/passed/m4"),),
+        backend=Turns((part(0, TAG, OLD), part(4, TAG, NEW), part(8, TAG))),
+        body=WHOLE,
+    ),
     Exchange("another version", (get("/passed/m"),), backend=Turns((part(0), part(4, 'ETag: "v2"'))), **CUT),
     Exchange("another part", (get("/passed/n"),), backend=Turns((part(0), part(8))), **CUT),
     Exchange("a failure in between", (get("/passed/o"),), backend=Turns((part(0), reply(500, "no"))), **CUT),

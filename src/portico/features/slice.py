@@ -5,7 +5,7 @@
     slice 1m;  proxy_cache_key $uri$slice_range;  proxy_set_header Range $slice_range;  proxy_cache_valid 200 206 1h;
 
 The client's request asks for the part in which its range begins; when that has been sent, a subrequest asks for the next one. All
-must be of one version (`ETag`) and lie end to end.
+must be of one version (`ETag`, or without it `Last-Modified`) and lie end to end.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Slices:
         self.start = start  # of the part asked for now
         self.complete = 0  # length of the whole
         self.etag: bytes = b""
+        self.modified: bytes = b""  # Last-Modified
         self.range: bytes = b""
         self.ask_for(start)
 
@@ -63,7 +64,10 @@ class Slices:
             return f"unexpected status code {response.status} in slice response"
         if self.etag and response.etag != self.etag:
             return "etag mismatch in slice response"
+        if not self.etag and self.modified and response.last_modified_text != self.modified:
+            return "last modified mismatch in slice response"
         self.etag = response.etag
+        self.modified = response.last_modified_text
         found = _CONTENT_RANGE.fullmatch(response.get(b"content-range") or b"")
         if found is None:
             return "invalid range in slice response"

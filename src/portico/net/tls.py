@@ -238,7 +238,7 @@ class TLSTransport(Transport):
 
     def recv(self, size: int) -> bytes | None:
         """See Transport.recv. The end of the stream is close_notify, or, as nginx takes it, the end of the
-        connection.
+        connection (`torn`).
         """
         try:
             data = self.tls.read(size)
@@ -256,7 +256,10 @@ class TLSTransport(Transport):
             self._listen_for_out()
             self._crossed |= _READ_WAITS_TO_WRITE
             return None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLEOFError:
+            self.torn = True
             return b""
         except OSError:
             self._broken = True

@@ -50,6 +50,7 @@ class Transport(Pollable):
         self.ready: bool = True  # there may be something to read
         self.peer_closed: bool = False  # EPOLLRDHUP seen: the peer will send no more than is here
         self.broken: bool = False  # EPOLLHUP or EPOLLERR seen: the peer will not take anything either
+        self.torn: bool = False  # TLS: it ended without close_notify, which anybody on the way can make it do
         self.wants_out: bool = False  # registered for EPOLLOUT
         self.closed: bool = False
         self.secure: bool = False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
-from portico.http.errors import CRIT, ERR, BodyCutShort
+from portico.http.errors import CRIT, ERR, WARN, BodyCutShort
 from portico.http.response import STREAM, Body
 from portico.net.reactor import SUSPEND, NetworkSignal, Timeout
 from portico.net.transport import BODY_READ_SIZE, Pipe, PipePool, Transport
@@ -145,6 +145,10 @@ class UpstreamBody(Body):
                 self._fail("upstream prematurely closed connection while reading upstream")
                 raise BodyCutShort
             self.done = True
+            if self.transport.torn and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
+                self.request.log_error(WARN, "upstream ended TLS without close_notify: the answer is not kept while reading upstream")
+                self.sink.abort()
+                self.sink = None
             return b""
         if self.left >= 0:
             if len(data) > self.left:

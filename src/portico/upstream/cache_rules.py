@@ -18,6 +18,7 @@ IGNORE_EXPIRES: Final = 32
 IGNORE_CACHE_CONTROL: Final = 64
 IGNORE_SET_COOKIE: Final = 128
 IGNORE_VARY: Final = 256
+_MOST_VARY: Final = 128  # bytes (nginx: NGX_HTTP_CACHE_VARY_LEN): each look at what is kept goes through all the names
 _FOREVER: Final = (1 << 62) - 1
 
 
@@ -67,9 +68,13 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
 
 
 def read_vary(head: ResponseHead, verdict: Verdict) -> None:
-    """Note the names in Vary; with `*` among them the answer is not kept."""
+    """Note the names in Vary; with `*` among them, or too much of it, the answer is not kept."""
     names: list[bytes] = []
-    for value in head.get_all(b"vary"):
+    values = head.get_all(b"vary")
+    if len(b", ".join(values)) > _MOST_VARY:
+        verdict.keep = False
+        return
+    for value in values:
         names.extend(name for name in (part.strip(b" \t").lower() for part in value.split(b",")) if name)
     if b"*" in names:
         verdict.keep = False

@@ -131,7 +131,8 @@ class CacheDirectives:
         )
         self.max_range_offset = Directive[int](
             f"{p}_cache_max_range_offset", _ALL, values.offset, args="1", default=-1, default_text="no limit", syntax="NUMBER",
-            doc="A range that begins beyond this many bytes is asked of the upstream, and its answer not kept.",
+            doc="A range that begins at this byte or behind it, or that counts from the end, is asked of the upstream, and its "
+            "answer not kept; with 0 no range is.",
             example=f"{p}_cache_max_range_offset 10m;",
         )
         self.rfc = Directive[bool](

@@ -314,7 +314,7 @@ class CachedProxy(Handler):
     async def _fetch(self, request: Request, caching: Caching) -> Response | None:
         caching.purges = caching.store.index.purges()
         caching.asked = int(request.client.transport.reactor.wall())
-        if 0 <= self.settings.max_range_offset < _range_start(request):
+        if self.settings.max_range_offset >= 0 and _is_beyond(request, self.settings.max_range_offset):
             caching.keep = False
             caching.revalidate = False  # a 304 is for the client's conditions
         try:
@@ -428,12 +428,17 @@ def _can_be_asked_again(request: Request) -> bool:
     return request.parent is None and request.slices is None and (request.body is None or request.body.was_read())
 
 
-def _range_start(request: Request) -> int:
-    """Where the first range of a request begins; -1 when it asks for none (ngx_http_upstream_cache_check_range)."""
+def _is_beyond(request: Request, most: int) -> bool:
+    """Whether a request's first range begins at this byte or later, or counts from the end (ngx_http_upstream_cache_check_range)."""
     text = request.fields.first.get(b"range")
-    if text is None or not text.lower().startswith(b"bytes="):
-        return -1
-    digits = text[6:].strip(b" ").partition(b"-")[0].strip(b" ")
-    if not digits.isdigit():
-        return -1
-    return int(digits[:18])
+    if text is None:
+        return False
+    if most == 0:
+        return True
+    if len(text) < 7 or text[:6].lower() != b"bytes=":
+        return False
+    start = text[6:].lstrip(b" ")
+    if start.startswith(b"-"):
+        return True
+    digits = start[: len(start) - len(start.lstrip(b"0123456789"))]
+    return digits != b"" and int(digits[:18]) >= most
