@@ -440,5 +440,6 @@ def _is_beyond(request: Request, most: int) -> bool:
     start = text[6:].lstrip(b" ")
     if start.startswith(b"-"):
         return True
-    digits = start[: len(start) - len(start.lstrip(b"0123456789"))]
+    behind = len(start.lstrip(b"0123456789"))
+    digits = start[: len(start) - behind]
     return digits != b"" and int(digits[:18]) >= most
