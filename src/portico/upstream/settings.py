@@ -58,7 +58,8 @@ class UpstreamDirectives:
         )
         self.max_temp_file_size = Directive[int](
             f"{p}_max_temp_file_size", _ALL, values.offset, args="1", default=1 << 30, default_text="1024m",
-            doc="How large the temporary file of one answer may grow; then the upstream waits for the client. 0: no file.",
+            doc="How large the temporary file of one answer may grow; then the upstream waits for the client. 0: no file. "
+            "Not for answers that a cache or store keeps: those wait for nobody.",
             example=f"{p}_max_temp_file_size 0;",
         )
         self.temp_file_write_size = Directive[int](
