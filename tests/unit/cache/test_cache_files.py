@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import signal
 import socket
@@ -630,8 +631,7 @@ def test_two_workers_write_one_key(tmp_path: Path) -> None:
         if pid == 0:
             try:
                 store.identity = own_identity()
-                for number in range(10_000):
-                    mine = worker * 10_000 + number
+                for mine in itertools.count(worker, 3):
                     made = store.fill(*digest(b"key"), store.index.purges(), False)
                     made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(mine, 0, 0, NOW, 0))
                     made.write(b"%d" % mine * 50)
