@@ -98,7 +98,10 @@ def load_program(source: Source, running: Plan | None) -> Program:
     files = LogFiles()
     root = build(statements, catalogue.directives(), load)
     diagnostics = load.diagnostics
-    zones = Zones(running.zones if isinstance(running, Program) else None)
+    zones = Zones()
+    if isinstance(running, Program):
+        running.zones.settle()  # it runs: nobody needs what was there before it
+        zones = Zones(running.zones)
     http = build_http(root, catalogue.FEATURES, zones, files, source.error_log)
     settings: ProcessSettings | None = None
     try:
