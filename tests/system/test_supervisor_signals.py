@@ -141,7 +141,7 @@ def test_a_bad_reload_changes_nothing(server: Supervised, change: str, told: str
     server.await_log(told)
     assert server.ask()[0] == "one"
     assert server.workers() == before
-    assert server.descriptors() == descriptors
+    wait_until(lambda: server.descriptors() == descriptors, what="what the bad one had opened to be closed")
 
 
 def test_reload_moves_the_pid_file(server: Supervised) -> None:
