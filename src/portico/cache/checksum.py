@@ -1,14 +1,23 @@
-"""CRC-32, which tells what a disk has done to a kept answer: by ISA-L where there is one for the processor, ten times as quick."""
+"""The two sums of the cache, each by the quickest code that is there.
+
+CRC-32 tells what a disk has done to a kept answer: ISA-L's, where there is one for the processor, takes a tenth of zlib's time. MD5
+names files: CPython's own takes half of OpenSSL's time for something as short as a key.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import zlib
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 
-def _best() -> Callable[..., int]:
+def _crc32() -> Callable[..., int]:
     try:
         found: Callable[..., int] = importlib.import_module("isal.isal_zlib").crc32
     except ImportError:
@@ -16,4 +25,13 @@ def _best() -> Callable[..., int]:
     return found
 
 
-crc32: Final[Callable[..., int]] = _best()
+def _md5() -> Callable[[bytes], HASH]:
+    try:
+        found: Callable[[bytes], HASH] = importlib.import_module("_md5").md5
+    except ImportError:
+        return partial(hashlib.md5, usedforsecurity=False)
+    return found
+
+
+crc32: Final[Callable[..., int]] = _crc32()
+md5: Final[Callable[[bytes], HASH]] = _md5()

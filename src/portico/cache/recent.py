@@ -1,4 +1,4 @@
-"""Which entries were asked for lately: what a worker opens goes by, until it is asked for again."""
+"""What was asked for lately: what is asked for once in a long while takes nobody's place."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ _LEAST: Final = 64
 
 @final
 class Recent:
-    """The keys asked for last, in two generations: as many as the worker has at hand, and at least half as many.
+    """The keys asked for last, of each one byte in a place that others may take.
 
-    A cache in memory keeps what is asked for again before as many others were. One that is asked for less often than that is of
-    no use there. (TinyLFU's doorkeeper, but for that it counts nothing.) Keys are told by half of their digest.
+    Who keeps things for those that come again does it at the second time. A key asked for again after as many others as there are
+    places is known with a chance of one in e; one that was never asked for is taken for another one once in 255 times, which does
+    no harm. (The doorkeeper of TinyLFU; this one forgets by itself.)
     """
 
     def __init__(self) -> None:
-        self._newer: set[int] = set()
-        self._older: set[int] = set()
+        self._marks = bytearray(_LEAST)
 
     def is_again(self, key: int, most: int) -> bool:
-        """Note that a key was asked for; whether it was among the last `most`."""
-        if key in self._newer:
+        """Note that a key, which is some hash, was asked for; whether it was among about the last `most`."""
+        marks = self._marks
+        if len(marks) < most:
+            marks = self._marks = bytearray(2 * most)
+        place = key % len(marks)
+        mark = (key >> 32) & 0xFF or 1
+        if marks[place] == mark:
             return True
-        if 2 * len(self._newer) >= max(most, _LEAST):
-            self._older = self._newer
-            self._newer = set()
-        self._newer.add(key)
-        return key in self._older
+        marks[place] = mark
+        return False

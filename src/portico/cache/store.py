@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import struct
@@ -11,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, final
 
+from portico.cache.checksum import md5
 from portico.cache.draft import Draft, Drafts
 from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
 from portico.cache.fill import Fill
@@ -51,7 +51,7 @@ class CachePath:
 
 def digest(key: bytes) -> tuple[int, int]:
     """The two halves of the key's MD5, which is the file's name, as nginx has it. The file also has the key itself."""
-    halves = _HALVES.unpack(hashlib.md5(key, usedforsecurity=False).digest())
+    halves = _HALVES.unpack(md5(key).digest())
     first: int = halves[0]
     second: int = halves[1]
     return first, second

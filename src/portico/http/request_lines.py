@@ -2,14 +2,14 @@
 
 Sites have pages that many ask for, so most request lines repeat, on one connection or on many. The line decides about method,
 target, version and normal path, and about nothing else; so the same bytes may be answered from a table. Only what was accepted is
-in it. It is bounded in lines and in bytes, and begins anew when it is full: who asks for other lines all the time costs an insertion
-each.
+in it, when it comes a second time. It is bounded in lines and in bytes, and begins anew when it is full.
 """
 
 from __future__ import annotations
 
 from typing import Final, final
 
+from portico.cache.recent import Recent
 from portico.codec.http1_request import RequestLine, parse_request_line
 from portico.http.uri import NormalUri, normalise
 
@@ -32,6 +32,7 @@ class RequestLines:
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownLine] = {}
+        self._recent = Recent()  # met once
 
     def read(self, line: bytes, merge_slashes: bool) -> KnownLine:
         """The line (without its CRLF) taken apart. Raises ProtocolError; ValueError when the path cannot be decoded."""
@@ -43,7 +44,7 @@ class RequestLines:
         if parsed.target[:1] != b"/":
             return KnownLine(parsed, None)
         known = KnownLine(parsed, normalise(parsed.target, merge_slashes))
-        if len(line) <= LONGEST:
+        if len(line) <= LONGEST and self._recent.is_again(hash(line), MOST):
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[line] = known

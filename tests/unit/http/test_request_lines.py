@@ -13,7 +13,9 @@ def test_a_line_is_taken_apart_once() -> None:
     first = lines.read(b"GET /a/../b%20c?d=e HTTP/1.1", True)
     assert first.parsed.method == b"GET" and first.parsed.version == 11
     assert first.uri is not None and first.uri.uri == b"/b c" and first.uri.args == b"d=e"
-    assert lines.read(b"GET /a/../b%20c?d=e HTTP/1.1", True) is first
+    second = lines.read(b"GET /a/../b%20c?d=e HTTP/1.1", True)  # it is kept from now on
+    assert second is not first and second.uri is not None and second.uri.uri == b"/b c"
+    assert lines.read(b"GET /a/../b%20c?d=e HTTP/1.1", True) is second
     assert lines.read(b"GET /a/../b%20c?d=f HTTP/1.1", True) is not first
 
 
@@ -40,9 +42,13 @@ def test_a_path_that_cannot_be_decoded_is_refused_again() -> None:
 
 def test_the_table_is_bounded() -> None:
     lines = RequestLines()
-    first = lines.read(b"GET /0 HTTP/1.1", True)
-    for number in range(1, MOST + 1):
-        lines.read(b"GET /%d HTTP/1.1" % number, True)
-    assert lines.read(b"GET /0 HTTP/1.1", True) is not first  # it began anew
+    for number in range(2 * MOST):
+        for _ in range(2):
+            lines.read(b"GET /%d HTTP/1.1" % number, True)
+    assert 1 <= len(lines._known) <= MOST
+    kept = len(lines._known)
+    for number in range(2 * MOST, 10 * MOST):
+        lines.read(b"GET /%d HTTP/1.1" % number, True)  # each of them once
+    assert len(lines._known) < kept + MOST // 4
     long = b"GET /" + b"x" * LONGEST + b" HTTP/1.1"
     assert lines.read(long, True) is not lines.read(long, True)
