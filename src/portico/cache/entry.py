@@ -86,7 +86,7 @@ class Meta:
 
 @final
 class Entry:
-    """What a worker knows of a file: open, or with its body in memory. `slot` and `generation` are its place in the index."""
+    """What a worker knows of a file: open, or with its body in memory. `row` and `generation` are its place in the index."""
 
     def __init__(self, fd: int, path: str, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int) -> None:
         self.fd = fd  # -1: not open, the body is in memory
@@ -98,7 +98,7 @@ class Entry:
         self.body_length = body_length
         self.body_sum = body_sum
         self.name: bytes = b""  # under which the worker has it at hand: the key, or key and variant
-        self.slot = 0
+        self.row = 0
         self.first = 0
         self.second = 0
         self.generation = 0
@@ -176,7 +176,7 @@ class Entry:
         try:
             known = self._is(os.fstat(fd))
             # An inode's number is given out again: of a file that is opened by its name only the generation tells, asked afterwards.
-            if self.fd < 0 and not (known and index.is_same(self.slot, self.first, self.generation)):
+            if self.fd < 0 and not (known and index.is_same(self.row, self.first, self.generation)):
                 return
             os.pwrite(fd, times.packed(self.meta_length), 0)
             if known:  # else somebody has touched it, which is looked into when it is asked for next

@@ -296,8 +296,11 @@ class Index:
         finally:
             self._rows.leave()
 
-    def load(self, first: int, second: int, size: int, accessed: int) -> bool:
-        """A file was found at the start; False: it is known already, or there is no room for it."""
+    def load(self, first: int, second: int, size: int, now: int) -> bool:
+        """A file was found at the start; False: there is no room for it.
+
+        It counts as used now (ngx_http_file_cache_add): when it was used last, its file does not say.
+        """
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -308,7 +311,7 @@ class Index:
                 if not self._rows.has_room(self._spare):
                     return False
                 row, _ = self._add(first, second)
-                cells[row + _ACCESSED] = accessed
+                cells[row + _ACCESSED] = now
             self._set_file(row, size, USED | EXISTS)
             return True
         finally:

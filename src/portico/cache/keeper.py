@@ -93,7 +93,7 @@ class Keeper:
         except OSError:
             return
         if not stat.S_ISREG(status.st_mode) or path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
-            key[0], key[1], self.store.room_of(status.st_size), int(max(status.st_atime, status.st_mtime))
+            key[0], key[1], self.store.room_of(status.st_size), int(time.time())
         ):
             _unlink(path)  # no file, of other levels, or more than the index has room for
 

@@ -142,22 +142,22 @@ class Store:
             entry = found.get(key)
             if entry is None:
                 return None
-        if not self.index.is_same(entry.slot, entry.first, entry.generation):
+        if not self.index.is_same(entry.row, entry.first, entry.generation):
             self.forget(key)
             return None
         if entry.used != now:
             entry.used = now
-            self.index.touch(entry.slot, entry.first, entry.generation, now)
+            self.index.touch(entry.row, entry.first, entry.generation, now)
             found.move_to_end(key)
             if not entry.is_as_written():
-                if self.index.valid(entry.slot, entry.generation) == entry.times.valid:  # nobody has had it confirmed
-                    self.index.uncheck(entry.slot, entry.first, entry.generation)
+                if self.index.valid(entry.row, entry.generation) == entry.times.valid:  # nobody has had it confirmed
+                    self.index.uncheck(entry.row, entry.first, entry.generation)
                 self.forget(key)
                 return None
         return entry
 
     def read(
-        self, name: bytes, key: bytes, variant: bytes | None, first: int, second: int, slot: int, generation: int
+        self, name: bytes, key: bytes, variant: bytes | None, first: int, second: int, row: int, generation: int
     ) -> Entry | None:
         """Open the entry that the index speaks of; `variant` None: any. A damaged one is dropped, one of another key let be.
 
@@ -173,7 +173,7 @@ class Store:
                 entry.close()
                 self.complain(f'cache file "{path}" belongs to another key')
                 return None
-            entry.slot = slot
+            entry.row = row
             entry.first = first
             entry.second = second
             entry.generation = generation
@@ -197,7 +197,7 @@ class Store:
     def _note(self, entry: Entry, checked: bool) -> None:
         """The file's own times hold: two workers that stored one key at once may have left those of the other in the index."""
         times = entry.times
-        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, checked)
+        self.index.refresh(entry.row, entry.first, entry.generation, times.valid, times.updating, times.error, checked)
 
     def damaged(self, path: str, first: int, second: int, generation: int) -> None:
         """Drop an entry whose file cannot be used; one that took its place meanwhile stays."""
@@ -216,7 +216,7 @@ class Store:
         """A file cannot be read, which says nothing about what is in it: no descriptors left, no memory, a disk that fails."""
         self.complain(f'the cache "{self.settings.path}" cannot be read ({error.errno}: {error.strerror})')
 
-    def exists_unknown(self, first: int, second: int) -> bool:
+    def exists_unknown(self, first: int, second: int, now: int) -> bool:
         """While the files are still being looked through: whether there is one for a key that the index does not have yet."""
         if self.index.is_loaded():
             return False
@@ -224,7 +224,7 @@ class Store:
             status = os.stat(self.path_of(first, second), follow_symlinks=False)
         except OSError:
             return False
-        return stat.S_ISREG(status.st_mode) and self.index.load(first, second, self.room_of(status.st_size), int(status.st_mtime))
+        return stat.S_ISREG(status.st_mode) and self.index.load(first, second, self.room_of(status.st_size), now)
 
     def _keep(self, name: bytes, entry: Entry) -> None:
         """Have it at hand from now on; where another one must go for it, only if it was asked for not long ago.
@@ -350,7 +350,7 @@ class Store:
                 _unlink(entry.path)
             return
         entry.note_times(times, self.index)
-        self.index.refresh(entry.slot, entry.first, entry.generation, times.valid, times.updating, times.error, False)
+        self.index.refresh(entry.row, entry.first, entry.generation, times.valid, times.updating, times.error, False)
 
     def purge(self, first: int, second: int) -> bool:
         """Remove a key's entry; whether there was one. What is being fetched for the key is not stored."""

@@ -126,16 +126,16 @@ def test_another_variants_file_is_not_served(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"body").finish()
     key = digest(b"key")
-    slot, _, generation, _, _ = store.index.use(*key, NOW)
-    assert store.read(b"key", b"key", b"accept:y", *key, slot, generation) is None
-    assert store.read(b"key", b"key", b"accept:x", *key, slot, generation) is not None
+    row, _, generation, _, _ = store.index.use(*key, NOW)
+    assert store.read(b"key", b"key", b"accept:y", *key, row, generation) is None
+    assert store.read(b"key", b"key", b"accept:x", *key, row, generation) is not None
     store.close()
 
 
 def read(store: Store, name: bytes) -> Entry | None:
     key = digest(name)
-    slot, flags, generation, _, _ = store.index.use(*key, NOW)
-    return store.read(name, name, None, *key, slot, generation) if flags & EXISTS else None
+    row, flags, generation, _, _ = store.index.use(*key, NOW)
+    return store.read(name, name, None, *key, row, generation) if flags & EXISTS else None
 
 
 def test_a_purge_meanwhile_keeps_it_out(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_what_is_no_file_gives_its_place_to_the_next_answer(tmp_path: Path, name
     STRANGERS[name](path)
     new = make_store(tmp_path)
     if name != "not ours":
-        assert not new.exists_unknown(*digest(b"key")) and os.path.lexists(path)
+        assert not new.exists_unknown(*digest(b"key"), NOW) and os.path.lexists(path)
     asyncio.run(Keeper(new, lambda: False)._load())
     assert os.path.lexists(path) is (name == "not ours")
     store.close()
@@ -372,7 +372,7 @@ def test_a_long_body_that_was_touched_is_compared_again(tmp_path: Path) -> None:
     key = digest(b"7")
     assert store.index.look(*key)[0] & CHECKED
     other = Store(store.settings, store.index)
-    confirmed = other.read(b"7", b"7", None, *key, entry.slot, entry.generation)
+    confirmed = other.read(b"7", b"7", None, *key, entry.row, entry.generation)
     assert confirmed is not None
     other.refresh(confirmed, Times(NOW + 600, 0, 0, NOW, 0))
     assert store.at_hand(b"7", NOW + 1) is None and store.index.look(*key)[0] & CHECKED
@@ -405,7 +405,7 @@ def test_times_are_not_written_into_another_answers_file(tmp_path: Path) -> None
             again = open_entry(str(path))
             assert again is not None and again.times.valid == NOW + 60 and again.body() == b"another"
             again.close()
-            assert store.index.valid(old.slot, store.index.look(*digest(b"7"))[1]) == NOW + 60
+            assert store.index.valid(old.row, store.index.look(*digest(b"7"))[1]) == NOW + 60
     new = read(store, b"7")
     assert new is not None and new.fd < 0
     os.utime(path)  # touched: perhaps by somebody who has put another file there
@@ -499,7 +499,7 @@ def kept(store: Store) -> bytes | None:
         return None
     entry.check_body()
     assert (entry.times.valid == NOW + 60) and entry.meta.key == b"key"
-    assert store.index.valid(entry.slot, entry.generation) == (NOW + 60 if entry.generation else 0)
+    assert store.index.valid(entry.row, entry.generation) == (NOW + 60 if entry.generation else 0)
     return entry.body()
 
 
@@ -647,7 +647,7 @@ def test_two_workers_write_one_key(tmp_path: Path) -> None:
                 continue
             body = entry.body()
             assert body == b"%d" % entry.times.valid * 50
-            assert store.index.valid(entry.slot, entry.generation) in (entry.times.valid, 0)
+            assert store.index.valid(entry.row, entry.generation) in (entry.times.valid, 0)
             seen.add(body)
     finally:
         for pid in pids:

@@ -29,12 +29,12 @@ def store(index: Index, key: bytes, size: int = 100, now: int = NOW) -> int:
 
 def test_what_was_stored_is_found() -> None:
     index = make(16)
-    slot, flags, generation, uses, _ = index.use(*digest(b"a"), NOW)
+    row, flags, generation, uses, _ = index.use(*digest(b"a"), NOW)
     assert flags & EXISTS == 0 and generation == 0 and uses == 1
     made = store(index, b"a")
     again, flags, generation, uses, _ = index.use(*digest(b"a"), NOW)
-    assert (again, generation, uses) == (slot, made, 2) and flags & EXISTS and flags & KNOWN
-    assert index.is_same(slot, digest(b"a")[0], made) and index.valid(slot, made) == NOW + 60
+    assert (again, generation, uses) == (row, made, 2) and flags & EXISTS and flags & KNOWN
+    assert index.is_same(row, digest(b"a")[0], made) and index.valid(row, made) == NOW + 60
     assert index.look(*digest(b"b")) == (0, 0)
 
 
@@ -149,10 +149,10 @@ def test_a_purge_keeps_out_what_was_asked_for_before() -> None:
 def test_the_times_are_those_of_the_file_asked_about() -> None:
     index = make(4)
     generation = store(index, b"a")
-    slot = index.use(*digest(b"a"), NOW)[0]
-    assert index.valid(slot, generation) == NOW + 60
+    row = index.use(*digest(b"a"), NOW)[0]
+    assert index.valid(row, generation) == NOW + 60
     store(index, b"a")
-    assert index.valid(slot, generation) == index.updating(slot, generation) == index.error(slot, generation) == 0
+    assert index.valid(row, generation) == index.updating(row, generation) == index.error(row, generation) == 0
 
 
 def test_while_a_file_is_replaced_it_may_answer_as_a_stale_one() -> None:

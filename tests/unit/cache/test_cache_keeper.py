@@ -169,6 +169,17 @@ def test_a_clock_that_is_set_back_does_not_keep_it_waiting(tmp_path: Path, monke
     assert not path_of(store, b"key").exists()
 
 
+def test_what_is_found_at_the_start_stays_for_a_while(tmp_path: Path) -> None:
+    """When it was asked for last nobody knows: the file's own times are those of the disk, which may not be written for a day."""
+    before = make_store(tmp_path)
+    fill(before, b"key", b"x").finish()
+    os.utime(path_of(before, b"key"), (NOW, NOW))
+    keeper = keeper_of(make_store(tmp_path))
+    asyncio.run(keeper._load())
+    asyncio.run(keeper._tidy())
+    assert path_of(before, b"key").exists() and keeper.store.index.count() == 1
+
+
 def test_what_nobody_asks_for_goes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"x").finish()  # used last at NOW, which is long ago

@@ -42,7 +42,7 @@ class Finder:
 
     def _hand(self, store: Store, name: bytes, now: int) -> Entry | None:
         entry = store.at_hand(name, now)
-        if self.rfc and entry is not None and store.index.valid(entry.slot, entry.generation) != entry.times.valid:
+        if self.rfc and entry is not None and store.index.valid(entry.row, entry.generation) != entry.times.valid:
             store.forget(name)  # another worker has had it confirmed: the age in our hands is not true any more
             return None
         return entry
@@ -72,18 +72,18 @@ class Finder:
         if entry is not None:
             entry.hold()
             return entry
-        slot, flags, generation, caching.uses, removed = store.index.use(first, second, now)
+        row, flags, generation, caching.uses, removed = store.index.use(first, second, now)
         if removed is not None:
             store.remove_files([removed])
         if not flags & EXISTS:
-            if flags >> STATUS_SHIFT and store.index.failing(slot) >= now:
+            if flags >> STATUS_SHIFT and store.index.failing(row) >= now:
                 caching.status = HIT
                 raise HTTPError(flags >> STATUS_SHIFT)
-            if not store.exists_unknown(first, second):
+            if not store.exists_unknown(first, second, now):
                 return None
-            slot, flags, generation, _, _ = store.index.use(first, second, now)
+            row, flags, generation, _, _ = store.index.use(first, second, now)
         try:
-            entry = store.read(name, caching.key, variant, first, second, slot, generation)
+            entry = store.read(name, caching.key, variant, first, second, row, generation)
         except OSError as error:
             store.unreadable(error)
             caching.keep = False

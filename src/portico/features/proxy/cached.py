@@ -86,7 +86,7 @@ class CachedProxy(Handler):
         wishes = wishes_of(request.fields) if self.rfc else None
         if not bypass:
             entry = self.finder.at_hand(request, store, key, now)
-            if entry is not None and store.index.valid(entry.slot, entry.generation) >= now and wishes is None:
+            if entry is not None and store.index.valid(entry.row, entry.generation) >= now and wishes is None:
                 caching = Caching(store, key, entry.first, entry.second)
                 caching.status = HIT
                 request.caching = caching
@@ -212,7 +212,7 @@ class CachedProxy(Handler):
     def _use(self, request: Request, caching: Caching, entry: Entry, now: int, wishes: Wishes | None) -> Response | None:
         """The answer that an entry gives, fresh or stale; None: the upstream is to be asked."""
         try:
-            fresh = caching.store.index.valid(entry.slot, entry.generation) >= now
+            fresh = caching.store.index.valid(entry.row, entry.generation) >= now
             if self.rfc and (wishes is not None or not fresh):
                 return self._use_by_wishes(request, caching, entry, now, wishes, fresh)
             if fresh:
@@ -231,7 +231,7 @@ class CachedProxy(Handler):
         """RFC 9111 sections 4.2.4 and 5.2.1: what the upstream forbids and the client wants."""
         caching.sticks = not fresh and control_for(head_of(entry), self.ignore).forbids_stale()
         if wishes is not None:
-            valid = caching.store.index.valid(entry.slot, entry.generation)
+            valid = caching.store.index.valid(entry.row, entry.generation)
             if not caching.sticks and pleases(wishes, valid, now, age_of(entry, now)):
                 caching.status = HIT if fresh else STALE
                 return self.answers.response(request, caching, entry)
@@ -250,14 +250,14 @@ class CachedProxy(Handler):
         head = caching.stored_head = head_of(entry)
         asks = caching.keep and (settings.revalidate or (self.rfc and has_validator(head)))
         caching.revalidate = asks and head.status in (200, 206)
-        window = caching.store.index.updating(entry.slot, entry.generation) >= now
+        window = caching.store.index.updating(entry.row, entry.generation) >= now
         allowed = (settings.use_stale & WHILE_UPDATING != 0 or window) and not caching.sticks and not caching.forced
         if self.finder.claim(request, caching):
             background = settings.background_update or (self.rfc and window)
             if allowed and background and caching.keep and _can_be_asked_again(request):
                 index = caching.store.index
                 _, generation = index.look(entry.first, entry.second)
-                if generation == entry.generation and index.valid(entry.slot, generation) < now:
+                if generation == entry.generation and index.valid(entry.row, generation) < now:
                     self._update(request, caching)
                 else:
                     caching.release()  # somebody was done between our look and our claim
@@ -350,7 +350,7 @@ class CachedProxy(Handler):
             return True
         if failure & (_ANY_ERROR if self.rfc else _NO_ANSWER) == 0:
             return False
-        return caching.store.index.error(entry.slot, entry.generation) >= int(request.client.transport.reactor.wall())
+        return caching.store.index.error(entry.row, entry.generation) >= int(request.client.transport.reactor.wall())
 
     def instead(self, request: Request, caching: Caching, answer: ResponseHead) -> Response | None:
         """The kept answer in place of the upstream's: it says 304, or has failed."""
