@@ -48,6 +48,7 @@ CACHE = Group(
         location /intercept/ {
             proxy_cache_valid any 1m; proxy_intercept_errors on; error_page 404 = /plain/instead; proxy_pass http://@BACKEND@;
         }
+        location /noranges/ { max_ranges 0; proxy_cache_valid 1m; proxy_pass http://@BACKEND@; }
         location /pages/ {
             proxy_cache_valid any 1m; proxy_intercept_errors on; error_page 403 /page; proxy_pass http://@BACKEND@;
             proxy_no_cache $arg_n; proxy_cache_bypass $arg_b; proxy_cache_key $uri;
@@ -500,6 +501,12 @@ MISS = {"X-Cache": "MISS"}
         Turns(((raw_reply("HTTP/1.1 200 OK", "Content-Length: 12", "Accept-Ranges: bytes", body=b"abcd"), Wait(0.1), b"efghijkl"),)),
         ("GET",),
         status=(200,),
+    ),
+    row(
+        "no ranges at all",
+        (*twice("/noranges/a"), get("/noranges/a", "Range: bytes=0-1")),
+        saying("Accept-Ranges: bytes"),
+        has=HIT,
     ),
     row("two ranges of what comes at once", (get("/usual/r9", "Range: bytes=0-1,4-4"),), saying("Accept-Ranges: bytes"), ("GET",)),
     row(

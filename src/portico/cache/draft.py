@@ -121,10 +121,7 @@ def owner_of(name: str) -> int:
     worker, _, serial = rest.partition(".")
     if (stem != STORE and (len(stem) != _DIGITS or not set(stem) <= _HEXADECIMAL)) or not serial.isdecimal():
         return 0
-    try:
-        return int(worker, 16)
-    except ValueError:
-        return 0
+    return int(worker, 16) if 0 < len(worker) <= 16 and set(worker) <= _HEXADECIMAL else 0
 
 
 def remove_leftovers(directory: str) -> None:

@@ -19,7 +19,6 @@ or of one that is no more. What was asked for before that must not be stored aft
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, final
 
 from portico.zones.rows import DIRECTORY, PAYLOAD, SECOND, Rows
@@ -54,7 +53,6 @@ STATUS_SHIFT: Final = 8  # above it: the status of a failure that is kept withou
 _USES_BITS: Final = 24  # of the column `uses`; above them the row's last purge
 _USES_MOST: Final = (1 << _USES_BITS) - 1
 _TRIED: Final = 20  # rows looked at for one that nobody fetches (nginx: ngx_http_file_cache_forced_expire)
-_BURIED_AT_ONCE: Final = 1000  # rows looked through while others wait for the lock
 _SPARE: Final = 16  # rows at most, and of small tables one in _SPARE_PART
 _SPARE_PART: Final = 128
 
@@ -76,7 +74,7 @@ class Index:
         self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE, mixed=True)
         self._cells = self._rows.cells
         self._spare = min(_SPARE, table.slots // _SPARE_PART)
-        self._in_the_way: set[int] = set()  # who fetched what would have had to go, since `bury`
+        self._in_the_way: set[int] = set()  # who fetches what would have had to go
 
     # -- what a worker that has the row at hand asks, without a lock ------------------------------------------------------
 
@@ -218,6 +216,16 @@ class Index:
         finally:
             self._rows.leave()
 
+    def keep(self, first: int, second: int) -> None:
+        """Nothing has taken the place of a key's file after all (`replace`): it is there as before, and its times stand in it."""
+        self._rows.enter()
+        try:
+            row = self._rows.find(first, second)
+            if row and self._cells[row + _FLAGS] & REPLACING:
+                self._set_file(row, self._cells[row + _SIZE], USED | EXISTS)
+        finally:
+            self._rows.leave()
+
     def store(
         self, first: int, second: int, size: int, valid: int, updating: int, error: int, now: int, purges: int
     ) -> tuple[int, Removed | None]:
@@ -227,7 +235,7 @@ class Index:
             cells = self._cells
             removed: Removed | None = None
             row = self._rows.find(first, second)
-            if cells[_WIDE] > purges or (row and cells[row + _USES] >> _USES_BITS > purges):
+            if self._is_purged(row, purges):
                 if row:
                     self._empty(row)
                 return 0, None
@@ -243,13 +251,15 @@ class Index:
         finally:
             self._rows.leave()
 
-    def store_failure(self, first: int, second: int, status: int, valid: int, now: int) -> Removed | None:
-        """A key is answered by an error until `valid`, without a file; what had to go for it."""
+    def store_failure(self, first: int, second: int, status: int, valid: int, now: int, purges: int) -> Removed | None:
+        """A key is answered by an error until `valid`, without a file, if it was not purged since `purges`; what had to go for it."""
         self._rows.enter()
         try:
             cells = self._cells
             removed: Removed | None = None
             row = self._rows.find(first, second)
+            if self._is_purged(row, purges):
+                return None
             if row == 0:
                 row, removed = self._add(first, second)
             if cells[row + _FLAGS] & EXISTS:
@@ -341,7 +351,7 @@ class Index:
             cells[_PURGES] = purge
             row = self._rows.find(first, second)
             if row == 0:
-                if not self._rows.has_room():
+                if not self._rows.has_room(self._spare):
                     cells[_WIDE] = purge
                     return False
                 row, _ = self._add(first, second)
@@ -387,24 +397,24 @@ class Index:
         finally:
             self._rows.leave()
 
-    def bury(self, is_alive: Callable[[int], bool]) -> bool:
-        """Give back what dead workers fetched that stood in the way of giving up; whether there was something."""
-        dead = {owner for owner in self._in_the_way if not is_alive(owner)}
-        self._in_the_way.clear()
+    def in_the_way(self) -> set[int]:
+        """Who fetches what would have had to go, since the last time that this was asked."""
+        found = self._in_the_way
+        self._in_the_way = set()
+        return found
+
+    def bury(self, dead: set[int], start: int, count: int) -> int:
+        """Give back what they fetched, in `count` rows from `start` on (0: the first). Where to go on; 0: that was all."""
         cells = self._cells
-        start = 0
-        while dead:
-            self._rows.enter()
-            try:
-                rows, start = self._rows.between(start, _BURIED_AT_ONCE)
-                for row in rows:
-                    if cells[row + _OWNER] in dead:
-                        cells[row + _OWNER] = 0
-            finally:
-                self._rows.leave()
-            if start == 0:
-                return True
-        return False
+        self._rows.enter()
+        try:
+            rows, following = self._rows.between(start, count)
+            for row in rows:
+                if cells[row + _OWNER] in dead:
+                    cells[row + _OWNER] = 0
+            return following
+        finally:
+            self._rows.leave()
 
     def forget(self, first: int, second: int) -> None:
         """The file of a row that was given up is removed."""
@@ -474,6 +484,11 @@ class Index:
         return len(self._rows.used())
 
     # -- rows, with the lock held -----------------------------------------------------------------------------------------
+
+    def _is_purged(self, row: int, purges: int) -> bool:
+        """Whether a key was purged after that many purges; row 0: a key that has none."""
+        cells = self._cells
+        return cells[_WIDE] > purges or (row != 0 and cells[row + _USES] >> _USES_BITS > purges)
 
     def _add(self, first: int, second: int) -> tuple[int, Removed | None]:
         cells = self._cells

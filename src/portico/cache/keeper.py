@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 1.0
 _REST_SECONDS: Final = 10.0  # between two rounds when there was nothing to do (ngx_http_file_cache_manager)
 _PAUSE: Final = 0.001
+_ROWS_AT_ONCE: Final = 5000  # less than a millisecond
 _TURN: Final = 0.004  # seconds that a turn may hold the loop, whatever loader_threshold and manager_threshold allow
 
 
@@ -108,10 +109,22 @@ class Keeper:
             if not removed:
                 removed = self._over_limits()
             await self._remove(removed)
-            if len(removed) < settings.manager_files and not store.index.bury(is_alive):
+            if not await self._bury() and len(removed) < settings.manager_files:
                 break
             await asyncio.sleep(settings.manager_sleep)
         self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
+
+    async def _bury(self) -> bool:
+        """What dead workers fetched is not fetched any more, and may go; whether there was something."""
+        index = self.store.index
+        dead = {owner for owner in index.in_the_way() if not is_alive(owner)}
+        start = 0
+        while dead:
+            start = index.bury(dead, start, _ROWS_AT_ONCE)
+            if start == 0:
+                return True
+            await asyncio.sleep(_PAUSE)
+        return False
 
     def _over_limits(self) -> list[Removed]:
         settings = self.store.settings

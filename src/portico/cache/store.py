@@ -315,11 +315,10 @@ class Store:
         if removed is not None:
             self.remove_files([removed])
         try:
-            _place(draft, path)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._bring(draft, path)
+            self._place(draft, path)
+        except OSError:
+            self.index.keep(first, second)
+            raise
         stored, removed = self.index.store(
             first, second, self.room_of(size), times.valid, times.updating, times.error, times.stored, purges
         )
@@ -333,6 +332,14 @@ class Store:
         if stored:
             self.waiting.wake_all(first, second)
         return stored > 0
+
+    def _place(self, draft: Draft, path: str) -> None:
+        try:
+            _take_place(draft, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._bring(draft, path)
 
     def _bring(self, draft: Draft, path: str) -> None:
         """From the file system of `proxy_temp_path` to that of the cache: a copy takes the place."""
@@ -386,7 +393,7 @@ class Store:
             self.forget(name)
 
 
-def _place(draft: Draft, path: str) -> None:
+def _take_place(draft: Draft, path: str) -> None:
     try:
         draft.take_place(path)
     except FileNotFoundError:

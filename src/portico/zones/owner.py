@@ -21,7 +21,7 @@ def is_alive(identity: int) -> bool:
     pid = identity >> 32
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no number that a process can have
         return False
     except OSError:
         pass

@@ -75,7 +75,11 @@ class Rows:
         """Take the lock."""
         self._lock.acquire()
         if self.cells[DIRTY]:
-            self.rebuild()
+            try:
+                self.rebuild()
+            except BaseException:
+                self._lock.release()
+                raise
 
     def leave(self) -> None:
         """Give it back."""

@@ -586,6 +586,7 @@ def test_a_disk_that_fails_at_any_call(tmp_path: Path, kind: str, monkeypatch: p
         assert len(left) <= (kind == "named" or number > 5)  # one that has a name by then: unlink fails too
         assert len(os.listdir("/proc/self/fd")) == descriptors
         assert kept(store) == (NEW if stored else OLD)
+        assert store.index.look(*digest(b"key"))[1] > 0  # what is kept is as good as before
         assert after_a_start(folder) == (NEW if stored else OLD)
         store.close()
         if stored:

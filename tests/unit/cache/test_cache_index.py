@@ -104,12 +104,12 @@ def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
         store(index, b"%d" % number)
     assert forgotten(index, index.shrink(0, 9)) == []  # twenty were looked at
     assert forgotten(index, index.shrink(0, 9)) == [digest(b"%d" % number) for number in range(5)]
-    assert index.bury(lambda owner: owner == 2)
+    assert index.in_the_way() == {1, 2} and index.in_the_way() == set()
+    assert index.bury({1}, 0, 20) and not index.bury({1}, index.bury({1}, 0, 20), 50)
     for _ in range(5):
         forgotten(index, index.shrink(0, 9))
     assert index.count() == 15 and index.size() == 1500
     assert {index.is_fetched_by(*digest(b"dead %d" % number)) for number in range(30)} == {0, 2}
-    assert not index.bury(lambda owner: owner == 2) and not index.bury(lambda owner: False)
 
 
 def test_a_row_that_must_go_stays_until_its_file_is_gone() -> None:
@@ -141,6 +141,8 @@ def test_a_purge_keeps_out_what_was_asked_for_before() -> None:
         store(index, name)
     assert index.look(*key) == (0, 0)
     assert index.store(*key, 1, NOW, 0, 0, NOW, asked)[0] == 0
+    index.store_failure(*digest(b"c"), 502, NOW, NOW, asked)
+    assert index.look(*digest(b"c"))[0] >> 8 == 0  # nor a failure
     asked = index.purges()
     index.note_purge()
     assert index.store(*other, 1, NOW, 0, 0, NOW, asked)[0] == 0
@@ -199,9 +201,9 @@ def test_a_row_that_somebody_fetches_stays() -> None:
 def test_a_failure_does_not_take_an_answers_place() -> None:
     index = make(8)
     store(index, b"a")
-    index.store_failure(*digest(b"a"), 502, NOW + 5, NOW)
+    index.store_failure(*digest(b"a"), 502, NOW + 5, NOW, 0)
     assert index.look(*digest(b"a"))[0] & EXISTS
-    index.store_failure(*digest(b"b"), 502, NOW + 5, NOW)
+    index.store_failure(*digest(b"b"), 502, NOW + 5, NOW, 0)
     assert index.look(*digest(b"b"))[0] >> 8 == 502
 
 
@@ -297,7 +299,7 @@ ACTIONS: tuple[Callable[[Index, tuple[int, int], int], object], ...] = (
     lambda index, key, now: index.use(*key, now),
     lambda index, key, now: index.replace(*key),
     lambda index, key, now: index.store(*key, now, now + 5, 0, 0, now, index.purges()),
-    lambda index, key, now: index.store_failure(*key, 502, now, now),
+    lambda index, key, now: index.store_failure(*key, 502, now, now, index.purges()),
     lambda index, key, now: index.load(*key, now, now),
     lambda index, key, now: index.drop(*key, index.look(*key)[1]),
     lambda index, key, now: index.purge(*key),

@@ -151,6 +151,33 @@ def test_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str,
     assert path_of(store, b"4").exists() and not path_of(store, b"0").exists()
 
 
+def test_what_dead_workers_fetched_is_given_up_like_the_rest(tmp_path: Path) -> None:
+    """However many of them stand at the old end."""
+    store = make_store(tmp_path)
+    dead, alive = identity_of_a_dead_process(), own_identity()
+    for number in range(45):
+        key = b"%d" % number
+        fill(store, key, b"x").finish()
+        if number < 40:
+            store.index.claim(*digest(key), alive if number == 7 else dead, 0, 0)
+    keeper = keeper_of(store)
+    store.settings.inactive = 100
+    asyncio.run(keeper._tidy())
+    assert [number for number in range(45) if path_of(store, b"%d" % number).exists()] == [7] and store.index.count() == 1
+
+
+@pytest.mark.parametrize("worker", ["f" * 26, "ffffffffffffffff", "-1", "0x1", "", "1_0"])
+def test_a_name_that_only_looks_like_a_drafts(tmp_path: Path, worker: str) -> None:
+    """Whatever somebody else has put there: the keeper goes on."""
+    store = make_store(tmp_path)
+    fill(store, b"key", b"x").finish()
+    path = path_of(store, b"key")
+    path.with_name(f"{path.name}.{worker}.1").touch()
+    keeper = keeper_of(make_store(tmp_path))
+    asyncio.run(keeper._load())
+    assert keeper.store.index.is_loaded() and keeper.store.index.count() == 1
+
+
 def test_a_clock_that_is_set_back_does_not_keep_it_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store(tmp_path)
     keeper = keeper_of(store)

@@ -62,19 +62,19 @@ class Answers:
         response.content_length = entry.body_length
         if not for_all and entry.modified < -1.0:
             entry.modified = last_modified_of(head_of(entry))
-        self.open_to_conditions(response, head, entry.modified)
+        self.open_to_conditions(request, response, head, entry.modified)
         if self.rfc:
             response.date = b""
             response.replace(b"age", b"", b"")
         return response
 
-    def open_to_conditions(self, response: Response, head: ResponseHead, modified: float) -> None:
+    def open_to_conditions(self, request: Request, response: Response, head: ResponseHead, modified: float) -> None:
         """304, 412 and ranges are made of what is kept (RFC 9111 section 4.3.2; nginx: only where the upstream has ranges itself)."""
         response.conditional = True
         response.by_caches = self.rfc
         response.last_modified = modified
         if self.proxy.force_ranges or head.get(b"accept-ranges") is not None:
-            response.allow_ranges = True
+            response.allow_ranges = request.location.core.max_ranges != 0
             response.replace(b"accept-ranges", b"", b"")
 
     # -- proxy_cache_rfc -------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ class Keeping:
             return
         if self.rfc and self.settings.no_cache and any_set(self.settings.no_cache, request):
             return  # nginx does not ask
-        removed = caching.store.index.store_failure(caching.first, caching.second, status, valid, now)
+        removed = caching.store.index.store_failure(caching.first, caching.second, status, valid, now, caching.purges)
         if removed is not None:
             caching.store.remove_files([removed])
         caching.store.waiting.wake_all(caching.first, caching.second)

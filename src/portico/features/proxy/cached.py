@@ -86,7 +86,7 @@ class CachedProxy(Handler):
         wishes = wishes_of(request.fields) if self.rfc else None
         if not bypass:
             entry = self.finder.at_hand(request, store, key, now)
-            if entry is not None and store.index.valid(entry.row, entry.generation) >= now and wishes is None:
+            if entry is not None and entry.sound and wishes is None and store.index.valid(entry.row, entry.generation) >= now:
                 caching = Caching(store, key, entry.first, entry.second)
                 caching.status = HIT
                 request.caching = caching
@@ -286,8 +286,10 @@ class CachedProxy(Handler):
                 now = int(reactor.wall())
                 entry = self.finder.look_up(request, caching, now)
                 if entry is not None:
+                    answer: Response | None = None
                     try:
-                        answer = self._use(request, caching, entry, now, wishes)
+                        if await self.finder.is_sound(caching, entry):
+                            answer = self._use(request, caching, entry, now, wishes)
                     finally:
                         entry.give()
                     if answer is not None or caching.status == EXPIRED:

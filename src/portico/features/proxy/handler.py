@@ -225,7 +225,7 @@ class ProxyHandler(Handler):
                     sink.abort()  # there is no body to keep: proxy_cache_convert_head is off
                 else:
                     sink.finish()
-                    self.cached.answers.open_to_conditions(response, answer, last_modified_of(answer))
+                    self.cached.answers.open_to_conditions(request, response, answer, last_modified_of(answer))
                     response.single_range = True
             return response
         rest = connection.buffer
@@ -250,7 +250,7 @@ class ProxyHandler(Handler):
             response = self._known(connection, status, body) if known else rules.response(request, answer, body)
             response.buffered = buffered
         if sink is not None and self.cached is not None:
-            self.cached.answers.open_to_conditions(response, answer, last_modified_of(answer))
+            self.cached.answers.open_to_conditions(request, response, answer, last_modified_of(answer))
             response.single_range = True
         elif self.force_ranges:
             response.allow_ranges = True
@@ -261,6 +261,9 @@ class ProxyHandler(Handler):
             connection.last_owner = self
             connection.last_lines = fields_of(request, response)
             connection.last_reason = response.reason
+            buffered = response.buffered
+            response = self._known(connection, status, response.body)
+            response.buffered = buffered
         return response
 
     def _known(self, connection: PeerConnection, status: int, body: Body) -> Response:
