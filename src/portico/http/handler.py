@@ -67,7 +67,12 @@ class HeaderFilter:
 
 
 def can_be_finished(editors: list[HeaderFilter], request: Request, head: ResponseHead) -> bool:
-    """Whether nothing but `Response.add` changes an answer with this head: no filter, and not where the request has come from."""
+    """Whether nothing but `Response.add` changes an answer with this head: no filter, and not where the request has come from.
+
+    Not of a subrequest, either: who asks it reads its fields.
+    """
+    if request.parent is not None:
+        return False
     for editor in editors:
         if not editor.leaves(request, head):
             return False
