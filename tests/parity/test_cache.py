@@ -504,8 +504,9 @@ MISS = {"X-Cache": "MISS"}
     ),
     row(
         "no ranges at all",
-        (*twice("/noranges/a"), get("/noranges/a", "Range: bytes=0-1")),
+        (*twice("/noranges/a"), Read(), get("/noranges/a", "Range: bytes=0-1")),
         saying("Accept-Ranges: bytes"),
+        ("GET",) * 3,
         has=HIT,
     ),
     row("two ranges of what comes at once", (get("/usual/r9", "Range: bytes=0-1,4-4"),), saying("Accept-Ranges: bytes"), ("GET",)),
