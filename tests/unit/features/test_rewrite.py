@@ -85,9 +85,9 @@ def rewriting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @settings(max_examples=150)
-@given(st.sampled_from("rpi"), st.binary(max_size=16).filter(lambda part: b"\0" not in part))
+@given(st.sampled_from("rpi"), st.binary(max_size=16).filter(lambda part: b"\0" not in part and b".." not in part.split(b"/")))
 def test_any_uri_through_a_rewrite(rewriting: Site, way: str, part: bytes) -> None:
-    """Whatever a client sends in escapes, what becomes of it is one field, one argument, one text."""
+    """Whatever a client sends in escapes, but for what leads to another location, becomes one field, one argument, one text."""
     answer = rewriting.ask(f"/{way}/" + "".join(f"%{byte:02x}" for byte in part))
     if way == "r" and b"\n" not in part:
         assert answer.status == 302 and len(answer.all("Location")) == 1
