@@ -292,15 +292,21 @@ STRANGERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_what_is_no_file_gives_its_place_to_the_next_answer(tmp_path: Path, name: str) -> None:
-    """Nobody waits for the other end of a FIFO, and nothing is served or complained of for ever."""
-    store = make_store(tmp_path)
+def without_its_file(folder: Path) -> tuple[Store, list[str], Path]:
+    """A store that has the key in its index, what it says to the log, and where the key's file was."""
+    store = make_store(folder)
     said: list[str] = []
     store.log, store.now = said.append, lambda: 100.0
     assert fill(store, b"key", b"one").finish()
     path = path_of(store, b"key")
     path.unlink()
+    return store, said, path
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_is_no_file_gives_its_place_to_the_next_answer(tmp_path: Path, name: str) -> None:
+    """Nobody waits for the other end of a FIFO, and nothing is served or complained of for ever."""
+    store, said, path = without_its_file(tmp_path)
     try:
         STRANGERS[name](path)
     except PermissionError:
@@ -348,12 +354,7 @@ def kept_body(store: Store) -> bytes | None:
 
 def test_a_directory_in_an_answers_place_is_told_of(tmp_path: Path) -> None:
     """It cannot be replaced: the key goes without, and the log says so once a minute."""
-    store = make_store(tmp_path)
-    said: list[str] = []
-    store.log, store.now = said.append, lambda: 100.0
-    assert fill(store, b"key", b"one").finish()
-    path = path_of(store, b"key")
-    path.unlink()
+    store, said, path = without_its_file(tmp_path)
     path.mkdir()
     for _ in range(2):
         assert read(store, b"key") is None
