@@ -76,7 +76,7 @@ class Draft:
         fd = self.fd
         self.fd = -1  # before: closed it is, whatever close(2) says
         if self.path:
-            _unlink(self.path)
+            remove_file(self.path)
             self.path = ""
         if fd >= 0:
             try:
@@ -138,10 +138,11 @@ def remove_leftover(path: str, name: str) -> None:
     """Remove one file if it is such a draft."""
     owner = owner_of(name)
     if owner > 0 and not is_alive(owner):
-        _unlink(path)
+        remove_file(path)
 
 
-def _unlink(path: str) -> None:
+def remove_file(path: str) -> None:
+    """Remove a file if it is there and can be removed."""
     try:
         os.unlink(path)
     except OSError:

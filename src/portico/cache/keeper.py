@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
-from portico.cache.draft import remove_leftover, remove_leftovers
+from portico.cache.draft import remove_file, remove_leftover, remove_leftovers
 from portico.cache.index import Removed
 from portico.cache.store import digest_of_name
 from portico.zones.owner import is_alive
@@ -96,7 +96,7 @@ class Keeper:
         if not stat.S_ISREG(status.st_mode) or path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
             key[0], key[1], self.store.room_of(status.st_size), int(time.time())
         ):
-            _unlink(path)  # no file, of other levels, or more than the index has room for
+            remove_file(path)  # no file, of other levels, or more than the index has room for
 
     async def _tidy(self) -> None:
         store = self.store
@@ -166,10 +166,3 @@ def _files(path: str, others: list[str]) -> Iterator[str]:
                         yield entry.path
         except OSError:
             continue
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

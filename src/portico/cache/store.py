@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from portico.cache.checksum import md5
-from portico.cache.draft import Draft, Drafts
+from portico.cache.draft import Draft, Drafts, remove_file
 from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
 from portico.cache.fill import Fill
 from portico.cache.index import Index, Removed
@@ -323,7 +323,7 @@ class Store:
             first, second, self.room_of(size), times.valid, times.updating, times.error, times.stored, purges
         )
         if not stored:
-            _unlink(path)
+            remove_file(path)
         if removed is not None:
             self.remove_files([removed])
         most = self.settings.max_size
@@ -354,7 +354,7 @@ class Store:
         """The upstream says that the entry is still good. Raises OSError."""
         if entry.generation == 0:  # this file, or another one that took its place before its worker was killed
             if self.index.drop(entry.first, entry.second, 0):
-                _unlink(entry.path)
+                remove_file(entry.path)
             return
         entry.note_times(times, self.index)
         self.index.refresh(entry.row, entry.first, entry.generation, times.valid, times.updating, times.error, False)
@@ -375,7 +375,7 @@ class Store:
     def remove_files(self, removed: list[Removed]) -> None:
         """Remove the files of what the index gave up."""
         for gone in removed:
-            _unlink(self.path_of(gone.first, gone.second))
+            remove_file(self.path_of(gone.first, gone.second))
             self.index.forget(gone.first, gone.second)
 
     def complain(self, message: str) -> None:
@@ -399,10 +399,3 @@ def _take_place(draft: Draft, path: str) -> None:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         draft.take_place(path)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
