@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
-from portico.http.errors import ERR, HTTPError
+from portico.http.errors import ERR, INFO, WARN, FileFailed, HTTPError
 from portico.net.transport import BODY_READ_SIZE
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RequestBody:
         self.done = not self.chunked and self.length <= 0
         self.data: bytes | None = None  # the whole body, when it was read into memory
         self.file = -1  # descriptor of the temporary file that holds it otherwise
-        self.file_name: bytes = b""
+        self.file_path: str = ""  # where the file was made, for the error log
         self.held: list[bytes] = []
         self.size = 0  # bytes of content received
 
@@ -49,7 +49,7 @@ class RequestBody:
             client.transport.send(_CONTINUE)
 
     def take(self) -> bytes | None:
-        """Content that is there: b"" at the end of the body, None when more must come. Raises HTTPError, OSError."""
+        """Content that is there: b"" at the end of the body, None when more must come. Raises HTTPError, ClientFailed."""
         if self.done:
             return b""
         client = self.client
@@ -88,7 +88,7 @@ class RequestBody:
             reason = error.reason
             if error.status == 413:
                 reason += f" (client_max_body_size is {self.request.location.core.client_max_body_size})"
-            failure = HTTPError(error.status, reason, ERR if error.status == 413 else 7)
+            failure = HTTPError(error.status, reason, ERR if error.status == 413 else INFO)
             failure.close = True
             raise failure from None
         if decoder.done:
@@ -99,7 +99,7 @@ class RequestBody:
         return content
 
     async def next(self, seconds: float) -> bytes:
-        """The next content, b"" at the end. Raises HTTPError, OSError, Timeout."""
+        """The next content, b"" at the end. Raises HTTPError, ClientFailed, ClientTimeout."""
         self.allow()
         reactor = self.client.transport.reactor
         if reactor.is_turn_over():
@@ -111,7 +111,7 @@ class RequestBody:
             await self.client.transport.readable(seconds)
 
     async def read_all(self) -> None:
-        """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), OSError, Timeout."""
+        """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), FileFailed, ClientFailed, ClientTimeout."""
         core = self.request.location.core
         limit = core.client_body_buffer_size
         held: list[bytes] = []
@@ -119,17 +119,36 @@ class RequestBody:
         while not self.done:
             data = await self.next(core.client_body_timeout)
             if self.file >= 0:
-                _write(self.file, data)
+                self._write(data)
                 continue
             held.append(data)
             total += len(data)
             if total > limit:
-                self.file = _temporary_file(self.request, core.client_body_temp_path)
-                _write(self.file, b"".join(held))
+                self._open(core.client_body_temp_path)
+                self._write(b"".join(held))
                 held = []
         if self.file < 0:
             self.data = b"".join(held)
         self.length = self.size
+
+    def _open(self, directory: str) -> None:
+        """Make the temporary file, which has no name as soon as it is open."""
+        try:
+            self.file, path = tempfile.mkstemp(prefix="body.", dir=directory)
+        except OSError as error:
+            raise FileFailed("mkstemp", f"{directory}/body.XXXXXXXX", error) from None
+        self.file_path = path
+        os.unlink(path)
+        self.request.log_error(WARN, f"a client request body is buffered to a temporary file {path}")
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = os.write(self.file, data)
+            while written < len(data):
+                data = data[written:]
+                written = os.write(self.file, data)
+        except OSError as error:
+            raise FileFailed("write", self.file_path, error) from None
 
     def was_read(self) -> bool:
         """Whether the whole body is in `data` or `file`."""
@@ -150,18 +169,25 @@ class RequestBody:
         return True
 
     def copy_for(self, request: Request) -> RequestBody:
-        """The same body, which was read whole, for a request that goes on when this one is over. Raises OSError."""
+        """The same body, which was read whole, for a request that goes on when this one is over. Raises FileFailed."""
         copy = RequestBody(request)
         copy.done = True
         copy.length = copy.size = self.size
         copy.data = self.data
         if self.file >= 0:
-            copy.file = os.dup(self.file)
+            try:
+                copy.file = os.dup(self.file)
+            except OSError as error:
+                raise FileFailed("dup", self.file_path, error) from None
+            copy.file_path = self.file_path
         return copy
 
     def read_file(self, offset: int, count: int) -> bytes:
-        """A piece of a body that was read into a file."""
-        return os.pread(self.file, count, offset)
+        """A piece of a body that was read into a file. Raises FileFailed."""
+        try:
+            return os.pread(self.file, count, offset)
+        except OSError as error:
+            raise FileFailed("pread", self.file_path, error) from None
 
     def close(self) -> None:
         """Give the temporary file back."""
@@ -172,25 +198,6 @@ class RequestBody:
 
 
 def _closed_early() -> HTTPError:
-    error = HTTPError(400, "client prematurely closed connection", 7)
+    error = HTTPError(400, "client prematurely closed connection", INFO)
     error.close = True
     return error
-
-
-def _write(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):  # a full disk raises; a signal may cut a write short
-        data = data[written:]
-        written = os.write(fd, data)
-
-
-def _temporary_file(request: Request, directory: str) -> int:
-    try:
-        fd, path = tempfile.mkstemp(prefix="body.", dir=directory)
-    except OSError as error:
-        raise HTTPError(
-            500, f'a client request body needs a temporary file: mkstemp() in "{directory}" failed ({error.strerror})', ERR
-        ) from None
-    os.unlink(path)
-    request.log_error(5, f'a client request body is buffered to a temporary file {path}')
-    return fd

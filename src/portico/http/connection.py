@@ -13,12 +13,12 @@ from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, par
 from portico.http.body import RequestBody
 from portico.http.client import Client
 from portico.http.error_pages import PLAIN_TO_TLS
-from portico.http.errors import ERR, INFO, BodyCutShort, CloseConnection, HTTPError
+from portico.http.errors import CRIT, ERR, INFO, BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.output import send_response
 from portico.http.phases import respond
 from portico.http.request import Request
 from portico.http.request_heads import RequestHeads, may_be_http
-from portico.net.reactor import ClientGone, NetworkSignal, Shutdown, Task, Timeout
+from portico.net.reactor import ClientFailed, ClientGone, ClientTimeout, NetworkSignal, Shutdown, Task, Timeout
 from portico.net.tls import is_tls, secure
 from portico.net.transport import READ_SIZE, Transport, Watcher
 
@@ -61,10 +61,10 @@ class Connection(Watcher):
             if self.listener.ssl and not await self._handshake():
                 return
             await self._requests()
+        except ClientFailed as failed:
+            self._log(INFO, f"client connection failed: {failed.strerror}")
         except NetworkSignal:
             pass  # each place that can say more about it has done so
-        except OSError as error:
-            self._log(INFO, f"client connection: {error.strerror or error}")
         finally:
             self._end()
 
@@ -94,7 +94,19 @@ class Connection(Watcher):
             left = deadline - self.runtime.reactor.now
             if left <= 0.0:
                 return False
-            await transport.readable(left)
+            if data:
+                await transport.readable(left)
+            else:
+                await self._silence(left)
+
+    async def _silence(self, seconds: float) -> None:
+        """Wait for the first bytes of a client that has sent none yet: it is idle, and gives way when connections become few."""
+        idle = self.runtime.idle
+        idle[self] = None
+        try:
+            await self.transport.readable(seconds)
+        finally:
+            idle.pop(self, None)
 
     async def _handshake(self) -> bool:
         """Begin TLS. False when the connection is over: the client spoke plain HTTP and was told so, or cannot be understood."""
@@ -102,7 +114,7 @@ class Connection(Watcher):
         seconds = self.listener.default.core.client_header_timeout
         first = plain.peek()
         while first is None:
-            await plain.readable(seconds)
+            await self._silence(seconds)
             first = plain.peek()
         if not first:
             return False
@@ -191,20 +203,21 @@ class Connection(Watcher):
         transport = self.transport
         idle = self.runtime.idle
         heads = self.heads
+        reactor = self.runtime.reactor
         buffer = client.buffer
         heads.pipelined = len(buffer) > 0
         if buffer and buffer[0] <= 13:
             buffer = buffer.lstrip(b"\r\n")  # RFC 9112 section 2.2: empty lines before a request are ignored
         end = find_request_end(buffer, 0) if buffer else -1
         seconds = idle_timeout
-        until = self.runtime.reactor.now + header_timeout if buffer else 0.0  # for the whole head, from its first byte on
+        until = reactor.now + header_timeout if buffer else 0.0  # for the whole head, from its first byte on
         warm = True  # not idle for long
         checked = False  # the request line is one of HTTP
         while end < 0:
             data = transport.recv(READ_SIZE) if transport.ready else None
             if data is None:
                 if until > 0.0:
-                    await self._more(buffer, until - self.runtime.reactor.now, header_timeout)
+                    await self._more(buffer, until - reactor.now, header_timeout)
                     continue
                 idle[self] = None
                 try:
@@ -232,7 +245,7 @@ class Connection(Watcher):
                 start = 0
                 buffer = data.lstrip(b"\r\n") if data[0] <= 13 else data
                 if until == 0.0:
-                    until = self.runtime.reactor.now + header_timeout
+                    until = reactor.now + header_timeout
             if start == 0 and heads.is_repeated(buffer):
                 end = len(buffer)
                 break
@@ -246,6 +259,11 @@ class Connection(Watcher):
                 if status:
                     await self._refuse(heads.refused_as_too_large(buffer, status))
                     return b""
+            if end < 0 and reactor.is_turn_over():  # it may go on with empty lines for ever
+                await reactor.turn()
+                if until <= reactor.now:
+                    self._late(buffer, header_timeout)
+                    raise transport.timed_out()
         if end > heads.server.core.large_buffer_size:
             status = heads.oversized(buffer[:end])
             if status:
@@ -259,12 +277,16 @@ class Connection(Watcher):
         """Wait for the rest of a head; after `client_header_timeout` the request ends as nginx's 408."""
         try:
             if left <= 0.0:
-                raise Timeout
+                raise self.transport.timed_out()
             await self.transport.readable(left)
         except Timeout:
-            self._log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
-            self._log_request(self.heads.unanswered(buffer, 408))
+            self._late(buffer, seconds)
             raise
+
+    def _late(self, buffer: bytes, seconds: float) -> None:
+        """Log that a header section did not come in time."""
+        self._log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
+        self._log_request(self.heads.unanswered(buffer, 408))
 
     async def _refuse(self, request: Request) -> None:
         """Answer a head that is too large, and end."""
@@ -311,7 +333,7 @@ class Connection(Watcher):
                 request.status = request.status or 499
                 request.keep_alive = False
                 request.log_error(INFO, "client closed connection while waiting for the answer")
-            except Timeout:
+            except ClientTimeout:
                 self._timed_out(request)
             except Shutdown:
                 request.keep_alive = False
@@ -323,10 +345,14 @@ class Connection(Watcher):
                 request.keep_alive = False
                 if error.reason:
                     request.log_error(error.level, error.reason)
-            except OSError as failure:
+            except ClientFailed as failure:
                 request.keep_alive = False
-                request.status = request.status or 499
-                request.log_error(INFO, f"client connection failed: {failure.strerror or failure}")
+                # As nginx: 400 while the body is read, 499 when the client fails at anything else.
+                request.status = request.status or (400 if request.body is not None and not request.body.done else 499)
+                request.log_error(INFO, f"client connection failed: {failure.strerror}")
+            except FileFailed as failed:  # after the header section was sent
+                request.keep_alive = False
+                request.log_error(CRIT, str(failed))
         finally:
             self.abortable = False
             if response is not None:
@@ -382,7 +408,7 @@ class Connection(Watcher):
         reactor = self.runtime.reactor
         try:
             return await body.discard(core.lingering_timeout, reactor.now + core.lingering_time)
-        except (HTTPError, Timeout, OSError):
+        except (HTTPError, ClientTimeout, ClientFailed):
             return False
 
     async def _linger(self, request: Request) -> None:

@@ -1,9 +1,14 @@
-"""How a handler says that a request ends otherwise than with its own answer.
+"""How a request ends otherwise than with a handler's own response.
 
 RequestOutcome
 ├── HTTPError          refuse with a status: error pages, `error_page` and the error log take it from there
 ├── InternalRedirect   start again with another URI or in a named location (error_page, try_files, index, X-Accel-Redirect)
 └── CloseConnection    nginx's 444: close without an answer
+
+FileFailed             a file of ours failed: 500, or, once the header section is sent, the end of the connection
+BodyCutShort           the source of a body ended before its end
+
+What a client's connection or an upstream's does is of the types of its side (`NetworkSignal` in net/reactor.py).
 """
 
 from __future__ import annotations
@@ -53,6 +58,17 @@ class InternalRedirect(RequestOutcome):
 @final
 class CloseConnection(RequestOutcome):
     """Close the connection without an answer (`return 444`)."""
+
+
+@final
+class FileFailed(Exception):
+    """A file of ours (a temporary one, or what is being sent) cannot be written or read; no client or upstream is to blame.
+
+    Its text names the call, the path and the reason as nginx does: `pwrite() "/tmp/body.x" failed (28: No space left on device)`.
+    """
+
+    def __init__(self, call: str, path: str, error: OSError) -> None:
+        super().__init__(f'{call}() "{path}" failed ({error.errno}: {error.strerror})')
 
 
 @final

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.fields import joined_lines
 from portico.http.error_pages import REASONS
-from portico.http.errors import BodyCutShort
+from portico.http.errors import ALERT, BodyCutShort, FileFailed
 from portico.http.pace import Pace
-from portico.http.response import BYTES, FILE, Response
+from portico.http.response import BYTES, FILE, Response, path_of
 from portico.http.uri import printable_target
 from portico.http.user_agent import is_msie6
 
@@ -128,7 +128,7 @@ def _kept_from(request: Request, core: CoreSettings) -> bool:
 async def send_response(request: Request, response: Response, draining: bool) -> None:
     """Send head and body; sets `request.keep_alive` to whether the connection can go on.
 
-    Raises OSError, Timeout, BodyCutShort, and what the body's source raises; the connection is unusable then.
+    Raises ClientFailed, ClientTimeout, FileFailed, BodyCutShort, and what the body's source raises; the connection is unusable then.
     """
     core = request.location.core
     transport = request.client.transport
@@ -205,7 +205,10 @@ async def _send_file(
         await _send(request, head, seconds)
         return
     if pace is None:
-        start = os.pread(body.fd, left if left <= _IN_ONE_PIECE else _WITH_HEAD, body.offset)
+        try:
+            start = os.pread(body.fd, left if left <= _IN_ONE_PIECE else _WITH_HEAD, body.offset)
+        except OSError as error:
+            raise FileFailed("pread", path_of(body.fd), error) from None
         await _send(request, head + start, seconds)
         body.offset += len(start)
         left -= len(start)
@@ -220,7 +223,10 @@ async def _send_file(
         count = left if left < most else most
         if pace is not None:
             count = min(count, await pace.allowance(request, left))
-        moved = transport.sendfile(body.fd, body.offset, count)
+        try:
+            moved = transport.sendfile(body.fd, body.offset, count)
+        except OSError as failure:
+            raise FileFailed("sendfile", path_of(body.fd), failure) from None
         if moved > 0:
             body.offset += moved
             left -= moved
@@ -233,6 +239,7 @@ async def _send_file(
         elif moved == 0:
             await transport.writable(seconds)
         else:
+            request.log_error(ALERT, f'"{path_of(body.fd)}" was truncated while it was sent')
             raise BodyCutShort
 
 

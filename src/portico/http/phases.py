@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
 from portico.http.error_pages import error_response, own_page
-from portico.http.errors import ERR, HTTPError, InternalRedirect
+from portico.http.errors import CRIT, ERR, FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
 from portico.http.response import Response
 from portico.http.uri import ESCAPE_URI, escape_uri, normalise
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def respond(request: Request) -> Response:
-    """The answer to `request`. Raises CloseConnection, ClientGone, Timeout and OSError of the client's side."""
+    """The answer to `request`. Raises CloseConnection, ClientGone, ClientFailed and ClientTimeout."""
     rewritten = request.named_location
     while True:
         try:
@@ -59,6 +59,14 @@ async def respond(request: Request) -> Response:
                 return _finished(request, failed)
         except RegexFailed as given_up:
             failed = _error_answer(request, HTTPError(500, str(given_up), ALERT))
+            if failed is not None:
+                return _finished(request, failed)
+        except FileFailed as full:
+            failed = _error_answer(request, HTTPError(500, str(full), CRIT))
+            if failed is not None:
+                return _finished(request, failed)
+        except OSError as refused:  # a system call of ours: connections raise types of their own
+            failed = _error_answer(request, HTTPError(500, f"a system call failed ({refused})", CRIT))
             if failed is not None:
                 return _finished(request, failed)
         rewritten = request.named_location  # nginx goes back to the server's rewriting, but for a named location

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.fields import one_line
+from portico.http.errors import FileFailed
 
 if TYPE_CHECKING:
     from portico.cache.entry import Entry
@@ -25,7 +26,7 @@ class Body:
 
     def take(self) -> bytes | None:
         """The next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without finding any.
-        Raises HTTPError or OSError when the source fails.
+        Raises HTTPError, FileFailed or BodyCutShort when the source fails.
         """
         raise NotImplementedError
 
@@ -101,7 +102,10 @@ class FileBody(Body):
     def take(self) -> bytes | None:
         if self.left <= 0:
             return b""
-        data = os.pread(self.fd, min(self.left, 65536), self.offset)
+        try:
+            data = os.pread(self.fd, min(self.left, 65536), self.offset)
+        except OSError as error:
+            raise FileFailed("pread", path_of(self.fd), error) from None
         self.offset += len(data)
         self.left -= len(data)
         return data
@@ -186,6 +190,14 @@ class SpanBody(Body):
 
     def close(self) -> None:
         self.source.close()
+
+
+def path_of(fd: int) -> str:
+    """Return what an open file is called now, for the error log."""
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return f"descriptor {fd}"
 
 
 EMPTY: Final = BytesBody(b"")

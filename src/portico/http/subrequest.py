@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.http.errors import ERR, BodyCutShort, CloseConnection, HTTPError
+from portico.http.errors import CRIT, ERR, BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
 from portico.http.request import Request
 from portico.net.reactor import SUSPEND, NetworkSignal, Task
@@ -106,7 +106,7 @@ def _drain(body: Body) -> None:
             if not data:
                 return
             taken += len(data)
-    except (HTTPError, BodyCutShort, OSError):
+    except (HTTPError, BodyCutShort, FileFailed):
         return
 
 
@@ -129,7 +129,9 @@ class BackgroundRequest:
         try:
             response = await answer_of(request)
             finish(request, response)
-        except (HTTPError, CloseConnection, BodyCutShort, OSError, NetworkSignal):
+        except FileFailed as failed:
+            request.log_error(CRIT, str(failed))
+        except (HTTPError, CloseConnection, BodyCutShort, NetworkSignal):
             pass  # what there was to say is in the error log
         finally:
             self.done = True

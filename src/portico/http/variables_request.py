@@ -226,8 +226,7 @@ def _request_body(request: Request) -> bytes | None:
 
 
 def _request_body_file(request: Request) -> bytes | None:
-    body = request.body
-    return None if body is None else body.file_name or None
+    return None  # the file has no name as soon as it is open (http/body.py)
 
 
 # -- about the request

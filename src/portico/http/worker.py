@@ -13,7 +13,6 @@ import encodings.idna  # noqa: F401  too late, where the worker's user may not r
 import errno
 import gc
 import os
-import select
 import socket
 import traceback
 from typing import TYPE_CHECKING, Final, final
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.errorlog import ALERT, CRIT, ErrorLog
 from portico.http.client import Client
 from portico.http.connection import Connection
-from portico.http.runtime import Runtime
+from portico.http.runtime import Runtime, has_arrived
 from portico.net.accepted import accepted
 from portico.net.reactor import IN, Pollable, Reactor, new_loop
 from portico.net.transport import Transport
@@ -67,8 +66,8 @@ class Acceptor(Pollable):
             self.runtime.reactor.remove(self)
 
     def on_event(self, events: int) -> None:
-        while self._accept() and self.multi:
-            pass
+        while self._accept() and self.multi and not self.runtime.reactor.is_turn_over():
+            pass  # the socket is registered level-triggered: what is left is reported again
 
     def _accept(self) -> bool:
         runtime = self.runtime
@@ -79,8 +78,10 @@ class Acceptor(Pollable):
         except ConnectionAbortedError:
             return True
         except OSError as error:
-            self._out_of_descriptors(error)
-            return False
+            return self._failed(error)
+        if not runtime.reactor.room.make():
+            os.close(fd)
+            return True
         sock = accepted(self.family, fd)
         listener = self.listener
         peer: tuple[str, int] | None = None
@@ -90,8 +91,6 @@ class Acceptor(Pollable):
             peer = (address[0], address[1])
             if listener.specific:
                 listener = listener.for_address(sock.getsockname()[0])
-        if len(runtime.connections) >= runtime.worker_connections:
-            runtime.make_room()
         runtime.accepted += 1
         transport = Transport(runtime.reactor, sock)
         client = Client(transport, listener, peer, runtime.accepted)
@@ -100,17 +99,21 @@ class Acceptor(Pollable):
         connection.start()
         return True
 
-    def _out_of_descriptors(self, error: OSError) -> None:
+    def _failed(self, error: OSError) -> bool:
+        """accept(2) has failed; return whether it is worth another try."""
         runtime = self.runtime
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
-            runtime.error_log.write(
-                CRIT, f"accept4() failed ({error.errno}: {error.strerror}); worker_rlimit_nofile may be too low"
-            )
-            runtime.make_room()
+        text = f"accept4() failed ({error.errno}: {error.strerror})"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            if runtime.reactor.room.free_some():
+                return True
+            runtime.log_want(CRIT, f"{text}: a client is refused; worker_rlimit_nofile may be too low")
+            runtime.spare.refuse(self.sock)
+            return True
+        runtime.error_log.write(ALERT, text)
+        if error.errno in (errno.ENOMEM, errno.ENOBUFS):  # the kernel is out of memory, and would say so again at once
             self.pause()
             asyncio.get_running_loop().call_later(0.5, self._again)
-        else:
-            runtime.error_log.write(ALERT, f"accept4() failed ({error.errno}: {error.strerror})")
+        return False
 
     def _again(self) -> None:
         if not self.runtime.draining:
@@ -141,6 +144,7 @@ class Worker:
         if self.plan is not None:
             for hook in self.plan.build.workers:
                 hook.start(self.runtime)
+        self.runtime.limit_connections(len(self.acceptors))
         for acceptor in self.acceptors:
             acceptor.open()
         self.loop.call_later(_FLUSH_SECONDS, self._flush)
@@ -176,7 +180,7 @@ class Worker:
         now = self.loop.time()
         for connection in list(self.runtime.idle):
             since = self.quiet.setdefault(connection, now)
-            if now - since >= _QUIET_SECONDS and not _has_arrived(connection.transport.fd):
+            if now - since >= _QUIET_SECONDS and not has_arrived(connection.transport.fd):
                 connection.abandon()
 
     def terminate(self) -> None:
@@ -204,10 +208,3 @@ class Worker:
         frames = traceback.extract_tb(error.__traceback__)
         places = " < ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in reversed(frames[-6:]))
         self.runtime.error_log.write(ALERT, f"internal error: {type(error).__name__}: {error} at {places}")
-
-
-def _has_arrived(fd: int) -> bool:
-    """Whether there is something to read, of which no event told yet."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, final
 
+from portico.net.pipe import PipePool
+from portico.net.room import Room
 from portico.net.timers import Timed, Timers
 
 IN: Final = 0x001  # EPOLLIN
@@ -37,18 +39,54 @@ TURN_SECONDS: Final = 0.004
 
 
 class NetworkSignal(Exception):
-    """Base of what the reactor throws into a waiting coroutine.
+    """Base of what ends a wait, or the use of a connection, otherwise than with data.
 
     NetworkSignal
-    ├── Timeout      the deadline given to the wait has passed
-    ├── ClientGone   the client closed its side while we were waiting for something else
-    └── Shutdown     the worker is ending and this wait may be abandoned
+    ├── Timeout              the deadline given to a wait has passed
+    │   ├── ClientTimeout      … of a wait for a client
+    │   └── UpstreamTimeout    … of a wait for a server that we connected to
+    ├── ConnectionFailed     reset, or broken TLS
+    │   ├── ClientFailed       … a connection that we accepted
+    │   └── UpstreamFailed     … a connection that we made
+    ├── ClientGone           the client closed its side while we were waiting for something else
+    └── Shutdown             the worker is ending and this wait may be abandoned
+
+    A coroutine often uses a client's connection and an upstream's in the same breath. Whose fault a failure is must not depend on
+    where it is caught, so each transport raises the type of its own side.
     """
 
 
-@final
 class Timeout(NetworkSignal):
     """The deadline given to a wait has passed."""
+
+
+@final
+class ClientTimeout(Timeout):
+    """A client sent nothing, or took nothing, for too long."""
+
+
+@final
+class UpstreamTimeout(Timeout):
+    """A server that we connected to sent nothing, or took nothing, for too long."""
+
+
+class ConnectionFailed(NetworkSignal):
+    """A system call on a connection, or OpenSSL, failed; `errno` and `strerror` are those of the OSError."""
+
+    def __init__(self, errno: int, strerror: str) -> None:
+        super().__init__(errno, strerror)
+        self.errno = errno
+        self.strerror = strerror
+
+
+@final
+class ClientFailed(ConnectionFailed):
+    """A connection that we accepted failed."""
+
+
+@final
+class UpstreamFailed(ConnectionFailed):
+    """A connection that we made failed."""
 
 
 @final
@@ -67,6 +105,7 @@ class Pollable(Timed):
     def __init__(self) -> None:
         super().__init__()
         self.fd: int = -1
+        self.batch: int = 0  # the batch of events during which it was registered (`Reactor.dispatch`)
 
     def on_event(self, events: int) -> None:
         """Called with the epoll event mask; must not raise."""
@@ -158,19 +197,27 @@ class Reactor:
         self.wall_second: int = -1
         self.http_date: bytes = b""
         self.timers: Timers = Timers(self.now)
+        self.pipes: PipePool = PipePool()
+        self.room: Room = Room(self._connections)
+        self.batch: int = 0  # number of the batch of events that is being dispatched
         self.interrupted = False  # asyncio was given a callback while we dispatched: `select` must return
         self.on_error: Callable[[BaseException], None] | None = None
         self._later: list[Task] = []
+
+    def _connections(self) -> int:
+        return len(self.owned)
 
     # -- descriptors -------------------------------------------------------------------------------------------------
 
     def add(self, pollable: Pollable, events: int) -> None:
         """Register `pollable.fd` for `events`, edge-triggered."""
+        pollable.batch = self.batch
         self.owned[pollable.fd] = pollable
         self.epoll.register(pollable.fd, events | EDGE)
 
     def add_level(self, pollable: Pollable, events: int) -> None:
         """Register level-triggered: for listening sockets, which several workers share."""
+        pollable.batch = self.batch
         self.owned[pollable.fd] = pollable
         self.epoll.register(pollable.fd, events)
 
@@ -189,6 +236,7 @@ class Reactor:
 
     def replace(self, pollable: Pollable) -> None:
         """`pollable` takes the place of the one that is registered for its descriptor, with the same events."""
+        pollable.batch = self.owned[pollable.fd].batch
         self.owned[pollable.fd] = pollable
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -258,14 +306,18 @@ class Reactor:
                     timeout = wait
         events = self.epoll.poll(timeout, 512)
         self.now = time.monotonic()
+        self.batch += 1
+        batch = self.batch
         others: list[tuple[int, int]] = []
         owned = self.owned
         for event in events:
             pollable = owned.get(event[0])
-            if pollable is not None:
-                pollable.on_event(event[1])
-            else:
+            if pollable is None:
                 others.append(event)
+            elif pollable.batch != batch:
+                pollable.on_event(event[1])
+            # Else an earlier event of the batch closed the descriptor and somebody new got its number, who must not hear what
+            # happened to the one before: if something has happened to it too, the next batch says so.
         if self.now >= self.timers.due:
             self.timers.run(self.now)
         if self._later:
@@ -301,6 +353,7 @@ class LoopSelector(selectors.BaseSelector):
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._batches: dict[int, int] = {}  # by descriptor: during which batch of events it was registered
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """See selectors.BaseSelector.register."""
@@ -310,6 +363,7 @@ class LoopSelector(selectors.BaseSelector):
         key = selectors.SelectorKey(fileobj, fd, events, data)
         self._reactor.epoll.register(fd, _epoll_events(events))
         self._keys[fd] = key
+        self._batches[fd] = self._reactor.batch
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -320,6 +374,7 @@ class LoopSelector(selectors.BaseSelector):
             self._reactor.epoll.unregister(fd)
         except OSError:
             pass  # closed already: the kernel forgot it by itself
+        del self._batches[fd]
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -362,8 +417,8 @@ class LoopSelector(selectors.BaseSelector):
         ready: list[tuple[selectors.SelectorKey, int]] = []
         for fd, events in found:
             key = self._keys.get(fd)
-            if key is None:
-                continue
+            if key is None or self._batches[fd] == reactor.batch:
+                continue  # closed during the batch that told of it, or its number is somebody else's since
             mask = (selectors.EVENT_WRITE if events & ~IN else 0) | (selectors.EVENT_READ if events & ~OUT else 0)
             ready.append((key, mask & key.events))
         return ready

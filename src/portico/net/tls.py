@@ -3,7 +3,8 @@
 `TLSTransport` follows the rules of `Transport`: try first, then wait. What differs:
 
 * OpenSSL may hold bytes that it has read from the socket and not given out. No event will announce them, so
-  `ready` stays set until OpenSSL itself says that it needs more from the socket.
+  `ready` stays set until OpenSSL holds none and no event has come since it last read the socket: what it
+  gives out of its own says nothing about the socket.
 * A refused write has been encrypted already. OpenSSL demands the same bytes again at the next write; they
   are kept here, so that the caller needs to know nothing: what it offers next counts from where the last
   success ended, in pieces of any size.
@@ -27,7 +28,7 @@ from portico.config.reader import Where
 from portico.net import openssl
 from portico.net.certificates import Certificate
 from portico.net.openssl import SSLObject
-from portico.net.reactor import IN, OUT, RDHUP, Reactor, Timeout
+from portico.net.reactor import IN, OUT, RDHUP, Reactor
 from portico.net.transport import Transport
 
 RECORD_SIZE: Final = 16384  # RFC 8446 section 5.1; nginx's default of ssl_buffer_size
@@ -113,8 +114,8 @@ FindServer = Callable[[bytes], "ServerTLS | None"]
 class TLSTransport(Transport):
     """A connected stream socket that speaks TLS, at either end."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, tls: SSLObject) -> None:
-        super().__init__(reactor, sock)
+    def __init__(self, reactor: Reactor, sock: socket.socket, tls: SSLObject, upstream: bool = False) -> None:
+        super().__init__(reactor, sock, upstream)
         self.secure = True
         self.tls = tls
         self.server: ServerTLS | None = None  # whose certificate was shown; None at the client's end
@@ -125,6 +126,8 @@ class TLSTransport(Transport):
         self.server_name: bytes = b""  # SNI, lower case; b"" when none was sent
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE
+        self._arrived: bool = True  # an event may have come since OpenSSL last read the socket
+        self._holds: bool = True  # OpenSSL may hold bytes of the peer's: the next read need not read the socket
         self._broken: bool = False  # OpenSSL has failed: it must not be asked to write close_notify
         self._ended: bool = False  # close_notify is sent
         self._refused: bytes = b""  # encrypted, not sent: must be offered again as it is
@@ -146,9 +149,9 @@ class TLSTransport(Transport):
                 break
             left = until - reactor.now
             if left <= 0.0:
-                raise Timeout()
+                raise self.timed_out()
             if wants == IN:
-                self.ready = False
+                self._drained()
                 await self.readable(left)
             else:
                 await self.writable(left)
@@ -167,13 +170,18 @@ class TLSTransport(Transport):
         elif library is not None and not self.peer_closed and not library.has_pending(self._pointer):
             # The client's last flight is far smaller than what OpenSSL reads at a time (it has no certificates
             # in it), and nothing is left of what was read: the socket was drained, as in `recv`.
-            self.ready = False
+            self._holds = False
+            if not self._arrived:
+                self.ready = False
 
     def _shake(self) -> int:
         """A step of the handshake: 0 when it is done, else the event to wait for."""
         server = self.server  # the callback may change it
         if server is not None:
             server.handshaking = self
+        if not self._holds:
+            self._arrived = False  # this step begins by reading the socket
+            self._holds = True
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -225,6 +233,8 @@ class TLSTransport(Transport):
 
     def on_event(self, events: int) -> None:
         """See Transport.on_event."""
+        if events != OUT:
+            self._arrived = True
         crossed = self._crossed
         if crossed != _NOTHING:
             self._crossed = _NOTHING
@@ -238,18 +248,24 @@ class TLSTransport(Transport):
 
     def recv(self, size: int) -> bytes | None:
         """See Transport.recv. The end of the stream is close_notify, or, as nginx takes it, the end of the
-        connection (`torn`).
+        connection (`truncated`).
         """
+        if not self._holds:
+            self._arrived = False  # this call begins by reading the socket
+            self._holds = True
         try:
             data = self.tls.read(size)
-            # A short record, and nothing left inside OpenSSL, which reads ahead: the socket was drained, an event will tell of
-            # more. Finding that out by another read would cost a system call and an exception.
+            # A short record, and nothing left inside OpenSSL, which reads ahead: the socket was drained when OpenSSL last
+            # read it. Unless an event has come since, one will tell of more. To find that out by another read would cost a
+            # system call and an exception.
             library = self._library
             if library is not None and len(data) < _SHORT and not self.peer_closed and not library.has_pending(self._pointer):
-                self.ready = False
+                self._holds = False
+                if not self._arrived:
+                    self.ready = False
             return data
         except ssl.SSLWantReadError:
-            self.ready = False
+            self._drained()
             return None
         except ssl.SSLWantWriteError:
             self.ready = False
@@ -259,11 +275,17 @@ class TLSTransport(Transport):
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLEOFError:
-            self.torn = True
+            self.truncated = True
             return b""
-        except OSError:
+        except OSError as error:
             self._broken = True
-            raise
+            raise self.failed(error) from None
+
+    def _drained(self) -> None:
+        """OpenSSL has found the socket empty, and holds no whole record."""
+        self.ready = False
+        self._arrived = False
+        self._holds = False
 
     def pending(self) -> int:
         """Decrypted bytes that wait inside OpenSSL."""
@@ -311,9 +333,9 @@ class TLSTransport(Transport):
         except ssl.SSLWantReadError:
             self._crossed |= _WRITE_WAITS_TO_READ
             return False
-        except OSError:
+        except OSError as error:
             self._broken = True
-            raise
+            raise self.failed(error) from None
         return True
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
@@ -419,4 +441,4 @@ def wrap_client(
     reactor: Reactor, sock: socket.socket, context: ssl.SSLContext, name: str | None
 ) -> TLSTransport:
     """The client's end of a connection. `name`: for SNI and verification."""
-    return TLSTransport(reactor, sock, openssl.wrap_socket(context, sock, False, name))
+    return TLSTransport(reactor, sock, openssl.wrap_socket(context, sock, False, name), True)

@@ -6,21 +6,41 @@ None or 0. Then, and only then, `await transport.readable(seconds)` or `await tr
 Registered edge-triggered, once, for reading; for writing only when a send has been refused (nginx's way: most connections never
 need it). With edges, `ready` remembers that there may be something to read: it is cleared by a short read and set by an event.
 A half-closed peer (EPOLLRDHUP) keeps it set, so that the end is always seen.
+
+What fails is raised as the failure of a side: `ClientFailed` and `ClientTimeout`, or `UpstreamFailed` and `UpstreamTimeout`, never as
+an OSError. A coroutine that moves bytes between two transports cannot take one side's failure for the other's.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import socket
-from typing import Final, final
+from typing import Final
 
-from portico.net.reactor import ERR, HUP, IN, OUT, RDHUP, SUSPEND, Pollable, Reactor, Suspend, Task, Timeout
+from portico.net.reactor import (
+    ERR,
+    HUP,
+    IN,
+    OUT,
+    RDHUP,
+    SUSPEND,
+    ClientFailed,
+    ClientTimeout,
+    ConnectionFailed,
+    Pollable,
+    Reactor,
+    Suspend,
+    Task,
+    Timeout,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 
 READ_SIZE: Final = 8192  # heads: a small buffer is 1–2 µs cheaper than 64 KB a read
 BODY_READ_SIZE: Final = 65536
 SEND_PIECE: Final = 131072  # the most that one send is offered, so that a partial send copies little again
-_PIPE_SIZE: Final = 1 << 18
+_OF_THE_FILE: Final = (errno.EIO, errno.EINVAL, errno.EBADF, errno.EOVERFLOW, errno.ESTALE, errno.ENOMEM, errno.EISDIR)  # sendfile(2)
 _WORTH_TWO: Final = 8192  # bytes: copying fewer costs less than handing over two buffers
 
 
@@ -40,17 +60,19 @@ class Watcher:
 class Transport(Pollable):
     """A connected TCP or Unix stream socket. TLS is a subclass (`net/tls.py`)."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket, upstream: bool = False) -> None:
         self.reactor = reactor
         self.sock = sock
+        self.upstream = upstream  # we connected; false: we accepted
         self.fd: int = sock.fileno()
+        self.batch: int = 0
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.watcher: Watcher | None = None
         self.ready: bool = True  # there may be something to read
         self.peer_closed: bool = False  # EPOLLRDHUP seen: the peer will send no more than is here
         self.broken: bool = False  # EPOLLHUP or EPOLLERR seen: the peer will not take anything either
-        self.torn: bool = False  # TLS: it ended without close_notify, which anybody on the way can make it do
+        self.truncated: bool = False  # TLS: it ended without close_notify, which anybody on the way can make it do
         self.wants_out: bool = False  # registered for EPOLLOUT
         self.closed: bool = False
         self.secure: bool = False
@@ -98,9 +120,19 @@ class Transport(Pollable):
         if waiting is not None:
             self.reader = None
             self.writer = None
-            waiting.throw(Timeout())
+            waiting.throw(self.timed_out())
         elif self.watcher is not None:
             self.watcher.on_idle_timeout(self)
+
+    def timed_out(self) -> Timeout:
+        """Return what a wait for this side ends with when it takes too long."""
+        return UpstreamTimeout() if self.upstream else ClientTimeout()
+
+    def failed(self, error: OSError) -> ConnectionFailed:
+        """Return what is raised when `error` says that the connection has failed."""
+        number = error.errno or 0
+        text = error.strerror or str(error)
+        return UpstreamFailed(number, text) if self.upstream else ClientFailed(number, text)
 
     def readable(self, seconds: float) -> Suspend:
         """`await transport.readable(60.0)`: until an event says there may be something to read; raises Timeout."""
@@ -138,30 +170,39 @@ class Transport(Pollable):
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def recv(self, size: int) -> bytes | None:
-        """Bytes that are there, b"" at the end of the stream, None when there is nothing yet. Raises OSError."""
+        """Bytes that are there, b"" at the end of the stream, None when there is nothing yet. Raises ConnectionFailed."""
         try:
             data = self.sock.recv(size)
         except BlockingIOError:
             self.ready = False
             return None
+        except OSError as error:
+            raise self.failed(error) from None
         if len(data) < size and not self.peer_closed:
             self.ready = False
         return data
 
     def peek(self, size: int = 1) -> bytes | None:
-        """The first bytes that are there, left where they are; b"" at the end of the stream, None when there is nothing yet."""
+        """The first bytes that are there, left where they are; b"" at the end of the stream, None when there is nothing yet.
+
+        Raises ConnectionFailed.
+        """
         try:
             return self.sock.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
             self.ready = False
             return None
+        except OSError as error:
+            raise self.failed(error) from None
 
     def send(self, data: bytes) -> int:
-        """Send what fits; the number of bytes taken, 0 when nothing fits now. Raises OSError."""
+        """Send what fits; the number of bytes taken, 0 when nothing fits now. Raises ConnectionFailed."""
         try:
             return self.sock.send(data)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise self.failed(error) from None
 
     def send_both(self, head: bytes, body: bytes) -> int:
         """As `send`, for two pieces that leave together: a long one is not copied behind the other (writev(2))."""
@@ -171,6 +212,8 @@ class Transport(Pollable):
             return os.writev(self.fd, (head, body))
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise self.failed(error) from None
 
     def send_more(self, data: bytes) -> int:
         """As `send`, for data that more follows: the kernel waits for it to fill the packet (MSG_MORE)."""
@@ -178,9 +221,11 @@ class Transport(Pollable):
             return self.sock.send(data, socket.MSG_MORE)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise self.failed(error) from None
 
     async def send_all(self, data: bytes, seconds: float) -> None:
-        """Send everything, waiting at most `seconds` between two successful sends. Raises OSError, Timeout."""
+        """Send everything, waiting at most `seconds` between two successful sends. Raises ConnectionFailed, Timeout."""
         at = 0
         while at < len(data):
             piece = data[at : at + SEND_PIECE] if at or len(data) > SEND_PIECE else data
@@ -190,11 +235,18 @@ class Transport(Pollable):
                 await self.writable(seconds)
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send from a file without copying; bytes sent, 0 when it would block, -1 at the end of the file. Raises OSError."""
+        """Send from a file without copying; bytes sent, 0 when it would block, -1 at the end of the file.
+
+        Raises ConnectionFailed, and OSError when it is the file that cannot be read.
+        """
         try:
             sent = os.sendfile(self.fd, fd, offset, count)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            if error.errno in _OF_THE_FILE:
+                raise
+            raise self.failed(error) from None
         return sent if sent > 0 else -1
 
     def set_keepalive(self) -> None:
@@ -239,6 +291,7 @@ class Transport(Pollable):
         successor.wants_out = self.wants_out
         successor.peer_closed = self.peer_closed
         successor.broken = self.broken
+        successor.upstream = self.upstream
         self.reactor.replace(successor)
 
     def reset(self) -> None:
@@ -249,75 +302,3 @@ class Transport(Pollable):
             except OSError:
                 pass
             self.close()
-
-    def unsent(self) -> bool:
-        """Whether the transport itself holds bytes it has accepted but not sent (TLS may)."""
-        return False
-
-
-@final
-class Pipe:
-    """A kernel pipe that carries a body from one socket to another without copying it (splice(2))."""
-
-    def __init__(self) -> None:
-        read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.read_end: int = read_end
-        self.write_end: int = write_end
-        self.held: int = 0  # bytes in the pipe
-        try:
-            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        except OSError:
-            pass  # over the user's limit of pipe pages: the default of 64 KB does
-
-    def fill(self, transport: Transport, count: int) -> int:
-        """Move up to `count` bytes from the socket into the pipe; 0: would block (or full), -1: end of stream."""
-        try:
-            moved = os.splice(transport.fd, self.write_end, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
-        except BlockingIOError:
-            transport.ready = False
-            return 0
-        if moved == 0:
-            return -1
-        self.held += moved
-        return moved
-
-    def drain(self, transport: Transport) -> int:
-        """Move what the pipe holds into the socket; 0: would block."""
-        try:
-            moved = os.splice(
-                self.read_end, transport.fd, self.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-            )
-        except BlockingIOError:
-            return 0
-        self.held -= moved
-        return moved
-
-    def take(self, count: int) -> bytes:
-        """Take bytes out of the pipe into memory: when the body turns out to need more than moving."""
-        data = os.read(self.read_end, count)
-        self.held -= len(data)
-        return data
-
-    def close(self) -> None:
-        """Close both ends."""
-        os.close(self.read_end)
-        os.close(self.write_end)
-
-
-class PipePool:
-    """Empty pipes for the next body: making one costs four system calls."""
-
-    def __init__(self, most: int = 16) -> None:
-        self._idle: list[Pipe] = []
-        self._most = most
-
-    def take(self) -> Pipe:
-        """An empty pipe. Raises OSError when the process is out of descriptors."""
-        return self._idle.pop() if self._idle else Pipe()
-
-    def give_back(self, pipe: Pipe) -> None:
-        """Keep it when it is empty, close it otherwise."""
-        if pipe.held == 0 and len(self._idle) < self._most:
-            self._idle.append(pipe)
-        else:
-            pipe.close()

@@ -3,11 +3,12 @@
 A balancer knows no HTTP and does no I/O.  For each attempt of a request::
 
     peer = balancer.pick(key, tried, now)          # None: no live upstreams
-    tried |= peer.bit
     try: …
     finally: balancer.free(peer, failed, now)
+    tried = [*(tried or ()), peer]                 # for the next attempt of the same request
 
-``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is kept per request.
+``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is kept per request.  What
+a request has tried it remembers as the peers themselves: ``replace`` may change their places meanwhile.
 
 With a *zone* the state of the peers lives in a shared table.  A pick then takes the table's lock, copies
 the rows into the peers, decides exactly as without a zone, and copies them back: one algorithm, two places
@@ -33,16 +34,17 @@ class Balancer:
         self.peers: list[Peer] = []
         self.backup: list[Peer] = []
         self.total_weight = 0
+        self._tries = 0
         self.single: Peer | None = None  # the only peer of the group: never balanced, never marked as failed
         self.shared: SharedState | None = None if zone is None else SharedState(zone)
         self._assign(peers, backup or [])
 
-    def pick(self, key: bytes, tried: int, now: float) -> Peer | None:
+    def pick(self, key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         """The peer for an attempt, its connection counted; None when no peer is available ("no live
         upstreams").
 
         ``key`` is what the method hashes: the ``hash`` key, or for ``ip_hash`` the client's packed address;
-        else unused. ``tried`` has the bits of the peers that this request tried already.
+        else unused. ``tried`` has the peers that this request tried already; None at its first attempt.
         """
         if self.shared is not None:
             return self._pick_shared(self.shared, key, tried, now)
@@ -78,7 +80,13 @@ class Balancer:
         """
         self._assign(_carry_over(self.peers, peers), _carry_over(self.backup, backup or []))
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def most_tries(self) -> int:
+        """Return how many attempts a request may make at most: one for each peer that is not ``down``
+        (nginx: ``ngx_http_upstream_tries``).
+        """
+        return self._tries
+
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         """The method's choice among ``peers`` (the primaries, or the backups when they have their turn)."""
         raise NotImplementedError
 
@@ -90,14 +98,14 @@ class Balancer:
         self.backup = backup
         self.total_weight = sum([peer.weight for peer in peers])
         self.single = peers[0] if len(peers) == 1 and not backup else None
+        self._tries = len([peer for peer in peers + backup if not peer.down])
         for index, peer in enumerate(peers + backup):
             peer.index = index
-            peer.bit = 1 << index
         if self.shared is not None:
             self.shared.claim(peers + backup)
         self.prepare()
 
-    def _pick(self, key: bytes, tried: int, now: float) -> Peer | None:
+    def _pick(self, key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         peer = self.choose(self.peers, key, tried, now) if self.peers else None
         if peer is None:
             if not self.backup:
@@ -110,7 +118,7 @@ class Balancer:
             peer.checked = now
         return peer
 
-    def _pick_shared(self, shared: SharedState, key: bytes, tried: int, now: float) -> Peer | None:
+    def _pick_shared(self, shared: SharedState, key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         shared.lock.acquire()
         try:
             shared.load()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
-from portico.http.errors import CRIT, ERR, WARN, BodyCutShort
+from portico.http.errors import CRIT, ERR, WARN, BodyCutShort, FileFailed
 from portico.http.response import STREAM, Body
-from portico.net.reactor import SUSPEND, NetworkSignal, Timeout
-from portico.net.transport import BODY_READ_SIZE, Pipe, PipePool, Transport
+from portico.net.pipe import Pipe
+from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
+from portico.net.transport import BODY_READ_SIZE, Transport
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
@@ -72,6 +73,7 @@ class UpstreamBody(Body):
         self.queue: list[bytes] = []  # read ahead, in order
         self.queued = 0
         self.file = -1  # then what is in the file
+        self.file_path: str = ""  # where it was made, for the error log
         self.file_read = 0
         self.file_written = 0
         self.sink: Sink | None = None
@@ -84,7 +86,10 @@ class UpstreamBody(Body):
             self.queued -= len(data)
             return data
         if self.file_read < self.file_written:
-            data = os.pread(self.file, min(BODY_READ_SIZE, self.file_written - self.file_read), self.file_read)
+            try:
+                data = os.pread(self.file, min(BODY_READ_SIZE, self.file_written - self.file_read), self.file_read)
+            except OSError as error:
+                raise FileFailed("pread", self.file_path, error) from None
             self.file_read += len(data)
             if self.file_read == self.file_written:  # all of it is on its way: the file begins anew
                 self.file_read = 0
@@ -129,7 +134,7 @@ class UpstreamBody(Body):
             return None
         try:
             data = transport.recv(BODY_READ_SIZE)
-        except OSError as error:
+        except UpstreamFailed as error:
             self._fail(f"recv() failed ({error.errno}: {error.strerror}) while reading upstream")
             raise BodyCutShort from None
         if data is not None:
@@ -145,7 +150,7 @@ class UpstreamBody(Body):
                 self._fail("upstream prematurely closed connection while reading upstream")
                 raise BodyCutShort
             self.done = True
-            if self.transport.torn and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
+            if self.transport.truncated and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
                 self.request.log_error(WARN, "upstream ended TLS without close_notify: the answer is not kept while reading upstream")
                 self.sink.abort()
                 self.sink = None
@@ -178,7 +183,7 @@ class UpstreamBody(Body):
             return
         try:
             await transport.readable(self.settings.read_timeout)
-        except Timeout:
+        except UpstreamTimeout:
             self._fail(_TIMED_OUT)
             raise BodyCutShort from None
 
@@ -205,9 +210,7 @@ class UpstreamBody(Body):
                     transport.clear_deadline()  # the upstream waits for us
                 await SUSPEND
                 transport.reader = None
-        except Timeout:
-            if client.writer is None:
-                raise  # the client's: send_timeout
+        except UpstreamTimeout:
             self._fail(_TIMED_OUT)
         finally:
             client.writer = None
@@ -245,17 +248,22 @@ class UpstreamBody(Body):
         if self.file < 0:
             self.file = self._open_file()
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self.file, view, self.file_written)
-            self.file_written += written
-            view = view[written:]
+        try:
+            while view:
+                written = os.pwrite(self.file, view, self.file_written)
+                self.file_written += written
+                view = view[written:]
+        except OSError as error:
+            self._fail(str(FileFailed("pwrite", self.file_path, error)), CRIT)
+            raise BodyCutShort from None
 
     def _open_file(self) -> int:
         try:
             fd, path = tempfile.mkstemp(prefix="answer.", dir=self.settings.temp_path)
         except OSError as error:
-            self._fail(f'mkstemp() in "{self.settings.temp_path}" failed ({error.errno}: {error.strerror})', CRIT)
+            self._fail(str(FileFailed("mkstemp", f"{self.settings.temp_path}/answer.XXXXXXXX", error)), CRIT)
             raise BodyCutShort from None
+        self.file_path = path
         os.unlink(path)
         self.request.log_error(5, f"an upstream response is buffered to a temporary file {path} while reading upstream")
         return fd
@@ -274,11 +282,10 @@ class UpstreamBody(Body):
 
     async def splice(self, client: Transport, seconds: float) -> int:
         """Move on until the rest is moved, or, with buffering, until the client takes no more: then the buffers take over."""
-        pool = self.exchange.pipes if self.exchange is not None else PipePool(0)
-        try:
-            pipe = pool.take()
-        except OSError:
-            return 0  # out of descriptors: copying needs none
+        pool = client.reactor.pipes
+        pipe = pool.acquire()
+        if pipe is None:
+            return 0  # copying needs no descriptors
         moved = 0
         try:
             while self.left > 0 or pipe.held:
@@ -294,7 +301,7 @@ class UpstreamBody(Body):
                 elif self.left > 0 and client.reactor.is_turn_over():
                     await client.reactor.turn()
         finally:
-            pool.give_back(pipe)
+            pool.release(pipe)
         return moved
 
     async def _fill(self, pipe: Pipe) -> bool:
@@ -303,7 +310,7 @@ class UpstreamBody(Body):
         while True:
             try:
                 count = pipe.fill(transport, self.left)
-            except OSError:
+            except UpstreamFailed:
                 return False  # the ordinary read will tell what is wrong
             if count > 0:
                 self.left -= count

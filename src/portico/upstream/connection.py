@@ -12,7 +12,8 @@ import socket
 import ssl
 from typing import Final, final
 
-from portico.net.reactor import IN, OUT, RDHUP, Reactor, Timeout
+from portico.net.reactor import IN, OUT, RDHUP, ConnectionFailed, Reactor, Timeout, UpstreamFailed
+from portico.net.room import IdleHolder, Room
 from portico.net.transport import READ_SIZE, Transport, Watcher
 from portico.upstream.peer import Peer
 from portico.upstream.tls import UpstreamTLS
@@ -28,6 +29,15 @@ class HandshakeFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.timed_out = timed_out
+
+
+@final
+class NoConnection(Exception):
+    """This worker has no connection or no descriptor left for an upstream: `reason` says which limit. No peer is to blame."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @final
@@ -72,7 +82,7 @@ class PeerConnection(Watcher):
 
 
 @final
-class Pool:
+class Pool(IdleHolder):
     """Idle connections to the peers of one group, in one worker.
 
     `most` idle connections are kept (the least recently used goes first), each for `timeout` seconds of idleness, `requests`
@@ -84,6 +94,7 @@ class Pool:
         self.timeout = timeout
         self.requests = requests
         self.time = time
+        self._room: Room | None = None  # known since the first connection was given back
         self._idle: dict[PeerConnection, None] = {}
         self._by_peer: dict[Peer, list[PeerConnection]] = {}
 
@@ -128,6 +139,9 @@ class Pool:
             for oldest in self._idle:
                 self.drop(oldest)
                 break
+        if self._room is None:
+            self._room = transport.reactor.room
+            self._room.add(self)
         connection.pool = self
         self._idle[connection] = None
         stack = self._by_peer.get(connection.peer)
@@ -148,10 +162,20 @@ class Pool:
                 del self._by_peer[connection.peer]
         connection.close()
 
+    def close_idle(self, count: int) -> int:
+        """See IdleHolder.close_idle."""
+        oldest = list(self._idle)[:count]
+        for connection in oldest:
+            self.drop(connection)
+        return len(oldest)
+
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, for good."""
         for connection in list(self._idle):
             self.drop(connection)
+        if self._room is not None:
+            self._room.remove(self)
+            self._room = None
 
 
 def _has_more(transport: Transport) -> bool:
@@ -160,25 +184,43 @@ def _has_more(transport: Transport) -> bool:
     """
     try:
         return transport.recv(READ_SIZE) is not None
-    except OSError:
+    except ConnectionFailed:
         return True
+
+
+def _new_socket(reactor: Reactor, peer: Peer) -> socket.socket:
+    """Return a socket for a connection to `peer`. Raises NoConnection."""
+    if not reactor.room.make():
+        raise NoConnection(f"{reactor.room.reason} are not enough")
+    try:
+        return socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not reactor.room.free_some():
+            raise NoConnection(f"socket() failed ({error.errno}: {error.strerror})") from None
+    try:
+        return socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as again:
+        raise NoConnection(f"socket() failed ({again.errno}: {again.strerror})") from None
 
 
 async def connect(
     reactor: Reactor, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes, seconds: float
 ) -> PeerConnection:
-    """Connect to `peer` (and shake hands) within `seconds` a step. Raises OSError, Timeout, HandshakeFailed."""
-    sock = socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    """Connect to `peer` (and shake hands) within `seconds` a step.
+
+    Raises UpstreamFailed, UpstreamTimeout, HandshakeFailed; and NoConnection, for which the peer is not to blame.
+    """
+    sock = _new_socket(reactor, peer)
     try:
         if peer.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex(peer.address)
         if code not in (0, errno.EINPROGRESS):
-            raise OSError(code, os.strerror(code))
+            raise UpstreamFailed(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
-    transport: Transport = Transport(reactor, sock)
+    transport: Transport = Transport(reactor, sock, True)
     try:
         transport.wants_out = True
         transport.ready = False  # registered before anything can have come: an event will tell
@@ -187,7 +229,7 @@ async def connect(
             await transport.writable(seconds)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code != 0:
-                raise OSError(code, os.strerror(code))
+                raise UpstreamFailed(code, os.strerror(code))
         if tls is not None:
             transport = await _secure(reactor, transport.detach(), peer, tls, tls_name, seconds)
     except BaseException:

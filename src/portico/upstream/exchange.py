@@ -7,16 +7,17 @@ byte of an answer says nothing about its peer: the same attempt goes on with a f
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
-from portico.http.errors import ERR, WARN, HTTPError
+from portico.http.errors import CRIT, ERR, WARN, HTTPError
 from portico.http.request import Attempt, Request
-from portico.net.reactor import SUSPEND, ClientGone, Timeout
-from portico.net.transport import READ_SIZE, SEND_PIECE, PipePool
-from portico.upstream.connection import HandshakeFailed, PeerConnection, connect
+from portico.net.reactor import SUSPEND, ClientTimeout, UpstreamFailed, UpstreamTimeout
+from portico.net.transport import READ_SIZE, SEND_PIECE
+from portico.upstream.connection import HandshakeFailed, NoConnection, PeerConnection, connect
 from portico.upstream.failure import BY_STATUS, ERROR, INVALID_HEADER, NON_IDEMPOTENT, TIMEOUT, AttemptFailed
 from portico.upstream.group import Group
 from portico.upstream.peer import Peer
@@ -53,14 +54,12 @@ class Exchange:
         group: Group,
         tls: UpstreamTLS | None,
         tls_name: bytes,
-        pipes: PipePool,
     ) -> None:
         self.request = request
         self.settings = settings
         self.group = group
         self.tls = tls
         self.tls_name = tls_name
-        self.pipes = pipes
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
         self.streamed = False  # a part of a body that is not kept was sent: no second attempt
@@ -69,12 +68,15 @@ class Exchange:
         self.interim = 0  # bytes of interim answers (100, 103) that this attempt got
 
     async def run(self, head: bytes, body: RequestBody | None, key: bytes) -> ResponseHead:
-        """Send the request until a peer answers; its final head. Raises HTTPError (502, 504), and what the client does."""
+        """Send the request until a peer answers; return its final head.
+
+        Raises HTTPError (500, 502, 504), FileFailed, and what the client's side raises.
+        """
         request = self.request
         group = self.group
         balancer = group.balancer
         reactor = request.client.transport.reactor
-        tried = 0
+        tried: list[Peer] | None = None
         tries = 0
         started = reactor.now
         while True:
@@ -82,7 +84,6 @@ class Exchange:
             if peer is None:
                 self.failure = self.failure or ERROR
                 raise self._no_peer(tries)
-            tried |= peer.bit
             self.peer = peer
             attempt = request.new_attempt(peer.name)
             try:
@@ -103,6 +104,7 @@ class Exchange:
                 tries += 1
                 if not self._may_repeat(failure, tries, reactor.now - started):
                     raise HTTPError(failure.status) from None
+                tried = _with(tried, peer)
                 continue
             except BaseException:
                 attempt.response_time = reactor.now - attempt.started
@@ -112,6 +114,7 @@ class Exchange:
             if answer.status >= 400 and self._repeat_status(answer.status, tries + 1, reactor.now - started):
                 tries += 1
                 self.end(attempt, False, failed=answer.status not in (403, 404))
+                tried = _with(tried, peer)
                 continue
             return answer
 
@@ -159,7 +162,9 @@ class Exchange:
                     attempt.bytes_sent += len(data)
                 else:
                     await self._send_body(connection, attempt, head, body)
-            except (BrokenPipeError, ConnectionResetError):
+            except UpstreamFailed as refused:
+                if refused.errno not in (errno.EPIPE, errno.ECONNRESET):
+                    raise
                 connection.spent = True  # it may have answered before it closed: reading tells
             # the first byte of the answer
             data_in: bytes | None = connection.buffer or None  # it began before all was sent
@@ -168,11 +173,11 @@ class Exchange:
                 data_in = transport.recv(READ_SIZE) if transport.ready else None
                 if data_in is None:
                     await transport.readable(settings.read_timeout)
-        except Timeout:
+        except UpstreamTimeout:
             raise AttemptFailed(
                 TIMEOUT, 504, f"{_TIMED_OUT} while reading response header from upstream", True
             ) from None
-        except OSError as error:
+        except UpstreamFailed as error:
             failure = AttemptFailed(
                 ERROR, 502,
                 f"recv() failed ({error.errno}: {error.strerror}) while reading response header from upstream", True,
@@ -201,17 +206,19 @@ class Exchange:
         reactor = request.client.transport.reactor
         try:
             connection = await connect(reactor, peer, self.tls, self.tls_name, self.settings.connect_timeout)
-        except Timeout:
+        except UpstreamTimeout:
             raise AttemptFailed(TIMEOUT, 504, f"{_TIMED_OUT} while connecting to upstream", False) from None
         except HandshakeFailed as failed:
             condition, status = (TIMEOUT, 504) if failed.timed_out else (ERROR, 502)
             raise AttemptFailed(
                 condition, status, f"{failed.reason} while SSL handshaking to upstream", False
             ) from None
-        except OSError as error:
+        except UpstreamFailed as error:
             raise AttemptFailed(
                 ERROR, 502, f"connect() failed ({error.errno}: {error.strerror}) while connecting to upstream", False
             ) from None
+        except NoConnection as none:
+            raise HTTPError(500, f"{none.reason} while connecting to upstream", CRIT) from None
         self.connection = connection
         self.in_use = True
         attempt.connect_time = reactor.now - attempt.started
@@ -270,7 +277,7 @@ class Exchange:
                     await self._pass_on(self.hints.hints(parsed))
                 data = connection.buffer  # 100 Continue, 103 Early Hints: not the answer yet
                 end = find_head_end(data, 0)
-        except Timeout:
+        except UpstreamTimeout:
             raise AttemptFailed(
                 TIMEOUT, 504, f"{_TIMED_OUT} while reading response header from upstream", True
             ) from None
@@ -278,7 +285,7 @@ class Exchange:
             raise AttemptFailed(
                 INVALID_HEADER, 502, f"{error.reason} while reading response header from upstream", True
             ) from None
-        except OSError as failure:
+        except UpstreamFailed as failure:
             raise AttemptFailed(
                 ERROR, 502,
                 f"recv() failed ({failure.errno}: {failure.strerror}) while reading response header from upstream", True,
@@ -307,7 +314,7 @@ class Exchange:
                 transport.writable(self.settings.send_timeout)
                 transport.reader = transport.reactor.current
                 await SUSPEND
-            except Timeout:
+            except UpstreamTimeout:
                 raise AttemptFailed(TIMEOUT, 504, f"{_TIMED_OUT} while sending request to upstream", True) from None
             finally:
                 transport.reader = None
@@ -350,7 +357,7 @@ class Exchange:
                     transport.clear_deadline()
                     transport.reader = transport.reactor.current
                     await SUSPEND
-                except Timeout:
+                except ClientTimeout:
                     raise HTTPError(408, "client timed out while its body was passed on (client_body_timeout)") from None
                 finally:
                     transport.reader = None
@@ -391,16 +398,13 @@ class Exchange:
         return True
 
     async def _pass_on(self, lines: bytes) -> None:
-        """Early hints for the client (RFC 8297). When it does not take them, it has left."""
+        """Early hints for the client (RFC 8297). Raises ClientFailed, ClientTimeout."""
         if not lines:
             return
         request = self.request
-        try:
-            await request.client.transport.send_all(
-                b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
-            )
-        except (OSError, Timeout):
-            raise ClientGone from None
+        await request.client.transport.send_all(
+            b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
+        )
 
     def _count_interim(self, size: int) -> None:
         """One more interim head. Together they are bounded as one head is: else an upstream could send them for ever."""
@@ -440,8 +444,7 @@ class Exchange:
 
     def _tries_left(self, tries: int, elapsed: float) -> bool:
         settings = self.settings
-        balancer = self.group.balancer
-        most = len(balancer.peers) + len(balancer.backup)
+        most = self.group.balancer.most_tries()
         if settings.tries and settings.tries < most:
             most = settings.tries
         if tries >= most:
@@ -468,3 +471,11 @@ class Exchange:
             reactor = self.request.client.transport.reactor
             if self.group.balancer.free(peer, failed, reactor.now):
                 self.request.log_error(WARN, "upstream server temporarily disabled")
+
+
+def _with(tried: list[Peer] | None, peer: Peer) -> list[Peer]:
+    """Return the peers that a request has tried, with one more."""
+    if tried is None:
+        return [peer]
+    tried.append(peer)
+    return tried

@@ -26,11 +26,11 @@ POINTS: Final = 160  # on the ring, for each unit of weight
 class Hash(Balancer):
     """``hash KEY``: the hash modulo the total weight.  Another number of peers moves most keys."""
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers or not key:
             return round_robin(peers, tried, now)
         value = 0
-        seen = 0
+        seen: list[Peer] = []
         skipped = 0
         rehash = 0
         while skipped <= REHASHES:
@@ -38,10 +38,11 @@ class Hash(Balancer):
             value = (value + ((zlib.crc32(text) >> 16) & 0x7FFF)) & 0xFFFFFFFF
             rehash += 1
             peer = peer_at(peers, value % self.total_weight)
-            if tried & peer.bit:
-                if seen & peer.bit:
+            if tried is not None and peer in tried:
+                if peer in seen:
                     skipped += 1
-                seen |= peer.bit
+                else:
+                    seen.append(peer)
             elif peer.available(now):
                 return peer
             else:
@@ -76,7 +77,7 @@ class ConsistentHash(Balancer):
         self.points = sorted(ring)
         self.owners = [ring[point] for point in self.points]
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers or not key:
             return round_robin(peers, tried, now)
         size = len(self.points)

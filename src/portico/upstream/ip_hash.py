@@ -17,21 +17,22 @@ class IpHash(Balancer):
     The key of ``pick`` is the client's packed address: 4 or 16 bytes; all others (unix) are one.
     """
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers:  # nginx knows no backups here; should there be some, they take turns
             return round_robin(peers, tried, now)
         address = _network(key)
         value = 89
-        seen = 0
+        seen: list[Peer] = []
         skipped = 0
         while skipped <= REHASHES:
             for octet in address:
                 value = (value * 113 + octet) % 6271
             peer = peer_at(peers, value % self.total_weight)
-            if tried & peer.bit:
-                if seen & peer.bit:
+            if tried is not None and peer in tried:
+                if peer in seen:
                     skipped += 1
-                seen |= peer.bit
+                else:
+                    seen.append(peer)
             elif peer.available(now):
                 return peer
             else:

@@ -10,11 +10,11 @@ from portico.upstream.peer import Peer
 class LeastConn(Balancer):
     """nginx's ``ngx_http_upstream_least_conn_module``; without a zone it knows this worker's only."""
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         best: Peer | None = None
         equals = 0
         for peer in peers:
-            if tried & peer.bit or not peer.available(now):
+            if (tried is not None and peer in tried) or not peer.available(now):
                 continue
             # connections / weight, compared crosswise
             difference = -1
@@ -30,12 +30,12 @@ class LeastConn(Balancer):
         return _in_turn(best, peers, tried, now)
 
 
-def _in_turn(first: Peer, peers: list[Peer], tried: int, now: float) -> Peer:
+def _in_turn(first: Peer, peers: list[Peer], tried: list[Peer] | None, now: float) -> Peer:
     """Round robin among ``first`` and the peers after it that are as little loaded."""
     best = first
     total = 0
     for peer in peers:
-        if peer.index < first.index or tried & peer.bit:
+        if peer.index < first.index or (tried is not None and peer in tried):
             continue
         if peer.connections * first.weight != first.connections * peer.weight or not peer.available(now):
             continue

@@ -23,8 +23,7 @@ class Peer:
 
     ``name`` is the address as ``$upstream_addr`` shows it (``127.0.0.1:8080``, ``[::1]:8080``,
     ``unix:/path``), ``server`` the name as the configuration has it (several peers share it when it
-    resolves to several addresses). ``index`` and ``bit`` (``1 << index``) are given by the balancer; a
-    request collects the bits of peers it tried.
+    resolves to several addresses). ``index`` is the place in the group, given by the balancer.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class Peer:
         self.down = down
 
         self.index = 0
-        self.bit = 1
         self.slot = -1  # row of the group's shared table, if it has one
         self.identity = 0  # what says in that row that it is this peer's
 

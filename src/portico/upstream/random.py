@@ -40,13 +40,13 @@ class Random(Balancer):
             self.starts.append(start)
             start += peer.weight
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers or len(peers) < 2:
             return round_robin(peers, tried, now)
         first: Peer | None = None
         for _ in range(REHASHES + 1):
             peer = peers[bisect_right(self.starts, int(self.chance() * self.total_weight)) - 1]
-            if peer is first or tried & peer.bit or not peer.available(now):
+            if peer is first or (tried is not None and peer in tried) or not peer.available(now):
                 continue
             if not self.two:
                 return peer

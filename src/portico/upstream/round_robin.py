@@ -14,16 +14,16 @@ from portico.upstream.peer import Peer
 class RoundRobin(Balancer):
     """The method of a group that names none."""
 
-    def choose(self, peers: list[Peer], key: bytes, tried: int, now: float) -> Peer | None:
+    def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         return round_robin(peers, tried, now)
 
 
-def round_robin(peers: list[Peer], tried: int, now: float) -> Peer | None:
+def round_robin(peers: list[Peer], tried: list[Peer] | None, now: float) -> Peer | None:
     """The next peer of ``peers`` in turn; the other methods end here when their own choice fails."""
     best: Peer | None = None
     total = 0
     for peer in peers:
-        if tried & peer.bit or not peer.available(now):
+        if (tried is not None and peer in tried) or not peer.available(now):
             continue
         total += peer.gain_weight()
         if best is None or peer.current_weight > best.current_weight:

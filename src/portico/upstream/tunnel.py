@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, final
 
 from portico.http.errors import ERR, INFO
 from portico.http.response import STREAM, Body
-from portico.net.reactor import Shutdown, Task, Timeout
+from portico.net.reactor import ConnectionFailed, NetworkSignal, Shutdown, Task, Timeout, UpstreamFailed
 from portico.net.transport import BODY_READ_SIZE, Transport
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Tunnel(Body):
         self.seconds = seconds
         self.last_activity: float = self.upstream.reactor.now
         self.sent = 0  # bytes to the client
-        self.broken: Transport | None = None  # the side whose connection failed
         self.stopped = False  # nothing more can come from the upstream, and that is the end of both directions
         self.up_blocked: Task | None = None  # waits until the upstream takes more
         self.down_blocked: Task | None = None  # waits until the client does
@@ -70,9 +69,9 @@ class Tunnel(Body):
                 await finished
         except Timeout:
             request.log_error(ERR, "upstream timed out (110: Connection timed out) while proxying upgraded connection")
-        except OSError as error:
-            side = "upstream" if self.broken is self.upstream else "client"
-            request.log_error(INFO, f"{side} connection failed ({error.strerror}) while proxying upgraded connection")
+        except ConnectionFailed as failed:
+            side = "upstream" if isinstance(failed, UpstreamFailed) else "client"
+            request.log_error(INFO, f"{side} connection failed ({failed.strerror}) while proxying upgraded connection")
         finally:
             if not down.done:
                 down.throw(Shutdown())
@@ -84,18 +83,18 @@ class Tunnel(Body):
         self.client.buffer = b""
         try:
             await self._carry(self.client.transport, self.upstream, first)
-        except OSError:
-            if self.stopped or self.broken is not self.upstream:
+        except UpstreamFailed:
+            if self.stopped:
                 raise
 
     async def _down(self, first: bytes, finished: asyncio.Future[None], up: Task) -> None:
         """Upstream to client. When it ends otherwise than with the stream, the other direction is told."""
-        failure: BaseException | None = None
+        failure: NetworkSignal | None = None
         try:
             await self._carry(self.upstream, self.client.transport, first)
         except Shutdown:
             return  # by `relay`, which is over
-        except (Timeout, OSError) as error:
+        except NetworkSignal as error:
             failure = error
         if finished.done():
             return
@@ -104,13 +103,13 @@ class Tunnel(Body):
         else:
             asyncio.get_running_loop().call_soon(self._stop, up, failure)
 
-    def _stop(self, up: Task, failure: BaseException) -> None:
+    def _stop(self, up: Task, failure: NetworkSignal) -> None:
         if self.exchange is not None and not up.done:
             self.stopped = True
             up.throw(failure)
 
     async def _carry(self, source: Transport, sink: Transport, data: bytes) -> None:
-        """One direction, to its end. Raises Timeout, and OSError with `broken` set."""
+        """One direction, to its end. Raises Timeout, ClientFailed, UpstreamFailed."""
         reactor = source.reactor
         to_client = sink is self.client.transport
         while True:
@@ -124,7 +123,7 @@ class Tunnel(Body):
                 await self._send(sink, data)
                 if reactor.is_turn_over():
                     await reactor.turn()
-            got = self._receive(source)
+            got = source.recv(BODY_READ_SIZE) if source.ready else None
             if got is None:
                 data = b""
                 await self._wait(source)
@@ -134,21 +133,10 @@ class Tunnel(Body):
             data = got
         sink.shutdown_write()
 
-    def _receive(self, source: Transport) -> bytes | None:
-        try:
-            return source.recv(BODY_READ_SIZE) if source.ready else None
-        except OSError:
-            self.broken = source
-            raise
-
     async def _send(self, sink: Transport, data: bytes) -> None:
         at = 0
         while at < len(data):
-            try:
-                sent = sink.send(data[at:] if at else data)
-            except OSError:
-                self.broken = sink
-                raise
+            sent = sink.send(data[at:] if at else data)
             if sent:
                 at += sent
                 self.last_activity = sink.reactor.now

@@ -41,6 +41,11 @@ def peers(*names: str) -> list[Peer]:
     return [peer(name) for name in names]
 
 
+def some_of(group: Balancer, bits: int) -> list[Peer] | None:
+    """The primaries whose place's bit is set, as the peers that a request has tried."""
+    return [each for each in group.peers if bits >> each.index & 1] or None
+
+
 def zone(slots: int = 8) -> SharedTable:
     return SharedTable(slots, COLUMNS)
 
@@ -49,7 +54,7 @@ def names(balancer: Balancer, count: int, now: float = NOW, key: bytes = b"key",
     """Peers of ``count`` requests in a row, ``-`` for none."""
     result = []
     for _ in range(count):
-        found = balancer.pick(key, 0, now)
+        found = balancer.pick(key, None, now)
         result.append("-" if found is None else found.name.decode())
         if found is not None and free:
             balancer.free(found, False, now)
@@ -59,7 +64,7 @@ def names(balancer: Balancer, count: int, now: float = NOW, key: bytes = b"key",
 def fail(balancer: Balancer, name: str, now: float = NOW) -> bool:
     """Requests until one went to ``name``, which fails."""
     for _ in range(100):
-        found = balancer.pick(os.urandom(4), 0, now)
+        found = balancer.pick(os.urandom(4), None, now)
         assert found is not None
         wanted = found.name == name.encode()
         disabled = balancer.free(found, wanted, now)
@@ -106,7 +111,7 @@ def test_a_zone_decides_as_private_state(events: list[tuple[int, bool, int]]) ->
         flying: list[tuple[Peer, Peer]] = []
         for pause, failed, number in events:
             now += pause
-            one, two = (group.pick(b"%d" % number, number & 7, now) for group in (private, shared))
+            one, two = (group.pick(b"%d" % number, some_of(group, number), now) for group in (private, shared))
             assert (one and one.name) == (two and two.name)
             if one is not None and two is not None:
                 flying.append((one, two))
@@ -119,20 +124,21 @@ def test_a_zone_decides_as_private_state(events: list[tuple[int, bool, int]]) ->
 @pytest.mark.parametrize("shared", [False, True])
 def test_no_peer_or_none_available(method: type[Balancer], shared: bool) -> None:
     table = zone() if shared else None
-    assert method([], None, table).pick(b"key", 0, NOW) is None
-    assert method([peer("a", down=True)], None, table).pick(b"key", 0, NOW) is None
-    assert method([peer("b", down=True), peer("c", down=True)], None, table).pick(b"key", 0, NOW) is None
-    assert method(peers("d", "e"), None, table).pick(b"key", 3, NOW) is None
+    assert method([], None, table).pick(b"key", None, NOW) is None
+    assert method([peer("a", down=True)], None, table).pick(b"key", None, NOW) is None
+    assert method([peer("b", down=True), peer("c", down=True)], None, table).pick(b"key", None, NOW) is None
+    both = method(peers("d", "e"), None, table)
+    assert both.pick(b"key", both.peers, NOW) is None
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shared", [False, True])
 def test_retries_visit_every_peer_once_then_the_backups(method: type[Balancer], shared: bool) -> None:
     group = method(peers("a", "b", "c"), peers("x", "y"), zone() if shared else None)
-    tried = 0
+    tried: list[Peer] = []
     seen = []
     while (found := group.pick(b"key", tried, NOW)) is not None:
-        tried |= found.bit
+        tried.append(found)
         seen.append(found.name)
     assert sorted(seen[:3]) == [b"a", b"b", b"c"]
     assert sorted(seen[3:]) == [b"x", b"y"]
@@ -142,12 +148,12 @@ def test_retries_visit_every_peer_once_then_the_backups(method: type[Balancer], 
 @pytest.mark.parametrize("shared", [False, True])
 def test_max_conns_is_never_passed(method: type[Balancer], shared: bool) -> None:
     group = method([peer("a", max_conns=2), peer("b", max_conns=1)], None, zone() if shared else None)
-    picked = [group.pick(b"key", 0, NOW) for _ in range(4)]
+    picked = [group.pick(b"key", None, NOW) for _ in range(4)]
     assert Counter(each.name if each else b"-" for each in picked) == {b"a": 2, b"b": 1, b"-": 1}
     last = picked[1]
     assert last is not None
     group.free(last, False, NOW)
-    assert group.pick(b"key", 0, NOW) is last
+    assert group.pick(b"key", None, NOW) is last
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -165,7 +171,7 @@ def test_a_failed_peer_rests_then_is_tried_once(shared: bool) -> None:
     assert fail(group, "a") is True
     assert names(group, 4) == "bbbb"
     assert names(group, 4, NOW + 10.0) == "bbbb"
-    found = [group.pick(b"", 0, NOW + 10.1) for _ in range(4)]
+    found = [group.pick(b"", None, NOW + 10.1) for _ in range(4)]
     # it lost its weight, so it is not the first; one try, and the others wait for how that goes
     assert [each.name for each in found if each] == [b"b", b"a", b"b", b"b"]
     assert found[1] is not None
@@ -182,7 +188,7 @@ def test_a_try_that_fails_rests_again() -> None:
 
 def test_an_old_success_does_not_forget_a_failure() -> None:
     group = RoundRobin([peer("a", max_fails=2), peer("b")])
-    slow, other, fast = (group.pick(b"", 0, NOW) for _ in range(3))
+    slow, other, fast = (group.pick(b"", None, NOW) for _ in range(3))
     assert slow is fast and slow is not None and other is not None
     group.free(slow, True, NOW)
     group.free(slow, False, NOW + 1)
@@ -216,21 +222,47 @@ def test_backups_have_their_turn_only_when_no_primary_is_available() -> None:
 
 def test_many_peers() -> None:
     group = RoundRobin([peer(f"p{i}") for i in range(200)])
-    tried = 0
+    tried: list[Peer] = []
     while (found := group.pick(b"", tried, NOW)) is not None:
-        tried |= found.bit
-    assert tried == (1 << 200) - 1
+        tried.append(found)
+    assert len(tried) == 200
+    assert set(tried) == set(group.peers)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_replace_does_not_change_what_a_request_has_tried(method: type[Balancer], shared: bool) -> None:
+    """A name resolves anew while a request is at its first peer: a peer that is new is not skipped, the tried one is."""
+    group = method(peers("a", "b"), None, zone() if shared else None)
+    first = group.pick(b"key", None, NOW)
+    assert first is not None
+    group.replace([peer("new"), peer(first.name.decode())])
+    assert group.peers[1] is first
+    tried = [first]
+    second = group.pick(b"key", tried, NOW)
+    assert second is group.peers[0]
+    assert group.pick(b"key", [*tried, second], NOW) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_down_peers_are_no_tries(method: type[Balancer], shared: bool) -> None:
+    table = zone() if shared else None
+    group = method([peer("a"), peer("b", down=True), peer("c")], [peer("x", down=True), peer("y")], table)
+    assert group.most_tries() == 3
+    group.replace([peer("a"), peer("b", down=True)], [peer("x", down=True)])
+    assert group.most_tries() == 1
 
 
 def test_replace_keeps_the_state_of_addresses_that_stay() -> None:
     a, b, c = peers("a", "b", "c")
     group = RoundRobin([a, b, c])
     assert fail(group, "b")
-    flying = group.pick(b"", 0, NOW)
+    flying = group.pick(b"", None, NOW)
     group.replace([peer("d"), peer("b", 4), peer("a")])
     assert [each.name for each in group.peers] == [b"d", b"b", b"a"]
     assert group.peers[1] is b and group.peers[2] is a
-    assert (b.fails, b.weight, b.index, b.bit) == (1, 4, 1, 2)
+    assert (b.fails, b.weight, b.index) == (1, 4, 1)
     assert "b" not in names(group, 4)
     assert flying is not None
     group.free(flying, False, NOW)
@@ -296,7 +328,7 @@ def test_random_two_takes_the_less_loaded() -> None:
 
 def test_random_ends_in_round_robin() -> None:
     group = Random(peers("a", "b", "c"), chance=lambda: 0.0)
-    found = group.pick(b"", 1, NOW)
+    found = group.pick(b"", [group.peers[0]], NOW)
     assert found is not None and found.name == b"b"
 
 
@@ -320,7 +352,7 @@ def test_workers_share_failures_turns_and_counts() -> None:
     fresh = RoundRobin([peer("a"), peer("b"), peer("c")], None, zone())
     in_child(fresh, "", failed=False)
     assert names(fresh, 2) == "bc"
-    assert fresh.pick(b"", 0, NOW) is fresh.peers[0]
+    assert fresh.pick(b"", None, NOW) is fresh.peers[0]
     assert fresh.peers[0].connections == 2
 
 

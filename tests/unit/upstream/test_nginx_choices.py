@@ -157,13 +157,13 @@ def tried_here(oracle: Oracle, balancer: Balancer, group: str, key: bytes) -> li
     works = {oracle.address[name].encode() for name in oracle.address if name.startswith("ok")}
     answers = {oracle.address[name].encode() for name in oracle.address if name.startswith("bad")}
     result: list[str] = []
-    tried = 0
-    tries = len(balancer.peers) + len(balancer.backup)
+    tried: list[Peer] = []
+    tries = balancer.most_tries()
     while tries:
         peer = balancer.pick(key, tried, 1000.0)
         if peer is None:
             return [*result, group]  # nginx shows the group's name for "no live upstreams"
-        tried |= peer.bit
+        tried.append(peer)
         tries -= 1
         result.append(peer.name.decode())
         balancer.free(peer, peer.name not in works, 1000.0)

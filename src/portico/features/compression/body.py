@@ -22,6 +22,7 @@ from portico.features.compression.forms import Form, Forming
 from portico.http.errors import ALERT, BodyCutShort, HTTPError
 from portico.http.feature import WorkerHook
 from portico.http.response import BYTES, STREAM, Body
+from portico.net.reactor import ClientFailed
 
 if TYPE_CHECKING:
     from portico.net.reactor import Reactor
@@ -65,9 +66,9 @@ class Step:
         self.client = client
 
     def run(self) -> bytes:
-        """What comes out. Raises OSError when nobody wants it any more."""
+        """What comes out. Raises ClientFailed when nobody wants it any more."""
         if self.client is not None and self.client.broken:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            raise ClientFailed(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         out = self.coder.feed(self.data) if self.data else b""
         if self.finish:
             return out + self.coder.finish()

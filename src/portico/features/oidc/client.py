@@ -14,9 +14,9 @@ from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
 from portico.http.fetching import FetchFailed
-from portico.net.reactor import Reactor, Timeout
+from portico.net.reactor import ConnectionFailed, Reactor, Timeout
 from portico.net.transport import BODY_READ_SIZE
-from portico.upstream.connection import HandshakeFailed, PeerConnection, connect
+from portico.upstream.connection import HandshakeFailed, NoConnection, PeerConnection, connect
 from portico.upstream.group import Server
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class ProviderClient:
             raise FetchFailed(f"{url.authority}: {refused.reason}", 504 if refused.timed_out else 502) from None
         except ProtocolError as malformed:
             raise FetchFailed(f"{url.authority}: {malformed.reason}", 502) from None
-        except OSError as failed:
+        except NoConnection as none:
+            raise FetchFailed(f"{url.authority}: {none.reason}", 500) from None
+        except ConnectionFailed as failed:
             raise FetchFailed(f"{url.authority}: connection failed ({failed.errno}: {failed.strerror})", 502) from None
 
     async def _connected(self, reactor: Reactor, url: Url, deadline: float) -> PeerConnection:
@@ -117,7 +119,7 @@ class ProviderClient:
             seconds = _left(reactor, deadline) / (len(server.peers) - number)
             try:
                 return await connect(reactor, peer, tls, url.host.encode(), seconds)
-            except (OSError, Timeout):
+            except (ConnectionFailed, Timeout):
                 if number == len(server.peers) - 1:
                     raise
         raise FetchFailed(f"{url.host} has no address", 502)

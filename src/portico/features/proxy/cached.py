@@ -21,7 +21,7 @@ from portico.features.proxy.cache_find import Finder
 from portico.features.proxy.cache_keep import Caches, Keeping
 from portico.features.proxy.handler import ProxyHandler
 from portico.features.proxy.target import upstream_uri
-from portico.http.errors import ERR, BodyCutShort, CloseConnection, HTTPError, InternalRedirect
+from portico.http.errors import CRIT, ERR, BodyCutShort, CloseConnection, FileFailed, HTTPError, InternalRedirect
 from portico.http.handler import Handler
 from portico.http.response import Response
 from portico.http.subrequest import clone_of
@@ -390,7 +390,7 @@ class CachedProxy(Handler):
         if request.body is not None:
             try:
                 again.body = request.body.copy_for(again)
-            except OSError:  # no descriptors left
+            except FileFailed:  # no descriptors left
                 caching.release()
                 return
         again.method = caching.method or request.method
@@ -416,7 +416,12 @@ class CachedProxy(Handler):
             response = await self._fetch(request, caching)
             if response is not None:
                 response.body.close()  # what is not here yet is read on without anybody who waits
-        except (HTTPError, InternalRedirect, CloseConnection, BodyCutShort, OSError, NetworkSignal):
+        except HTTPError as refused:
+            if refused.reason:
+                request.log_error(refused.level, refused.reason)
+        except (FileFailed, OSError) as failed:
+            request.log_error(CRIT, str(failed))
+        except (InternalRedirect, CloseConnection, BodyCutShort, NetworkSignal):
             pass  # what there was to say is in the error log
         finally:
             if request.body is not None:

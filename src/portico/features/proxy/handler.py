@@ -18,7 +18,6 @@ from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
 from portico.http.variables import Template, any_set
 from portico.net.reactor import ClientGone
-from portico.net.transport import PipePool
 from portico.upstream.body import Sink, UpstreamBody
 from portico.upstream.exchange import Exchange
 from portico.upstream.group import Group
@@ -67,7 +66,6 @@ class ProxyHandler(Handler):
         self.pass_body = True
         self.version = 11
         self.key: Template | None = None  # of `hash`
-        self.pipes = PipePool()
         self.early_hints: list[Template] = []
         self.force_ranges = False
         self.store: Store | None = None  # proxy_store
@@ -105,7 +103,7 @@ class ProxyHandler(Handler):
         tls_name = b""
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
-        exchange = Exchange(request, settings, group, tls, tls_name, self.pipes)
+        exchange = Exchange(request, settings, group, tls, tls_name)
         if self.early_hints and request.version > 10 and request.parent is None and any_set(self.early_hints, request):
             exchange.hints = self.rules
         method = request.method if self.method is None else self.method.render(request)
