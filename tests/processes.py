@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -68,6 +69,17 @@ def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "c
             raise AssertionError(f"{what}: not within {seconds:g} s")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.02)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that sleeps meanwhile, and finds all that has happened at once."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", what="the sleep of a process")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def listening(port: int, host: str = "127.0.0.1") -> bool:

@@ -142,6 +142,11 @@ class End:
         wait_until(lambda: queued(near, far) == queued(far, near) == 0, what="the other end reads all that was sent")
         return True
 
+    def taken_by_kernel(self) -> None:
+        """Wait until the other end's kernel has everything that was sent, whether or not its process reads it."""
+        near, far = self.sock.getsockname(), self.sock.getpeername()
+        wait_until(lambda: queued(near, far) == 0, what="the other end's kernel has all that was sent")
+
     def half_close(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)
 

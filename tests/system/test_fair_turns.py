@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.processes import wait_until
+from tests.processes import stopped, wait_until
 from tests.system.attack_ground import Ground
 
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -17,7 +17,8 @@ MANY = 1200  # requests that are in the kernel's buffer before the first is read
 
 @pytest.fixture
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    made = Ground(tmp_path_factory.mktemp("turns"), "location / { return 200 pong; }", server="keepalive_requests 100000;")
+    limits = "keepalive_requests 100000; client_header_timeout 2s;"
+    made = Ground(tmp_path_factory.mktemp("turns"), "location / { return 200 pong; }", server=limits)
     try:
         yield made
         made.check()
@@ -31,13 +32,9 @@ def test_clients_that_send_many_requests_at_once_take_turns(ground: Ground) -> N
         for sock in (one, other):  # both are accepted and known to the worker
             sock.sendall(REQUEST % b"hello")
             assert sock.recv(4096)
-        os.kill(ground.worker, signal.SIGSTOP)
-        try:
-            wait_until(lambda: _is_stopped(ground.worker), what="the worker's sleep")
+        with stopped(ground.worker):
             one.sendall(REQUEST % b"one" * MANY)
             other.sendall(REQUEST % b"other" * MANY)
-        finally:
-            os.kill(ground.worker, signal.SIGCONT)
         for sock in (one, other):
             got = 0
             while got < MANY:
@@ -51,5 +48,36 @@ def test_clients_that_send_many_requests_at_once_take_turns(ground: Ground) -> N
     assert max(first[0] for first in places) < min(last[-1] for last in places)
 
 
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def test_clients_that_send_empty_lines_for_ever_do_not_keep_the_worker(ground: Ground) -> None:
+    """RFC 9112 section 2.2 lets empty lines stand before a request; there is no end to them, but to client_header_timeout."""
+    floods = [ground.connect() for _ in range(2)]
+    over = threading.Event()
+    threads = [threading.Thread(target=_flood, args=(sock, over)) for sock in floods]
+    for thread in threads:
+        thread.start()
+    try:
+        began = time.monotonic()
+        for _ in range(20):
+            assert ground.get(b"/between").endswith(b"pong")
+        assert time.monotonic() - began < 4  # a flood of two took all of the worker's time
+        # They are ended by client_header_timeout (2 s), though bytes come all the time.
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(20)
+        for sock in floods:
+            sock.close()
+    log = ground.error_log()
+    assert log.count("no complete request head within 2s (client_header_timeout)") == 2
+
+
+def _flood(sock: socket.socket, over: threading.Event) -> None:
+    data = b"\r\n" * 32768
+    try:
+        while not over.is_set():
+            sock.sendall(data)
+    except OSError:
+        pass

@@ -19,6 +19,17 @@ HTTP = """
     upstream none { server @h@ down; server @j@ down; }
     upstream one { server @k@ max_conns=1; server @l@ max_conns=1; }
 """
+METHODS = {
+    "turns": "",
+    "least": "least_conn;",
+    "address": "ip_hash;",
+    "hashed": "hash $uri;",
+    "ring": "hash $uri consistent;",
+    "chance": "random;",
+}
+for _name, _method in METHODS.items():
+    _backup = "server @n@ backup down;" if _method in ("", "least_conn;") else ""  # the others know no backups
+    HTTP += f"upstream lonely_{_name} {{ {_method} server @n@ down; server @m@; {_backup} }}\n"
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LOCATIONS = {
     "refused": "proxy_pass http://@dead1@;",
@@ -48,6 +59,7 @@ LOCATIONS = {
     "off": "proxy_pass http://off;",
     "none": "proxy_pass http://none;",
     "one": "proxy_pass http://one;",
+    **{name: f"proxy_next_upstream error http_503; proxy_pass http://lonely_{name};" for name in METHODS},
 }
 
 
@@ -343,6 +355,18 @@ def test_down(proxy: Proxied) -> None:
     line = proxy.await_log("no live upstreams while connecting to upstream")
     assert 'upstream: "http://none/none/"' in line
     proxy.await_access('/none/ 502 502 "none" ')
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_servers_that_are_down_are_no_tries(proxy: Proxied, name: str) -> None:
+    """The only server that is up answers 503, which proxy_next_upstream names: nobody is left to be asked, so its own words count."""
+    proxy.upstream("m").serve(lambda end, request: end.send(answer(b"later", status="503 Service Unavailable")) and None)
+    before = proxy.log()
+    for _ in range(3):
+        got = proxy.fetch(f"/{name}/")
+        assert (got.status, got.body) == (503, b"later")
+    assert "temporarily disabled" not in proxy.log()[len(before) :]
+    proxy.await_access(f"/{name}/ 503 503 ")
 
 
 def test_max_conns(proxy: Proxied) -> None:

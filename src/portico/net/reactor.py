@@ -106,6 +106,7 @@ class Pollable(Timed):
         super().__init__()
         self.fd: int = -1
         self.batch: int = 0  # the batch of events during which it was registered (`Reactor.dispatch`)
+        self.idle: bool = False  # nobody uses it, but somebody may take it: its events are dispatched before others
 
     def on_event(self, events: int) -> None:
         """Called with the epoll event mask; must not raise."""
@@ -310,6 +311,13 @@ class Reactor:
         batch = self.batch
         others: list[tuple[int, int]] = []
         owned = self.owned
+        if len(events) > 1:
+            # An idle upstream connection that has become readable is of no use any more. A request whose event stands before that
+            # one in the batch must not take it, and what nobody asked for as its response.
+            for event in events:
+                idle = owned.get(event[0])
+                if idle is not None and idle.idle:
+                    idle.on_event(event[1])
         for event in events:
             pollable = owned.get(event[0])
             if pollable is None:

@@ -66,6 +66,7 @@ class Transport(Pollable):
         self.upstream = upstream  # we connected; false: we accepted
         self.fd: int = sock.fileno()
         self.batch: int = 0
+        self.idle: bool = False
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.watcher: Watcher | None = None

@@ -115,8 +115,10 @@ class Pool(IdleHolder):
                 return None
         del self._idle[connection]
         connection.pool = None
-        connection.transport.watcher = None
-        connection.transport.clear_deadline()
+        transport = connection.transport
+        transport.idle = False
+        transport.watcher = None
+        transport.clear_deadline()
         return connection
 
     def give_back(self, connection: PeerConnection) -> None:
@@ -149,6 +151,7 @@ class Pool(IdleHolder):
             self._by_peer[connection.peer] = [connection]
         else:
             stack.append(connection)
+        transport.idle = True
         transport.watcher = connection
         transport.set_deadline(self.timeout)
 

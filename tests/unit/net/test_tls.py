@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from portico.net import openssl
 from portico.net.certificates import ContextError
-from portico.net.reactor import Reactor, Timeout
+from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
 from portico.net.ticket_keys import LIFE, TicketKeys
 from portico.net.tls import (
     VERIFY_ON,
@@ -164,6 +164,41 @@ def test_a_large_stream_arrives_whole(site: Pki, protocols: int, most: int) -> N
     assert bytes(received) == data
     assert pair.client.tls.version() == ("TLSv1.2" if protocols == TLSV1_2 else "TLSv1.3")
     pair.close()
+
+
+def test_an_event_that_came_while_openssl_held_bytes_is_not_forgotten(site: Pki) -> None:
+    """Two requests in one segment, a third while the first is worked on: the second was read before the third came."""
+    pair = Pair(server_tls(settings_for(site)), upstream_for())
+    pair.shake()
+    server = pair.server
+    server.recv(100)
+    assert not server.ready
+    pair.client.send(b"first")
+    pair.client.send(b"second")
+    pair.reactor.dispatch(1.0)
+    assert server.recv(8192) == b"first"
+    assert server.ready
+    pair.client.send(b"third")
+    pair.reactor.dispatch(1.0)  # nobody reads; an edge is reported once
+    assert server.recv(8192) == b"second"
+    assert server.ready
+    assert server.recv(8192) == b"third"
+    assert not server.ready  # the socket was read, and nothing came since: found out without another read
+    pair.close()
+
+
+def test_failures_of_a_side(site: Pki) -> None:
+    """A record that cannot be decrypted is the failure of whoever sent it."""
+    for broken, kind in (("client", ClientFailed), ("server", UpstreamFailed)):
+        pair = Pair(server_tls(settings_for(site)), upstream_for())
+        pair.shake()
+        sender, receiver = (pair.client, pair.server) if broken == "client" else (pair.server, pair.client)
+        receiver.recv(100)
+        sender.sock.send(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        pair.reactor.dispatch(1.0)
+        with pytest.raises(kind):
+            receiver.recv(8192)
+        pair.close()
 
 
 def test_ready_stays_set_while_openssl_holds_bytes(site: Pki) -> None:
