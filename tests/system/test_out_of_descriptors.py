@@ -40,6 +40,18 @@ def ground(folder_of: pytest.TempPathFactory, **options: object) -> Iterator[Gro
         made.close()
 
 
+def begun(made: Ground, stack: ExitStack, data: bytes = b"G") -> socket.socket:
+    """A connection with the beginning of a request, which the worker has read (so it is not idle), unless it has refused it."""
+    sock = stack.enter_context(made.connect())
+    near, far = sock.getsockname(), sock.getpeername()
+    try:
+        sock.sendall(data)
+    except OSError:
+        return sock
+    wait_until(lambda: (queued(far, near) <= 0 and queued(near, far) <= 0) or not is_open(sock), what="the worker reads")
+    return sock
+
+
 def is_open(sock: socket.socket) -> bool:
     """Whether the other end has neither closed nor reset the connection."""
     poll = select.poll()
@@ -97,18 +109,11 @@ def test_silent_connections_to_a_tls_or_proxy_port_give_way(tmp_path_factory: py
 def test_worker_connections_is_a_limit(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A connection that has sent the beginning of a request is not idle: beyond the limit new ones are refused, as in nginx."""
     with ground(tmp_path_factory, connections=32) as made, ExitStack() as stack:
-        begun = []
-        for _ in range(150):
-            sock = stack.enter_context(made.connect())
-            try:
-                sock.sendall(b"G")
-            except OSError:
-                pass
-            begun.append(sock)
-        wait_until(lambda: open_ones(begun) <= 32, what="no more than 32 connections")
-        assert open_ones(begun) >= 28
+        socks = [begun(made, stack) for _ in range(100)]
+        wait_until(lambda: open_ones(socks) <= 32, what="no more than 32 connections")
+        assert open_ones(socks) >= 28
         assert "[alert]" in made.error_log() and "32 worker_connections are not enough" in made.error_log()
-        for sock in begun:
+        for sock in socks:
             sock.close()
         wait_until(lambda: made.get(b"/ping").endswith(b"pong"), what="room for others")
 
@@ -123,12 +128,7 @@ def test_upstreams_count_and_are_not_blamed(tmp_path_factory: pytest.TempPathFac
             sock.sendall(OK)
 
         made.backend.scripts[b"/pair"] = hold
-        clients = [stack.enter_context(made.connect(10)) for _ in range(6)]
-        for sock in clients:
-            sock.sendall(b"GET /pair HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
-        for sock in clients:  # begun, so none of them is idle
-            near, far = sock.getsockname(), sock.getpeername()
-            wait_until(lambda near=near, far=far: queued(near, far) == queued(far, near) == 0, what="the worker reads")  # type: ignore[misc]
+        clients = [begun(made, stack, b"GET /pair HTTP/1.1\r\nHost: x\r\nConnection: close\r\n") for _ in range(6)]
         for sock in clients:
             sock.sendall(b"\r\n")
         assert select.select(clients, [], [], 10)[0]  # whoever is refused makes room for the next one
@@ -151,12 +151,7 @@ def test_no_descriptor_for_a_client(tmp_path_factory: pytest.TempPathFactory) ->
             for _ in range(20):
                 assert made.get(b"/ping").endswith(b"pong")
             assert open_ones(idle) < 3
-            busy = [stack.enter_context(made.connect()) for _ in range(5)]
-            for sock in busy:
-                try:
-                    sock.sendall(b"G")
-                except OSError:
-                    pass
+            busy = [begun(made, stack) for _ in range(5)]
             wait_until(lambda: open_ones(busy) < 5, what="refused clients")
             cpu = time.process_time()
             assert made.get(b"/ping") == b""
