@@ -217,9 +217,10 @@ class Store:
         self.complain(f'the cache "{self.settings.path}" cannot be read ({error.errno}: {error.strerror})')
 
     def exists_unknown(self, first: int, second: int, now: int) -> bool:
-        """While the files are still being looked through: whether there is one for a key that the index does not have yet."""
-        if self.index.is_loaded():
-            return False
+        """Return whether there is a file for a key that the index does not have yet, as the files are still being looked through.
+
+        Ask `is_loaded` before the index is asked for the key: another worker may find the last files in between.
+        """
         try:
             status = os.stat(self.path_of(first, second), follow_symlinks=False)
         except OSError:

@@ -72,6 +72,7 @@ class Finder:
         if entry is not None:
             entry.hold()
             return entry
+        loaded = store.index.is_loaded()
         row, flags, generation, caching.uses, removed = store.index.use(first, second, now)
         if removed is not None:
             store.remove_files([removed])
@@ -79,7 +80,7 @@ class Finder:
             if flags >> STATUS_SHIFT and store.index.failing(row) >= now:
                 caching.status = HIT
                 raise HTTPError(flags >> STATUS_SHIFT)
-            if not store.exists_unknown(first, second, now):
+            if loaded or not store.exists_unknown(first, second, now):
                 return None
             row, flags, generation, _, _ = store.index.use(first, second, now)
         try:

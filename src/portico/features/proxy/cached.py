@@ -189,7 +189,8 @@ class CachedProxy(Handler):
         if request.method in _SAFE:
             return
         first, second = digest(self.key_of(request))
-        if store.index.look(first, second)[0] or not store.index.is_loaded():  # kept, or being fetched
+        loaded = store.index.is_loaded()  # asked first: another worker may find the last files in between
+        if store.index.look(first, second)[0] or not loaded:  # stored, or being fetched
             store.purge(first, second)
 
     # -- what is kept ----------------------------------------------------------------------------------------------------
