@@ -47,13 +47,16 @@ NEW_BINARY_IN_THE_WAY: Final = (
 )
 
 
-def supervise(load: Load, early: ErrorLog) -> int:
-    """Serve until told to stop; returns the exit code. `early` is the log until a configuration is read."""
-    server = _begin(load, early)  # no local variable here: it would hold the first plan to the end
+def supervise(load: Load, early: ErrorLog, hangup_ends: bool = False) -> int:
+    """Serve until told to stop; returns the exit code. `early` is the log until a configuration is read.
+
+    `hangup_ends`: HUP is no reload, but ends everything as TERM does.
+    """
+    server = _begin(load, early, hangup_ends)  # no local variable here: it would hold the first plan to the end
     return server.run() if server is not None else 1
 
 
-def _begin(load: Load, early: ErrorLog) -> "Supervisor | Single | None":
+def _begin(load: Load, early: ErrorLog, hangup_ends: bool) -> "Supervisor | Single | None":
     """What serves the configuration, its sockets open and the pid file written; None: it cannot be served, which was told."""
     report = Report(early, starting=True)
     inherited = inherited_sockets(report)
@@ -77,7 +80,10 @@ def _begin(load: Load, early: ErrorLog) -> "Supervisor | Single | None":
         return None
     if not settings.master_process:
         return Single(load, first, report, daemon)
-    return Supervisor(load, first, report, daemon, os.getppid() if inherited is not None else 0)
+    server = Supervisor(load, first, report, daemon, os.getppid() if inherited is not None else 0)
+    if hangup_ends:
+        server.let_hangup_end()
+    return server
 
 
 def _greet(report: Report, first: Prepared) -> None:
@@ -122,6 +128,10 @@ class Supervisor:
             signal.SIGUSR2: (", changing binary", self._change_binary),
             signal.SIGWINCH: (", stop accepting connections", self._stop_accepting),
         }
+
+    def let_hangup_end(self) -> None:
+        """Take HUP as TERM."""
+        self._actions[signal.SIGHUP] = self._actions[signal.SIGTERM]
 
     def run(self) -> int:
         """The loop. Returns the exit code."""
