@@ -1,7 +1,19 @@
-"""`python -m portico`."""
+"""`python -m portico`, and the `portico` command."""
 
+import signal
 import sys
 
-from portico.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Returns the exit code."""
+    # Ctrl-C ends us as it ends other programs, without a traceback, also while modules are imported.
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from portico import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

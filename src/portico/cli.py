@@ -135,8 +135,6 @@ def main(words: list[str] | None = None) -> int:
     """The `portico` command; returns its exit code."""
     try:
         return _main(sys.argv[1:] if words is None else words)
-    except KeyboardInterrupt:  # before the supervisor took over; it ends cleanly by itself
-        return 130
     except BrokenPipeError:  # the reader of what we print has seen enough, as in `portico -T | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -20,14 +20,17 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from types import FrameType
 from typing import Final, NoReturn, final
 
 from portico import errorlog
 from portico.program import Program, Source, load_program
+from portico.supervisor import signals
 from portico.supervisor.plan import Plan, WorkerContext
 from portico.supervisor.settings import DEFAULT_USER
 from portico.supervisor.supervisor import supervise
@@ -284,8 +287,6 @@ def run_to(words: list[str]) -> int:
         return 1
     try:
         return _print(wish) if wish.show else _serve(wish)
-    except KeyboardInterrupt:  # before the supervisor took over; it ends cleanly by itself
-        return 130
     except OSError as error:
         sys.stderr.write(f"portico to: {error}\n")
         return 1
@@ -309,7 +310,11 @@ def _state_directory() -> str:
 
 
 def _serve(wish: Wish) -> int:
+    hangup_ends = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN  # it is ignored under `nohup`
+    signals.block()
     directory = tempfile.mkdtemp(prefix="portico-")
+    _remove_when_ended(directory)
+    signals.unblock()
     try:
         if os.geteuid() == 0:
             os.chmod(directory, 0o711)  # workers, which run as somebody else, reach their directories in it
@@ -327,9 +332,25 @@ def _serve(wish: Wish) -> int:
             _forget_places(program)
             return _Announced(program, announce)
 
-        return supervise(load, errorlog.early(directory + "/start.log"))
+        return supervise(load, errorlog.early(directory + "/start.log"), hangup_ends)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_when_ended(directory: str) -> None:
+    """Let a signal that ends this process remove the directory, until the supervisor blocks signals and takes them itself.
+
+    The handler ends the process where it stands, as the signal would by itself. It takes no lock, so it may come at any
+    moment, even twice.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _forget_places(program: Program) -> None:

@@ -98,11 +98,9 @@ def load_program(source: Source, running: Plan | None) -> Program:
     files = LogFiles()
     root = build(statements, catalogue.directives(), load)
     diagnostics = load.diagnostics
-    zones = Zones()
-    if isinstance(running, Program):
-        running.zones.settle()  # it runs: nobody needs what was there before it
-        zones = Zones(running.zones)
+    zones = Zones(running.zones if isinstance(running, Program) else None)
     http = build_http(root, catalogue.FEATURES, zones, files, source.error_log)
+    zones.settle()  # what is taken over was: what is not goes with the plan that runs
     settings: ProcessSettings | None = None
     try:
         settings = ProcessSettings(root)

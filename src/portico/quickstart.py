@@ -5,21 +5,24 @@ Everything lives in one new directory, which is Portico's prefix and is removed 
     nginx.conf -> examples/quickstart/nginx.conf    certificate.pem  key.pem    site/assets/    the logs
 
 Three children run beside this process, each in a process group of its own, so that Ctrl-C reaches only
-this one and it can end them in order: Portico first, then the applications that Portico still asks.
+this one and it can end them in order: Portico first, then the applications that Portico still asks. If this
+process is killed, the kernel tells them to end.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import shutil
 import signal
 import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final, final
@@ -35,6 +38,9 @@ APPLICATIONS: Final = (("one", 8081), ("two", 8082))
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
+
+ENDINGS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+PR_SET_PDEATHSIG: Final = 1
 
 HINTS: Final = """\
 Portico {version} serves {conf}
@@ -59,14 +65,56 @@ Ctrl-C ends everything.
 
 
 @final
+class Signals:
+    """Those that end this process, and SIGCHLD. The interpreter itself writes each into a pipe, from which `wait` reads.
+
+    A handler in Python would run in the middle of whatever the main thread does, and could wait for a lock that this
+    very thread holds.
+    """
+
+    def __init__(self) -> None:
+        self._reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in ENDINGS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+                signal.signal(number, _nothing)
+        signal.signal(signal.SIGCHLD, _nothing)
+
+    def wait(self, seconds: float | None) -> frozenset[int]:
+        """Wait for one, `seconds` at most (None: without a limit); returns the numbers of all that came."""
+        select.select([self._reading], [], [], seconds)
+        try:
+            return frozenset(os.read(self._reading, select.PIPE_BUF))
+        except BlockingIOError:
+            return frozenset()
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Without a handler the interpreter would not catch the signal."""
+
+
+def end_with(parent: int) -> Callable[[], None]:
+    """What a child of `parent` calls before it becomes another program, so that it gets SIGTERM when its parent dies."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # died before we asked: nobody will tell
+            os._exit(1)
+
+    return ask
+
+
+@final
 class Child:
-    """One process that we started. The end of its standard input means that we are gone, however that was."""
+    """One process that we started, and that ends when we are gone, however that was."""
 
     def __init__(self, name: str, words: list[str]) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=sys.stderr, process_group=0
-        )
+            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=sys.stderr, process_group=0,
+            preexec_fn=end_with(os.getpid()),
+        )  # fmt: skip
 
     def ended(self) -> bool:
         """Whether it is gone (and reaped)."""
@@ -89,34 +137,31 @@ class Child:
 class Quickstart:
     """The directory, the children, and the wait for the end."""
 
-    def __init__(self, conf: Path, directory: Path) -> None:
+    def __init__(self, conf: Path, directory: Path, signals: Signals) -> None:
         self.conf = conf
         self.directory = directory
+        self.signals = signals
         self.children: list[Child] = []
         self.told_to_end = False
-        self.woken = threading.Event()  # by a signal: told to end, or a child died
 
     def run(self) -> int:
         """Serve until told to end, or until a child ends by itself; returns the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, self._signalled)
         try:
             self._fill_directory()
             self._start()
             if self._wait_for_answer():
                 self._print_hints()
             while not self._over():
-                self.woken.wait()
-                self.woken.clear()
+                self._wait()
             return self._verdict()
         finally:
             for child in self.children:
                 child.stop()
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:
+    def _wait(self, seconds: float | None = None) -> None:
+        """Until a signal comes: we are told to end, or a child died."""
+        if self.signals.wait(seconds) & ENDINGS:
             self.told_to_end = True
-        self.woken.set()
 
     def _over(self) -> bool:
         return self.told_to_end or any(child.ended() for child in self.children)
@@ -158,7 +203,7 @@ class Quickstart:
         while not self._over() and time.monotonic() < deadline:
             if all(_answers(opener, f"http://127.0.0.1:{port}/") for _, port in APPLICATIONS) and _answers(opener, f"{SECURE}/"):
                 return True
-            self.woken.wait(0.05)
+            self._wait(0.05)
         if not self._over():
             sys.stderr.write(f"quickstart: no answer from {SECURE}/ within {START_SECONDS:g} s; it goes on\n")
         return False
@@ -197,8 +242,9 @@ def main(words: list[str]) -> int:
     if conf is None or not conf.is_file():
         sys.stderr.write(f"quickstart: there is no {conf or CONF} here; run this in a clone of Portico\n")
         return 1
+    signals = Signals()
     with tempfile.TemporaryDirectory(prefix="portico-quickstart-") as directory:
-        return Quickstart(conf, Path(directory)).run()
+        return Quickstart(conf, Path(directory), signals).run()
 
 
 if __name__ == "__main__":

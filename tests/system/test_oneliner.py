@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -13,12 +14,13 @@ import ssl
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.processes import NGINX, PORTICO, Process, free_port, listening, portico_says, wait_until
+from tests.processes import NGINX, PORTICO, Process, children, free_port, listening, portico_says, wait_until
+from tests.system.supervised import alive
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -70,16 +72,17 @@ def application() -> Iterator[Application]:
 class OneLiner:
     """A running `portico to …`, its temporary files below `directory`."""
 
-    def __init__(self, directory: Path, *words: str) -> None:
+    def __init__(self, directory: Path, *words: str, wrap: Sequence[str] = (), wait: bool = True) -> None:
         self.port = free_port()
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
         self.temporary.chmod(0o1777)
         words = (*words, "--listen", f"127.0.0.1:{self.port}")
         self.process = Process(
-            [*PORTICO, "to", *words], directory / "output", env={"TMPDIR": str(self.temporary)}
+            [*wrap, *PORTICO, "to", *words], directory / "output", env={"TMPDIR": str(self.temporary)}
         )
-        self.process.wait_listening(self.port)
+        if wait:
+            self.process.wait_listening(self.port)
 
     def __enter__(self) -> OneLiner:
         return self
@@ -157,7 +160,7 @@ def test_ctrl_c_reaches_all_processes(open_path: Path, application: Application)
     with path.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        # That it listens is not enough: the supervisor has not taken over yet, and Ctrl-C would end it with 130.
+        # That it listens is not enough: the supervisor has not taken over yet, and Ctrl-C would end it with another code.
         wait_until(lambda: "Ctrl-C" in path.read_text())
         os.killpg(process.pid, signal.SIGINT)
         process.wait(10)
@@ -169,14 +172,62 @@ def test_ctrl_c_reaches_all_processes(open_path: Path, application: Application)
     assert "Traceback" not in output and "emerg" not in output
 
 
-def test_a_reload_says_nothing_twice(open_path: Path, application: Application) -> None:
-    with OneLiner(open_path, str(application.port)) as portico:
+STARTING: dict[str, Callable[[OneLiner], object]] = {
+    "while modules are imported": lambda portico: "/_ssl.cpython" in Path(f"/proc/{portico.process.pid}/maps").read_text(),
+    "with a directory": lambda portico: list(portico.temporary.iterdir()),
+    "while it loads": lambda portico: list(portico.temporary.glob("*/nginx.conf")),
+    "listening": lambda portico: listening(portico.port),
+    "with a worker": lambda portico: children(portico.process.pid),
+    "serving": lambda portico: "Ctrl-C" in portico.process.output(),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", STARTING)
+def test_two_signals_in_quick_succession(open_path: Path, moment: str, number: int) -> None:
+    """At any moment: it ends at once, without a word, and leaves nothing behind."""
+    with OneLiner(open_path, "127.0.0.1:9", wait=False) as portico:
+        wait_until(lambda: STARTING[moment](portico), what=moment)
+        workers = children(portico.process.pid)
+        portico.process.send(number)
+        portico.process.send(number)
+        assert portico.process.wait(5) in (0, -number, 128 + number)
+        wait_until(lambda: not any(alive(pid) for pid in workers), what="the end of the workers")
+        assert "Traceback" not in portico.process.output()
+        assert list(portico.temporary.iterdir()) == []
+        assert not listening(portico.port)
+
+
+def test_the_end_of_the_terminal(open_path: Path) -> None:
+    """A window that is closed: the kernel sends SIGHUP to what runs in it."""
+    port = free_port()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(PORTICO[0], [*PORTICO, "to", "127.0.0.1:9", "--listen", str(port)])
+    try:
+        seen = b""
+        while b"Ctrl-C" not in seen:
+            seen += os.read(terminal, 4096)
+        workers = children(pid)
+        os.close(terminal)
+        wait_until(lambda: not alive(pid), what="the end")
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert not any(alive(worker) for worker in workers)
+
+
+def test_without_a_terminal_a_hangup_is_a_reload(open_path: Path, application: Application) -> None:
+    """As under `nohup`, which lets SIGHUP be ignored; what was said is not said again."""
+    nohup = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    with OneLiner(open_path, str(application.port), wrap=nohup) as portico:
         wait_until(lambda: "Ctrl-C" in portico.process.output())
         said = portico.process.output()
-        children = Path(f"/proc/{portico.process.pid}/task/{portico.process.pid}/children")
-        before = children.read_text()
+        before = children(portico.process.pid)
         portico.process.send(signal.SIGHUP)
-        wait_until(lambda: children.read_text() not in (before, "") and len(children.read_text().split()) == 1)
+        wait_until(lambda: len(now := children(portico.process.pid)) == 1 and now != before, what="a new worker")
         assert portico.ask()[0] == 200
         assert portico.process.output() == said
 

@@ -10,7 +10,9 @@ import re
 import shutil
 import signal
 import ssl
+import subprocess
 import sys
+import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.system.supervised import alive, is_gone
 from portico import quickstart
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PORTS = (8080, 8443, 8081, 8082)
 COMMAND = (sys.executable, "-m", "portico.quickstart", str(EXAMPLES / "quickstart" / "nginx.conf"))
 
 
@@ -191,16 +194,79 @@ def test_interrupt_while_starting(machine: PrivateMachine) -> None:
     assert "Traceback" not in process.output()
 
 
-def test_application_ends_when_the_quickstart_is_killed(shown: Shown) -> None:
-    """Portico itself, which knows nothing of a quickstart, is ended here."""
-    portico, *applications = children(shown.process.pid)
+def test_many_signals_at_once(shown: Shown) -> None:
+    """SIGCHLD comes again and again, as when children die, and then twice together with the end: nothing waits for itself."""
+    family = shown.family()
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        for _ in range(1000):
+            shown.process.send(signal.SIGCHLD)
+    for _ in range(2):
+        shown.process.send(signal.SIGTERM)
+        shown.process.send(signal.SIGCHLD)
+    assert shown.process.wait(15) == 0
+    assert all(is_gone(pid) for pid in family)
+    assert not any(shown.machine.listening(port) for port in PORTS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_two_signals_in_quick_succession(machine: PrivateMachine, number: int) -> None:
+    process = machine.start(*COMMAND)
+    wait_until(lambda: children(process.pid), what="a child")
+    process.send(number)
+    process.send(number)
+    assert process.wait() == 0
+    assert "Traceback" not in process.output()
+
+
+def inhabitants(machine: PrivateMachine) -> set[int]:
+    """The processes in the private network."""
+    own = os.readlink(machine.root.parent / "ns/net")
+    found = set()
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()):
+        try:
+            if alive(pid) and os.readlink(f"/proc/{pid}/ns/net") == own:
+                found.add(pid)
+        except OSError:  # it has just ended
+            pass
+    return found
+
+
+@pytest.mark.parametrize("number_of_children", [1, 2, 3])
+def test_nothing_is_left_when_it_is_killed_while_starting(
+    machine: PrivateMachine, tmp_path: Path, number_of_children: int
+) -> None:
+    before = inhabitants(machine)
+    process = machine.start(*COMMAND, env={"TMPDIR": str(tmp_path)})  # its directory is all that it cannot remove
+    wait_until(lambda: len(children(process.pid)) >= number_of_children, what="the children")
+    process.send(signal.SIGKILL)
+    process.wait()
+    try:
+        wait_until(lambda: inhabitants(machine) == before, what="the end of all that was started")
+    finally:
+        for pid in inhabitants(machine) - before:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_nothing_is_left_when_it_is_killed(shown: Shown) -> None:
+    family = shown.family()
     shown.process.send(signal.SIGKILL)
     try:
-        wait_until(lambda: not any(alive(pid) for pid in applications), what="the end of the applications")
+        wait_until(lambda: not any(alive(pid) for pid in family), what="the end of Portico and of the applications")
+        assert not any(shown.machine.listening(port) for port in PORTS)
     finally:
-        os.kill(portico, signal.SIGTERM)
-        wait_until(lambda: not alive(portico), what="the end of Portico")
+        for pid in filter(alive, family):
+            os.kill(pid, signal.SIGKILL)
         shutil.rmtree(shown.directory())
+
+
+def test_a_child_of_a_parent_that_is_already_dead_does_not_start() -> None:
+    somebody_else = os.getppid()
+    started = subprocess.run(
+        [sys.executable, "-c", "print('started')"], capture_output=True, text=True, timeout=20,
+        preexec_fn=quickstart.end_with(somebody_else),
+    )  # fmt: skip
+    assert (started.returncode, started.stdout) == (1, "")
 
 
 def test_port_in_use_is_told(machine: PrivateMachine) -> None:

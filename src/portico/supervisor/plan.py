@@ -19,6 +19,7 @@ from portico.errorlog import INFO, NOTICE, ErrorLog, LogFiles
 from portico.net.listen import ListenSpec
 from portico.supervisor import title
 from portico.supervisor.settings import ProcessSettings
+from portico.supervisor.signals import OF_WORKERS
 
 Listener = tuple[ListenSpec, socket.socket]
 Callback = Callable[[], None]
@@ -52,9 +53,11 @@ class WorkerContext:
         self.lifeline: int = -1  # readable once the supervisor is gone
         self.on_ready: Callback = _nothing  # the supervisor's
         self.on_reload: Callback | None = None  # only with `master_process off`: HUP comes here
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let signals in as calls of the callbacks, and tell the supervisor that this worker serves."""
+        self._loop = loop
         handlers: dict[int, Callback] = {
             signal.SIGQUIT: self._quit,
             signal.SIGTERM: self._terminate,
@@ -71,6 +74,23 @@ class WorkerContext:
             loop.add_reader(self.lifeline, self._orphaned, loop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, set(handlers))
         self.on_ready()
+
+    def detach(self) -> None:
+        """Close the loop once `run_worker` has returned; signals wait again, until another loop is attached.
+
+        Only with `master_process off`: a worker ends here, and leaves that to the system. One that came after the
+        loop's last turn is not lost: `quitting` or `terminating` tell of it.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, OF_WORKERS | {signal.SIGHUP})
+        loop, self._loop = self._loop, None
+        if loop is None or loop.is_closed():
+            return
+        self.on_quit = self.on_term = _nothing
+        for _ in range(2):  # asyncio takes note of a signal in one turn and calls its handler in the next
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        loop.close()
+        asyncio.set_event_loop(None)
 
     def _quit(self) -> None:
         if not self.quitting:

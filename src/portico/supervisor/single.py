@@ -5,7 +5,7 @@ import signal
 from typing import Final, final
 
 from portico.errorlog import NOTICE
-from portico.supervisor import pidfile, start
+from portico.supervisor import garbage, pidfile, start
 from portico.supervisor.daemon import Daemon
 from portico.supervisor.plan import Load, WorkerContext
 from portico.supervisor.report import Report
@@ -37,6 +37,7 @@ class Single:
         filter_environment(self.running.plan.settings)
         while True:
             code = serve(self.running.plan, self.context)
+            self.context.detach()
             for _, listener in self.context.listeners:
                 listener.close()
             following, self.next = self.next, None
@@ -46,6 +47,8 @@ class Single:
             start.close(self.running.plan)
             self.running = following
             self.context = self._context()
+            garbage.unfreeze()
+            garbage.free_replaced()
 
     def _context(self) -> WorkerContext:
         plan = self.running.plan
@@ -69,14 +72,21 @@ class Single:
         self.report.write(NOTICE, "reconfiguring")
         if self.next is not None:
             return  # one follows already
-        try:
-            self.next = prepare(self.load, self.running, None, self.report)
-        except StartFailed:
-            return
+        with garbage.held_back():
+            self.next = self._prepare()
+            if self.next is None:
+                garbage.free_failed()
+                return
         signal.pthread_sigmask(signal.SIG_BLOCK, BETWEEN_LOOPS)
         self.running.sockets.close(unlink=True, keep=self.next.sockets)
         self.report.log = self.next.plan.error_log
         self.context.on_quit()
+
+    def _prepare(self) -> Prepared | None:
+        try:
+            return prepare(self.load, self.running, None, self.report)
+        except StartFailed:
+            return None
 
     def _end(self, following: Prepared | None) -> None:
         pidfile.remove(self.running.plan.settings.pid, os.getpid())
@@ -84,8 +94,3 @@ class Single:
             if prepared is not None:
                 prepared.sockets.close(unlink=True)
                 start.close(prepared.plan)
-
-
-def serve_alone(load: Load, first: Prepared, report: Report, daemon: Daemon | None) -> int:
-    """Be supervisor and worker; returns the exit code."""
-    return Single(load, first, report, daemon).run()

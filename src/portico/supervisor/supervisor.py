@@ -22,12 +22,12 @@ from typing import Final, final
 from portico import __version__
 from portico.config.diagnostics import ConfigError
 from portico.errorlog import ALERT, CRIT, EMERG, NOTICE, WARN, ErrorLog, failed_call
-from portico.supervisor import pidfile, signals, start, title
+from portico.supervisor import garbage, pidfile, signals, start, title
 from portico.supervisor.daemon import Daemon, detach
 from portico.supervisor.plan import Load
 from portico.supervisor.report import Report
 from portico.supervisor.signals import Received
-from portico.supervisor.single import serve_alone
+from portico.supervisor.single import Single
 from portico.supervisor.start import Prepared, StartFailed, prepare
 from portico.supervisor.upgrade import inherited_sockets, start_new_binary
 from portico.supervisor.workers import Workers, tell_death
@@ -47,14 +47,25 @@ NEW_BINARY_IN_THE_WAY: Final = (
 )
 
 
-def supervise(load: Load, early: ErrorLog) -> int:
-    """Serve until told to stop; returns the exit code. `early` is the log until a configuration is read."""
+def supervise(load: Load, early: ErrorLog, hangup_ends: bool = False) -> int:
+    """Serve until told to stop; returns the exit code. `early` is the log until a configuration is read.
+
+    `hangup_ends`: HUP is no reload, but ends everything as TERM does.
+    """
+    server = _begin(load, early, hangup_ends)  # no local variable here: it would hold the first plan to the end
+    return server.run() if server is not None else 1
+
+
+def _begin(load: Load, early: ErrorLog, hangup_ends: bool) -> "Supervisor | Single | None":
+    """What serves the configuration, its sockets open and the pid file written; None: it cannot be served, which was told."""
     report = Report(early, starting=True)
     inherited = inherited_sockets(report)
+    garbage.freeze()
     try:
-        first = prepare(load, None, inherited, report)
+        with garbage.held_back():
+            first = prepare(load, None, inherited, report)
     except StartFailed:
-        return 1
+        return None
     early.close()
     if inherited is not None:
         inherited.close(unlink=False, keep=first.sockets)
@@ -66,10 +77,13 @@ def supervise(load: Load, early: ErrorLog) -> int:
         pidfile.write(settings.pid, os.getpid())
     except ConfigError as error:
         report.write(EMERG, str(error))
-        return 1
+        return None
     if not settings.master_process:
-        return serve_alone(load, first, report, daemon)
-    return Supervisor(load, first, report, daemon, os.getppid() if inherited is not None else 0).run()
+        return Single(load, first, report, daemon)
+    server = Supervisor(load, first, report, daemon, os.getppid() if inherited is not None else 0)
+    if hangup_ends:
+        server.let_hangup_end()
+    return server
 
 
 def _greet(report: Report, first: Prepared) -> None:
@@ -114,6 +128,10 @@ class Supervisor:
             signal.SIGUSR2: (", changing binary", self._change_binary),
             signal.SIGWINCH: (", stop accepting connections", self._stop_accepting),
         }
+
+    def let_hangup_end(self) -> None:
+        """Take HUP as TERM."""
+        self._actions[signal.SIGHUP] = self._actions[signal.SIGTERM]
 
     def run(self) -> int:
         """The loop. Returns the exit code."""
@@ -225,19 +243,31 @@ class Supervisor:
                 self._serve_again()
             return
         self.report.write(NOTICE, "reconfiguring")
+        with garbage.held_back():
+            if not self._replace_plan():
+                garbage.free_failed()
+                return
+            garbage.free_replaced()
+        self.serving = True
+        self.workers.start(self.running.plan, self.running.sockets)
+        self.retire_at = time.monotonic() + READY_LIMIT
+
+    def _replace_plan(self) -> bool:
+        """Load anew and let the new plan take the place of the old one. False: it failed, and the old one goes on.
+
+        A function of its own: once it has returned, nothing refers to the plan that is not to be used any more.
+        """
         try:
             fresh = prepare(self.load, self.running, None, self.report)
             self._move_pid_file(fresh)
         except StartFailed:
-            return
+            return False
         old, self.running = self.running, fresh
         old.sockets.close(unlink=self._owns_files(), keep=fresh.sockets)
         self.report.log = fresh.plan.error_log
         self.report.log.redirect_stderr()
         start.close(old.plan)
-        self.serving = True
-        self.workers.start(fresh.plan, fresh.sockets)
-        self.retire_at = time.monotonic() + READY_LIMIT
+        return True
 
     def _move_pid_file(self, fresh: Prepared) -> None:
         before, after = self.running.plan.settings.pid, fresh.plan.settings.pid

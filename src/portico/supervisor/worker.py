@@ -4,7 +4,6 @@ The order is nginx's (ngx_worker_process_init): what needs root comes before the
 """
 
 import ctypes
-import gc
 import os
 import resource
 import signal
@@ -69,7 +68,6 @@ def _ignore_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGIO):
         signal.signal(number, _ignored)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - OF_WORKERS)
-    gc.enable()
 
 
 def _become(settings: ProcessSettings, number: int, log: ErrorLog) -> None:

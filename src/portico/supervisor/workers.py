@@ -2,13 +2,13 @@
 
 import errno
 import fcntl
-import gc
 import os
 import sys
 import time
 from typing import Final, final
 
 from portico.errorlog import ALERT, NOTICE, failed_call
+from portico.supervisor import garbage
 from portico.supervisor import worker as child
 from portico.supervisor.plan import Plan, WorkerContext
 from portico.supervisor.report import Report
@@ -72,21 +72,19 @@ class Workers:
     def _start_one(self, plan: Plan, sockets: Sockets, number: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        gc.freeze()  # the child's collector leaves these pages alone, so they stay shared
         try:
             pid = os.fork()
         except OSError as error:
-            gc.unfreeze()
             self.report.write(ALERT, failed_call("fork()", error) + ' while spawning "worker process"')
             self.due[number] = time.monotonic() + LONGEST_DELAY
             return
         if pid == 0:
+            garbage.freeze()
             code = child.EXIT_CRASHED
             try:
                 code = child.run(plan, self._context(plan, sockets, number))
             finally:
                 child.leave(code)
-        gc.unfreeze()
         self.alive[pid] = Worker(pid, number, self.generation)
         self.report.write(NOTICE, f"start worker process {pid}")
 
