@@ -3,8 +3,9 @@
 `TLSTransport` follows the rules of `Transport`: try first, then wait. What differs:
 
 * OpenSSL may hold bytes that it has read from the socket and not given out. No event will announce them, so
-  `ready` stays set until OpenSSL holds none and no event has come since it last read the socket: what it
-  gives out of its own says nothing about the socket.
+  `ready` stays set until OpenSSL itself says that it needs more from the socket, or has read a little from it
+  while it held nothing. What it gives out of its own, or completes by another read, says nothing about the
+  socket: an event may have come since, and such a read asks for no more than its buffer has room for.
 * A refused write has been encrypted already. OpenSSL demands the same bytes again at the next write; they
   are kept here, so that the caller needs to know nothing: what it offers next counts from where the last
   success ended, in pieces of any size.
@@ -126,7 +127,6 @@ class TLSTransport(Transport):
         self.server_name: bytes = b""  # SNI, lower case; b"" when none was sent
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE
-        self._arrived: bool = True  # an event may have come since OpenSSL last read the socket
         self._holds: bool = True  # OpenSSL may hold bytes of the peer's: the next read need not read the socket
         self._broken: bool = False  # OpenSSL has failed: it must not be asked to write close_notify
         self._ended: bool = False  # close_notify is sent
@@ -144,6 +144,7 @@ class TLSTransport(Transport):
         reactor = self.reactor
         until = reactor.now + seconds
         while True:
+            read_anew = not self._holds
             wants = self._shake()
             if wants == 0:
                 break
@@ -171,7 +172,7 @@ class TLSTransport(Transport):
             # The client's last flight is far smaller than what OpenSSL reads at a time (it has no certificates
             # in it), and nothing is left of what was read: the socket was drained, as in `recv`.
             self._holds = False
-            if not self._arrived:
+            if read_anew:
                 self.ready = False
 
     def _shake(self) -> int:
@@ -179,9 +180,7 @@ class TLSTransport(Transport):
         server = self.server  # the callback may change it
         if server is not None:
             server.handshaking = self
-        if not self._holds:
-            self._arrived = False  # this step begins by reading the socket
-            self._holds = True
+        self._holds = True
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -233,8 +232,6 @@ class TLSTransport(Transport):
 
     def on_event(self, events: int) -> None:
         """See Transport.on_event."""
-        if events != OUT:
-            self._arrived = True
         crossed = self._crossed
         if crossed != _NOTHING:
             self._crossed = _NOTHING
@@ -250,18 +247,16 @@ class TLSTransport(Transport):
         """See Transport.recv. The end of the stream is close_notify, or, as nginx takes it, the end of the
         connection (`truncated`).
         """
-        if not self._holds:
-            self._arrived = False  # this call begins by reading the socket
-            self._holds = True
+        read_anew = not self._holds
+        self._holds = True
         try:
             data = self.tls.read(size)
-            # A short record, and nothing left inside OpenSSL, which reads ahead: the socket was drained when OpenSSL last
-            # read it. Unless an event has come since, one will tell of more. To find that out by another read would cost a
-            # system call and an exception.
-            library = self._library
-            if library is not None and len(data) < _SHORT and not self.peer_closed and not library.has_pending(self._pointer):
-                self._holds = False
-                if not self._arrived:
+            # A short record, read with all the room of OpenSSL's buffer, and nothing left in there: the socket was drained, an
+            # event will tell of more. Finding that out by another read would cost a system call and an exception.
+            if read_anew and len(data) < _SHORT and not self.peer_closed:
+                library = self._library
+                if library is not None and not library.has_pending(self._pointer):
+                    self._holds = False
                     self.ready = False
             return data
         except ssl.SSLWantReadError:
@@ -284,7 +279,6 @@ class TLSTransport(Transport):
     def _drained(self) -> None:
         """OpenSSL has found the socket empty, and holds no whole record."""
         self.ready = False
-        self._arrived = False
         self._holds = False
 
     def pending(self) -> int:

@@ -183,7 +183,29 @@ def test_an_event_that_came_while_openssl_held_bytes_is_not_forgotten(site: Pki)
     assert server.recv(8192) == b"second"
     assert server.ready
     assert server.recv(8192) == b"third"
-    assert not server.ready  # the socket was read, and nothing came since: found out without another read
+    assert server.recv(8192) is None and not server.ready
+    pair.client.send(b"fourth")
+    pair.reactor.dispatch(1.0)
+    assert server.recv(8192) == b"fourth"
+    assert not server.ready  # found out without another read
+    pair.close()
+
+
+@pytest.mark.parametrize("length", [3000, 5000, 6000, 7000, 7900])
+def test_records_that_end_where_openssls_buffer_does(site: Pki, length: int) -> None:
+    """A record held in part is completed by a read of the room that is left: nothing is pending then, but more may have come."""
+    pair = Pair(server_tls(settings_for(site)), upstream_for())
+    pair.shake()
+    pair.server.recv(100)
+    pair.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    count = 100_000 // length
+    for _ in range(count):
+        assert pair.client.send(b"x" * length) == length
+    pair.reactor.dispatch(1.0)
+    got = 0
+    while pair.server.ready:
+        got += len(pair.server.recv(65536) or b"")
+    assert got == count * length
     pair.close()
 
 
