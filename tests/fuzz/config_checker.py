@@ -19,7 +19,8 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from portico import cli, program  # noqa: F401
+from portico import cli
+from portico.program import LoadFailed, Source, load_program
 
 SECONDS = 5.0  # in which any configuration must be read
 NOBODY = 65534
@@ -40,6 +41,17 @@ class Checker:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="configs-", dir="/tmp"))
+
+    def prepare(self, texts: list[bytes]) -> None:
+        """Loads configurations in this process, so that what they import is there: nobody may not be allowed to read it."""
+        "é".encode("idna")
+        for text in texts:
+            (self.folder / "nginx.conf").write_bytes(text)
+            try:
+                load_program(Source(f"{self.folder}/", "nginx.conf", "", ""), None).close()
+            except LoadFailed:
+                pass
+        (self.folder / "nginx.conf").unlink()
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from shutil import rmtree
 
@@ -37,7 +38,8 @@ http {{
 # A line of the error log with one of these is a mistake, when every backend is honest or `max_fails` is 0.
 BAD = re.compile(r"\[alert\]|\[emerg\]|internal error|Traceback|no live upstreams|temporarily disabled|exited on signal")
 IDLE = 0.6  # seconds; longer than any `keepalive_timeout` to upstreams in the configurations
-SPARE_PIPES = 2 * 16  # descriptors that a worker may keep for the next body that is spliced
+# What a worker may hold for later: pipes for the next body that is spliced, and the files of its cache.
+SPARE = {"pipe": 2 * 16, "cached files": 512}
 
 
 class Site:
@@ -56,7 +58,7 @@ class Site:
         conf.write_text(MAIN.format(folder=self.folder, user=user, http=text))
         self._read = 0
         self.workers: list[int] = []
-        self.calm: dict[int, tuple[int, int]] = {}
+        self.calm: dict[int, Counter[str]] = {}
         self.process = portico(self.folder, conf)
 
     def _place(self, name: str) -> str:
@@ -136,34 +138,35 @@ class Site:
 
     def _more(self) -> list[str]:
         told = []
-        for pid in [self.process.pid, *self.workers]:
-            sockets, others = self._descriptors(pid)
-            if sockets > self.calm[pid][0] or others > self.calm[pid][1] + SPARE_PIPES:
-                told.append(f"process {pid}: {sockets} sockets, {others} others; at the start {self.calm[pid]}")
+        for pid, before in self.calm.items():
+            now = self._descriptors(pid)
+            told += [
+                f"process {pid}: {count} {kind}, {before[kind]} at the start"
+                for kind, count in sorted(now.items())
+                if count > before[kind] + SPARE.get(kind, 0)
+            ]
         return told
 
-    def _lowest(self) -> dict[int, tuple[int, int]]:
-        """Sockets and others of each process, when the idle connections to upstreams of the probes are closed."""
+    def _lowest(self) -> dict[int, Counter[str]]:
+        """The descriptors of each process by kind, when the idle connections to upstreams of the probes are closed."""
         least = {pid: self._descriptors(pid) for pid in [self.process.pid, *self.workers]}
         until = time.monotonic() + IDLE
         while time.monotonic() < until:
             time.sleep(0.02)
-            for pid, (sockets, others) in least.items():
-                now = self._descriptors(pid)
-                least[pid] = min(sockets, now[0]), max(others, now[1])
+            least = {pid: before & self._descriptors(pid) for pid, before in least.items()}
         return least
 
-    @staticmethod
-    def _descriptors(pid: int) -> tuple[int, int]:
-        sockets = others = 0
+    def _descriptors(self, pid: int) -> Counter[str]:
+        """How many of which kind."""
+        found: Counter[str] = Counter()
         for name in os.listdir(f"/proc/{pid}/fd"):
             try:
-                is_socket = os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
             except OSError:
                 continue
-            sockets += is_socket
-            others += not is_socket
-        return sockets, others
+            kind = target.partition(":")[0] if ":" in target else "cached files" if "/cache/" in target else "other files"
+            found[kind] += 1
+        return found
 
     def stop(self) -> list[str]:
         """Ends it; says whether it did not end well."""

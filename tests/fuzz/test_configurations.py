@@ -22,6 +22,7 @@ TOGETHER = 100
 def checker() -> Iterator[Checker]:
     made = Checker()
     make_site(made.folder)
+    made.prepare(sources(made.folder)[1])
     yield made
     made.close()
 
