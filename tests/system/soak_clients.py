@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import socket
 import time
 from collections.abc import Callable
 
@@ -209,22 +208,18 @@ def abort(client: Client) -> None:
     elif dice.random() < 0.1:
         head = head.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").replace(path.encode(), b"/tunnel/echo")
     try:
-        sock = client.site.connect(dice.random() < 0.4, PATIENCE)
+        sock = client.site.connect(dice.random() < 0.4, 0.5)
         sock.sendall(head[: dice.randrange(len(head))] if dice.random() < 0.3 else head)
         for _ in range(dice.choice((0, 0, 1, 5))):
             sock.recv(dice.choice((1, 1000, 20_000)))
         if dice.random() < 0.3:
             time.sleep(dice.choice((0.001, 0.02, 0.3)))
         if dice.random() < 0.6:
-            _reset(sock)
+            reset(sock)
         else:
             sock.close()
     except OSError:
         pass
-
-
-def _reset(sock: socket.socket) -> None:
-    reset(sock)
 
 
 POLITE: tuple[Callable[[Client], None], ...] = (get, get, get, get_compressed, get_file, post, post, pipeline, tunnel)

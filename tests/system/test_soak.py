@@ -129,7 +129,7 @@ def after_reloads(soak: Soak, seconds: float) -> None:
     def reload_and_kill(dice: random.Random) -> None:
         site.reload()
         soak.seen["reload"] += 1
-        if dice.random() < 0.4:
+        if soak.seen["reload"] % 3 == 0:
             site.kill_origin(dice.randrange(2), dice.choice((0.0, 0.5)))
             soak.seen["kill"] += 1
 
