@@ -36,7 +36,7 @@ http {{
 }}
 """
 # A line of the error log with one of these is a mistake, when every backend is honest or `max_fails` is 0.
-BAD = re.compile(r"\[alert\]|\[emerg\]|internal error|Traceback|no live upstreams|temporarily disabled|exited on signal")
+BAD = re.compile(r"\[alert\]|\[emerg\]|(?<!\[SSL\] )internal error|Traceback|no live upstreams|temporarily disabled|exited on signal")
 IDLE = 0.6  # seconds; longer than any `keepalive_timeout` to upstreams in the configurations
 # What a worker may hold for later: pipes for the next body that is spliced, and the files of its cache.
 SPARE = {"pipe": 2 * 16, "cached files": 512}

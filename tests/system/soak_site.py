@@ -20,6 +20,7 @@ from tests.system.soak_content import content
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
 BACK = 1.5  # seconds from when a killed origin listens again until it must be used again: fail_timeout, and some time to notice
+GONE = 10.0  # seconds after the last client has left in which old workers end: none has anything more to do
 FILES = ("file-100-1", "file-9000-2", "file-1500000-3")
 CONF = """\
 daemon off;
@@ -152,7 +153,7 @@ class SoakSite:
 
     def settle(self) -> dict[int, Use]:
         """Waits until the old workers are gone and the connections with them; what the supervisor (its pid is first) and workers use."""
-        wait_until(lambda: len(self.workers()) == WORKERS, 40, "the end of the old workers")
+        wait_until(lambda: len(self.workers()) == WORKERS, GONE, "the end of the old workers, whose clients have left")
         pids = [self.process.pid, *self.workers()]
         wait_until(lambda: not self._connected(), 10, "the end of the clients' connections")
         return {pid: use_of(pid) for pid in pids}
