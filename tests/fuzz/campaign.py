@@ -84,12 +84,18 @@ class Campaign(Generic[C]):
                 if time.monotonic() > until:
                     break
                 if alone := replay.problems(case):
-                    parts = minimised(list(case.parts), lambda parts: bool(replay.problems(self.smaller(case, parts))), until)  # noqa: B023
-                    smallest = self.smaller(case, parts)
-                    return "\n".join([*lines, f"replay: PORTICO_FUZZ_SEED={case.seed}", f"alone: {alone[:3]}", f"minimised: {smallest}"])
+                    smallest = self._minimised(case, replay, until)
+                    lines += [f"replay: PORTICO_FUZZ_SEED={case.seed}", f"alone: {alone[:3]}", f"minimised: {smallest}"]
+                    return "\n".join(lines)
         finally:
             replay.close()
         return "\n".join([*lines, f"no case fails alone; they ran together, seeds {cases[0].seed} to {cases[-1].seed}"])
+
+    def _minimised(self, case: C, replay: Replay[C], until: float) -> C:
+        def fails(parts: list[object]) -> bool:
+            return bool(replay.problems(self.smaller(case, parts)))
+
+        return self.smaller(case, minimised(list(case.parts), fails, until))
 
 
 class Replay(Generic[C]):

@@ -17,14 +17,19 @@ PATIENCE = 8.0  # longer than all of Portico's timeouts for one connection
 STREAMS = [
     b"GET /one?a=b HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /two HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET /%66iles/../one HTTP/1.1\r\nHost: y\r\n\r\n",
-    b"POST /three HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;e=f\r\nhello\r\n0\r\nT: u\r\n\r\nGET /one HTTP/1.0\r\n\r\n",
-    b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nHEAD /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /three HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;e=f\r\nhello\r\n0\r\nT: u\r\n\r\n"
+    b"GET /one HTTP/1.0\r\n\r\n",
+    b"POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    b"HEAD /large HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"z" * 70_000 + b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"POST /small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n123456789GET /one HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n123456789"
+    b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n",
     b"PUT /one HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n" + b"y" * 30_000 + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET http://h/one?x HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, X\r\nUpgrade: h2c\r\n\r\n",
-    b"GET /files/a HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1,3-4\r\nIf-None-Match: *\r\n\r\nGET /files/big HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /unbuffered/large HTTP/1.1\r\nHost: x\r\n\r\nGET /cached/large HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /files/a HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1,3-4\r\nIf-None-Match: *\r\n\r\n"
+    b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /unbuffered/large HTTP/1.1\r\nHost: x\r\n\r\n"
+    b"GET /cached/large HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /gzip/large HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\nGET /gzip/large-chunked HTTP/1.1\r\nHost: x\r\n"
     b"Accept-Encoding: gzip\r\n\r\n",
     b"GET /cached/a HTTP/1.1\r\nHost: x\r\n\r\n" * 4,
@@ -43,9 +48,11 @@ V2 = [
     V2_START + b"\x21\x31\0\xd8" + bytes(216),
 ]  # fmt: skip
 NAMES = [
-    b"", b"\0", b"\xff\xfe", b"localhost.", b".localhost", b"a..b", b"[::1]", b"127.0.0.1", b"-", b"*", b"xn--", b"a b", b"L\xc3\xb6calhost",
-    b"\r\nX: y", b"a" * 255, b"a" * 300, b"%s$host", b"/../../etc", b"\xed\xa0\x80",
+    b"", b"\0", b"\xff\xfe", b"localhost.", b".localhost", b"a..b", b"[::1]", b"127.0.0.1", b"-", b"*", b"xn--", b"a b",
+    b"L\xc3\xb6calhost", b"\r\nX: y", b"a" * 255, b"a" * 300, b"%s$host", b"/../../etc", b"\xed\xa0\x80",
 ]  # fmt: skip
+# In clear below a TLS session: close_notify, handshake_failure, HelloRequest.
+RECORDS = (b"\x15\x03\x03\0\2\1\0", b"\x15\x03\x03\0\2\2\x28", b"\x16\x03\x03\0\4\0\0\0\0")
 PORTS = ("http", "http", "tls", "proxied", "proxied_tls")
 
 
@@ -106,7 +113,7 @@ def _spread(stream: bytes, rng: random.Random, session: bool) -> list[Step]:
         if rng.random() < 0.2:
             steps.append(("pause", b"%d" % rng.choice((1, 10, 60))))
         if session and rng.random() < 0.05:
-            steps.append(("raw", rng.choice((b"\x15\x03\x03\0\2\1\0", b"\x15\x03\x03\0\2\2\x28", b"\x16\x03\x03\0\4\0\0\0\0", rng.randbytes(9)))))
+            steps.append(("raw", rng.choice((*RECORDS, rng.randbytes(9)))))
     return steps
 
 
@@ -126,7 +133,8 @@ def _hello(rng: random.Random) -> bytes:
     context = client_context()
     if rng.random() < 0.3:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-    told = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="q" * min(length, 60) if length <= 60 else "q." * 30 + "q" * 60)
+    stand_in = "q" * length if length <= 60 else "q." * 30 + "q" * 60  # of the same length, for OpenSSL takes no odd name
+    told = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=stand_in)
     try:
         told.do_handshake()
     except ssl.SSLWantReadError:

@@ -1,4 +1,4 @@
-"""`portico -t` without starting a program each time: many configurations in one forked process, which may write only below its folder.
+"""`portico -t` without starting a program each time: one forked process tests many configurations, and may write only to its folder.
 
 Where the tests run as root, that process becomes nobody first, for a damaged configuration may name any file. Names of hosts are not
 asked of a resolver.
@@ -6,6 +6,7 @@ asked of a resolver.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import resource
@@ -44,7 +45,8 @@ class Checker:
 
     def prepare(self, texts: list[bytes]) -> None:
         """Loads configurations in this process, so that what they import is there: nobody may not be allowed to read it."""
-        "é".encode("idna")
+        for encoding in ("idna", "punycode", "utf_8_sig", "latin_1"):
+            importlib.import_module(f"encodings.{encoding}")
         for text in texts:
             (self.folder / "nginx.conf").write_bytes(text)
             try:

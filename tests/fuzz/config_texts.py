@@ -15,17 +15,22 @@ from portico.net.certificates import self_signed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ODD_WORDS = [
-    b'""', b"''", b'"', b"'", b"$", b"${", b"${}", b"$$", b"$1", b"$nope", b"${host", b"$host", b"a..b", b".", b"..", b"/", b"//", b"\\", b"\\",
-    b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0", b"\x1b[31m", b"a" * 5000, b"1" * 400, b"-1", b"0", b"99999999999999999999",
-    b"1e9", b"0x10", b"1k", b"1.5m", b"1h30m", b"ms", b"*", b"*.", b".*", b"*.*", b"~", b"~*", b"~(", b"~(a+)+$", b"~\\", b"~[\xff]", b"^~", b"=", b"@",
-    b"(", b")", b"[::]", b"[::1]:80", b"[", b":80", b":", b"127.0.0.1:99999", b"127.0.0.1:0", b"unix:", b"unix:/", b"unix:a\xffb", b"http://",
-    b"http://[", b"http://a..b", b"http://\xff", b"https://$host", b"http://a:b@c", b"localhost:port", b"999.1.1.1", b"1.2.3.4/99", b"::/129", b"\xd1\x82",
-    b"zone=", b"zone=a:", b"zone=a:1", b"zone=a:1m", b"zone=\xff:1m", b"keys_zone=x:1m", b"rate=1r/s", b"=404", b"off", b"on", b"default", b"if=$x",
-    b"{", b"}", b"{}", b";", b"#", b"include", b"%", b"%00", b"a b", b"xn--\xff", b"x.example.", b"-", b"_", b"+", b"|/bin/true", b"data:\xff",
-    b"TLSv1.9", b"!aNULL:!", b"prime256v1:", b"gzip", b"max=", b"levels=9:9", b"levels=1:2:3:4", b"syslog:server=", b"syslog:server=[::1", b"stderr",
-    b"memory:", b"/dev/null", b"/dev/stdin", b"/proc/self/mem",
+    b'""', b"''", b'"', b"'", b"$", b"${", b"${}", b"$$", b"$1", b"$nope", b"${host", b"$host", b"a..b", b".", b"..", b"/", b"//",
+    b"\\", b"\\", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0", b"\x1b[31m", b"a" * 5000, b"1" * 400, b"-1",
+    b"0", b"99999999999999999999", b"1e9", b"0x10", b"1k", b"1.5m", b"1h30m", b"ms", b"*", b"*.", b".*", b"*.*", b"~", b"~*",
+    b"~(", b"~(a+)+$", b"~\\", b"~[\xff]", b"^~", b"=", b"@", b"(", b")", b"[::]", b"[::1]:80", b"[", b":80", b":",
+    b"127.0.0.1:99999", b"127.0.0.1:0", b"unix:", b"unix:/", b"unix:a\xffb", b"http://", b"http://[", b"http://a..b",
+    b"http://\xff", b"https://$host", b"http://a:b@c", b"localhost:port", b"999.1.1.1", b"1.2.3.4/99", b"::/129", b"\xd1\x82",
+    b"zone=", b"zone=a:", b"zone=a:1", b"zone=a:1m", b"zone=\xff:1m", b"keys_zone=x:1m", b"rate=1r/s", b"=404", b"off", b"on",
+    b"default", b"if=$x", b"{", b"}", b"{}", b";", b"#", b"include", b"%", b"%00", b"a b", b"xn--\xff", b"x.example.", b"-", b"_",
+    b"+", b"|/bin/true", b"data:\xff", b"TLSv1.9", b"!aNULL:!", b"prime256v1:", b"gzip", b"max=", b"levels=9:9",
+    b"levels=1:2:3:4", b"syslog:server=", b"syslog:server=[::1", b"stderr", b"memory:", b"/dev/null", b"/dev/stdin",
+    b"/proc/self/mem",
 ]  # fmt: skip
-FILES = [b"directory", b"fifo", b"missing", b"missing/*", b"*.pem", b"noise", b"empty", b"itself.conf", b"link", b"unreadable", b"nul\xff", b"socket", b"loop"]
+FILES = [
+    b"directory", b"fifo", b"missing", b"missing/*", b"*.pem", b"noise", b"empty", b"itself.conf", b"link", b"unreadable", b"nul\xff",
+    b"loop",
+]  # fmt: skip
 _WORDS = re.compile(rb"""'[^']*'|"[^"]*"|[^\s;{}'"]+|[;{}]|\s+""")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-BYTES = [b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b";", b",", b"\xff", b"-1", b"0", b"99999999999999999999", b"a" * 9000]
+BYTES = [
+    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b";", b",", b"\xff", b"-1", b"0", b"99999999999999999999", b"a" * 9000,
+]  # fmt: skip
 HTTP = [
-    *BYTES, b"%", b"%00", b"%0d%0a", b"/../", b"?", b"#", b"0\r\n\r\n", b"\r\n\r\n", b"Content-Length: 3\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Host: z\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"HTTP/1.1", b"HTTP/1.0",
+    *BYTES, b"%", b"%00", b"%0d%0a", b"/../", b"?", b"#", b"0\r\n\r\n", b"\r\n\r\n", b"Content-Length: 3\r\n", b"HTTP/1.1",
+    b"HTTP/1.0", b"Transfer-Encoding: chunked\r\n", b"Host: z\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n",
     b"GET ", b"[::1]", b"\x16\x03\x01", b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"Range: bytes=0-\r\n",
     b"X: " + b"y" * 2000 + b"\r\n", b"\r\n" * 40,
 ]  # fmt: skip

@@ -17,12 +17,13 @@ LOCATIONS = (
 )  # fmt: skip
 RESPONSE = [
     *BYTES, b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"\r\n\r\n",
-    b"Content-Length: 3\r\n", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip\r\n",
-    b"Connection: close\r\n", b"Connection: upgrade\r\n", b"Content-Encoding: gzip\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n",
-    b"X-Accel-Redirect: /nowhere\r\n", b"X-Accel-Buffering: no\r\n", b"X-Accel-Limit-Rate: 9\r\n", b"X-Accel-Expires: @9\r\n",
-    b"Vary: *\r\n", b"Vary: A, B\r\n", b"Set-Cookie: a=b\r\n", b"Location: //\r\n", b"Refresh: 0; url=\r\n", b"Date: x\r\n",
-    b"Content-Range: bytes 0-0/1\r\n", b"Content-Range: bytes 5-2/*\r\n", b"ETag: \"\r\n", b"X: " + b"y" * 3000 + b"\r\n", b" folded\r\n",
-    b"Last-Modified: x\r\n", b"Cache-Control: max-age=99999999999999999999, s-maxage=, \"\r\n", b"Expires: -1\r\n", b"Age: -\r\n",
+    b"Content-Length: 3\r\n", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\n", b"Content-Encoding: gzip\r\n",
+    b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"X-Accel-Redirect: /nowhere\r\n", b"X-Accel-Buffering: no\r\n",
+    b"X-Accel-Limit-Rate: 9\r\n", b"X-Accel-Expires: @9\r\n", b"Vary: *\r\n", b"Vary: A, B\r\n", b"Set-Cookie: a=b\r\n",
+    b"Location: //\r\n", b"Refresh: 0; url=\r\n", b"Date: x\r\n", b"Content-Range: bytes 0-0/1\r\n",
+    b"Content-Range: bytes 5-2/*\r\n", b"ETag: \"\r\n", b"X: " + b"y" * 3000 + b"\r\n", b" folded\r\n", b"Last-Modified: x\r\n",
+    b"Cache-Control: max-age=99999999999999999999, s-maxage=, \"\r\n", b"Expires: -1\r\n", b"Age: -\r\n",
     b"Content-Type: text/html; charset=\r\n", b"Trailer: x\r\n", b"Keep-Alive: timeout=0\r\n", b"Upgrade: x\r\n",
 ]  # fmt: skip
 KINDS = ["GET", "GET", "GET", "HEAD", "POST", "POST chunked", "POST large", "range", "gzip", "old", "conditional", "upgrade"]
@@ -49,7 +50,7 @@ class LyingCase:
     def __repr__(self) -> str:
         return (
             f"LyingCase({self.seed}, /{self.location}/, {self.kind}, leaving={self.leaving!r}, expects={self.expects!r}, "
-            f"parts={[(kind, data if len(data) < 400 else data[:300] + b'...' + str(len(data)).encode()) for kind, data in self.parts]})"
+            f"parts={[(kind, data if len(data) < 400 else data[:300] + b'...') for kind, data in self.parts]})"
         )
 
 
@@ -73,11 +74,19 @@ def make_case(seed: int) -> LyingCase:
 
 
 Made = tuple[str, bytes, list[Step]]
+INTERIM = (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+STATUSES = (
+    b"204 No Content", b"304 Not Modified", b"302 Found", b"404 Not Found", b"500 Oops", b"503 Busy", b"206 Partial", b"101 Switching",
+    b"416 Range", b"401 Who", b"999 What", b"199 Interim", b"226 IM", b"421 Misdirected",
+)  # fmt: skip
+EXTRA = (
+    b"", b"Location: http://localhost/x\r\n", b"Content-Range: bytes 0-4/5\r\n", b"Upgrade: websocket\r\nConnection: upgrade\r\n",
+)  # fmt: skip
 
 
 def _fields(rng: random.Random, name: bytes) -> bytes:
-    more = [b"Cache-Control: max-age=1\r\n", b"ETag: \"a\"\r\n", b"Vary: X\r\n", b"Content-Type: text/html\r\n", b"Server: s\r\n", b""]
-    return b"X-Case: %b\r\n" % name + b"".join(rng.sample(more, rng.randrange(3)))
+    more = [b"Cache-Control: max-age=1", b'ETag: "a"', b"Vary: X", b"Content-Type: text/html", b"Server: s", b"X: y"]
+    return b"X-Case: %b\r\n" % name + b"".join(line + b"\r\n" for line in rng.sample(more, rng.randrange(3)))
 
 
 def _size(rng: random.Random) -> int:
@@ -117,7 +126,7 @@ def _honest(rng: random.Random, name: bytes) -> Made:
     if kind == 2:
         data = b"HTTP/1.0 200 OK\r\n%b\r\n" % _fields(rng, name) + body
         return "whole", body, [*_spread(data, rng), ("close", b"")]
-    interim = rng.choice((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")) * rng.choice((1, 2, 9))
+    interim = rng.choice(INTERIM) * rng.choice((1, 2, 9))
     return "whole", body, _spread(interim + _sized(rng, name, size), rng)
 
 
@@ -132,9 +141,8 @@ def _damaged(rng: random.Random, name: bytes) -> Made:
 
 def _other(rng: random.Random, name: bytes) -> Made:
     """Other statuses, and bodies where none may be."""
-    status = rng.choice((b"204 No Content", b"304 Not Modified", b"302 Found", b"404 Not Found", b"500 Oops", b"503 Busy", b"206 Partial",
-                         b"101 Switching", b"416 Range", b"401 Who", b"999 What", b"199 Interim", b"226 IM", b"421 Misdirected"))  # fmt: skip
-    extra = rng.choice((b"", b"Location: http://localhost/x\r\n", b"Content-Range: bytes 0-4/5\r\n", b"Upgrade: websocket\r\nConnection: upgrade\r\n"))
+    status = rng.choice(STATUSES)
+    extra = rng.choice(EXTRA)
     length = rng.choice((b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""))
     body = rng.choice((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n"))
     data = b"HTTP/1.1 %b\r\n%b%b%b\r\n%b" % (status, _fields(rng, name), extra, length, body)
@@ -162,7 +170,7 @@ def _stalling(rng: random.Random, name: bytes) -> Made:
 def _interim(rng: random.Random, name: bytes) -> Made:
     """Interim responses without end, or a head without end."""
     if rng.random() < 0.5:
-        one = rng.choice((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"))
+        one = rng.choice((*INTERIM, b"HTTP/1.1 102 Processing\r\n\r\n"))
         return "", b"", [*([("send", one * rng.choice((1, 50)))] * rng.choice((1, 20, 100))), *_end(rng)]
     line = rng.choice((b"X: y\r\n", b"Set-Cookie: " + b"z" * 900 + b"\r\n", b"\r\n", b" \r\n", b"x"))
     return "", b"", [("send", b"HTTP/1.1 200 OK\r\n"), *([("send", line * 50)] * rng.choice((1, 20, 100))), *_end(rng)]
@@ -171,7 +179,8 @@ def _interim(rng: random.Random, name: bytes) -> Made:
 def _unsolicited(rng: random.Random, name: bytes) -> Made:
     """A whole response, and then more, at once or when the connection is idle."""
     size = _size(rng)
-    more = rng.choice((b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Case: u%b\r\n\r\nagain" % name, b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n", b"u" + name))
+    again = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Case: u%b\r\n\r\nagain" % name
+    more = rng.choice((again, b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"\r\n", b"u" + name))
     whole = _sized(rng, name, size)
     if rng.random() < 0.3:
         return "whole", pattern(size), [("send", whole + more)]
@@ -199,6 +208,6 @@ def _noise(rng: random.Random, name: bytes) -> Made:
 MAKERS: list[Callable[[random.Random, bytes], Made]] = [
     _honest, _damaged, _damaged, _damaged, _other, _short, _short, _stalling, _interim, _unsolicited, _unsolicited, _compressed, _noise,
 ]  # fmt: skip
-# After these a connection is in a state that both ends know. After the others bytes may come late, and meet the next request on it, as
-# HTTP/1.1 allows; so they have connection pools of their own (family "loose"), where only probes that come when all is quiet are judged.
+# After these a connection is in a state that both ends know. After the others bytes may come late and meet the next request on it, which
+# HTTP/1.1 cannot tell; so they have connection pools of their own (family "loose"): only probes that come when all is quiet are judged.
 STRICT = (_honest, _short, _stalling)

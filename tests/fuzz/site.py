@@ -16,9 +16,10 @@ from collections import Counter
 from pathlib import Path
 from shutil import rmtree
 
-from portico.net.certificates import self_signed
 from tests.parity.wire import Wire
 from tests.processes import children, free_port, portico, wait_until
+
+from portico.net.certificates import self_signed
 
 MAIN = """\
 daemon off;

@@ -27,7 +27,9 @@ from portico.net.certificates import self_signed
 PATIENCE = 8.0
 # Twice, with F for the family: "strict" where connections can be relied on, "loose" where late bytes may come (lying_cases.py).
 GROUPS = """
-    upstream F_shared { server 127.0.0.1:@one@ max_fails=0; server 127.0.0.1:@two@ max_fails=0; keepalive 8; keepalive_timeout 400ms; zone F 64k; }
+    upstream F_shared {
+        zone F 64k; server 127.0.0.1:@one@ max_fails=0; server 127.0.0.1:@two@ max_fails=0; keepalive 8; keepalive_timeout 400ms;
+    }
     upstream F_local { server 127.0.0.1:@one@ max_fails=0; keepalive 2; keepalive_timeout 400ms; }
     upstream F_secure { server 127.0.0.1:@secure@ max_fails=0; keepalive 4; keepalive_timeout 400ms; }
     upstream F_fresh { server 127.0.0.1:@one@ max_fails=0; server 127.0.0.1:@two@ max_fails=0; keepalive 0; }
@@ -37,7 +39,9 @@ BLOCKS = """
         location /F/direct/ { proxy_buffering off; proxy_pass http://F_shared; }
         location /F/temp/ { proxy_max_temp_file_size 64k; proxy_pass http://F_local; }
         location /F/cached/ { proxy_cache cache; proxy_cache_valid any 1s; proxy_pass http://F_local; }
-        location /F/locked/ { proxy_cache cache; proxy_cache_lock on; proxy_cache_use_stale error updating; proxy_pass http://F_shared; }
+        location /F/locked/ {
+            proxy_cache cache; proxy_cache_lock on; proxy_cache_use_stale error updating; proxy_pass http://F_shared;
+        }
         location /F/gzip/ { gzip on; gzip_types *; gzip_min_length 1; proxy_pass http://F_shared; }
         location /F/gunzip/ { gunzip on; proxy_pass http://F_shared; }
         location /F/store/ { proxy_store @folder@/store$uri; proxy_pass http://F_local; }
@@ -47,35 +51,40 @@ BLOCKS = """
         }
         location /F/stream/ { proxy_request_buffering off; proxy_pass http://F_shared; }
         location /F/old/ { proxy_http_version 1.0; proxy_pass http://F_fresh; }
-        location /F/errors/ { proxy_intercept_errors on; error_page 404 500 502 503 504 = /F/buffered/instead; proxy_pass http://F_shared; }
+        location /F/errors/ {
+            proxy_intercept_errors on; error_page 404 500 502 503 504 = /F/buffered/instead; proxy_pass http://F_shared;
+        }
         location /F/sub/ { sub_filter a bb; sub_filter_once off; sub_filter_types *; proxy_pass http://F_shared; }
         location /F/slice/ {
-            slice 1k; proxy_set_header Range $slice_range; proxy_cache cache; proxy_cache_key $uri$slice_range; proxy_cache_valid any 1s;
-            proxy_pass http://F_shared;
+            slice 1k; proxy_set_header Range $slice_range; proxy_pass http://F_shared;
+            proxy_cache cache; proxy_cache_key $uri$slice_range; proxy_cache_valid any 1s;
         }
         location /F/tls/ { proxy_pass https://F_secure; }
         location /F/tlsdirect/ { proxy_buffering off; proxy_pass https://F_secure; }
         location /F/guarded/ { auth_request /F/ask; proxy_pass http://F_local; }
-        location /F/ask { internal; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_pass http://F_shared$request_uri; }
+        location /F/ask {
+            internal; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_pass http://F_shared$request_uri;
+        }
         location /F/mirrored/ { mirror /F/copy; proxy_pass http://F_local; }
         location /F/copy { internal; proxy_pass http://F_shared$request_uri; }
-        location /F/upgrade/ { proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://F_fresh; }
+        location /F/upgrade/ {
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://F_fresh;
+        }
         location /F/fresh/ { proxy_pass http://F_fresh; }
 """
 FAMILIES = ("strict", "loose")
-HTTP = """
+HTTP = f"""
     client_header_timeout 500ms; client_body_timeout 500ms; keepalive_timeout 300ms; send_timeout 1s;
     lingering_timeout 200ms; lingering_time 500ms;
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 500ms; proxy_send_timeout 1s; proxy_connect_timeout 2s;
     proxy_cache_path @folder@/cache keys_zone=cache:1m;
-@GROUPS@
-    server {
+    {"".join(GROUPS.replace("F", family) for family in FAMILIES)}
+    server {{
         listen 127.0.0.1:@http@;
         server_name localhost;
-@LOCATIONS@
-    }
-""".replace("@GROUPS@", "".join(GROUPS.replace("F", family) for family in FAMILIES))
-HTTP = HTTP.replace("@LOCATIONS@", "".join(BLOCKS.replace("F", family) for family in FAMILIES))
+        {"".join(BLOCKS.replace("F", family) for family in FAMILIES)}
+    }}
+"""
 PROBES = tuple(("http", f"/{family}/{name}/probe") for name in LOCATIONS for family in ("loose", "strict", "loose"))
 NAMES = re.compile(rb"\bu?c(\d{12})\b")
 

@@ -1,5 +1,7 @@
-"""The clients of the soak: each asks in one manner, and judges what it gets. All but `abort` raise Failed when anything is not as it
-must be."""
+"""The clients of the soak: each asks in one manner and judges what it gets.
+
+All but `abort` raise Failed when anything is not as it must be.
+"""
 
 from __future__ import annotations
 
@@ -168,11 +170,12 @@ def pipeline(client: Client) -> None:
     paths = [path.replace("closing", "sized") for path in paths]
     with client.site.connect(client.dice.random() < 0.4, PATIENCE) as sock:
         wire = Wire(sock)
+        ended = False
         sock.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths))
         for number, path in enumerate(paths):
             message = wire.response(b"GET")
             if message is None:
-                if number and ended:  # said so: the others were not read
+                if ended:  # and said so: the others are to be asked again
                     return
                 raise Failed(f"{path}, number {number} of a pipeline: closed without a response")
             _expect(f"{path}, number {number} of a pipeline", message, 200, content(path))
@@ -203,10 +206,11 @@ def abort(client: Client) -> None:
     path = dice.choice((_path(client, dice.choice(("buffered", "direct", "cached", "gzip"))), f"/files/{FILES[2]}"))
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     if dice.random() < 0.4:
-        head = f"POST /{dice.choice(('buffered', 'stream'))}/post HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n".encode()
+        place = dice.choice(("buffered", "stream"))
+        head = f"POST /{place}/post HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n".encode()
         head += bytes(dice.choice((0, 100, 99_999, 100_000)))
     elif dice.random() < 0.1:
-        head = head.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").replace(path.encode(), b"/tunnel/echo")
+        head = b"GET /tunnel/echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     try:
         sock = client.site.connect(dice.random() < 0.4, 0.5)
         sock.sendall(head[: dice.randrange(len(head))] if dice.random() < 0.3 else head)

@@ -72,8 +72,8 @@ def _respond(sock: socket.socket, request: Message) -> bool:
 def _echo(sock: socket.socket, wire: Wire, request: Message) -> None:
     key = request.get(b"sec-websocket-key") or b""
     accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()
-    lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}", "", ""]
-    sock.sendall("\r\n".join(lines).encode())
+    lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}"]
+    sock.sendall("\r\n".join([*lines, "", ""]).encode())
     data = wire.take(len(wire.buffer))
     while data or (data := sock.recv(65536)):
         sock.sendall(data)

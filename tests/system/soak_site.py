@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
-from portico.net.certificates import self_signed
 from tests.processes import Process, children, free_port, portico, wait_until
 from tests.system.soak_content import content
+
+from portico.net.certificates import self_signed
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
@@ -56,7 +57,12 @@ http {{
         location /direct/ {{ proxy_buffering off; proxy_pass http://app; }}
         location /stream/ {{ proxy_request_buffering off; proxy_pass http://app; }}
         location /gzip/ {{ gzip on; proxy_pass http://app; }}
-        location /cached/ {{ proxy_cache cache; proxy_cache_lock on; proxy_cache_use_stale updating error timeout; proxy_pass http://app; }}
+        location /cached/ {{
+            proxy_cache cache;
+            proxy_cache_lock on;
+            proxy_cache_use_stale updating error timeout;
+            proxy_pass http://app;
+        }}
         location /tunnel/ {{ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_pass http://app; }}
         location /files/ {{ alias {folder}/files/; }}
         location /gzipped/ {{ gzip on; alias {folder}/files/; }}
@@ -152,7 +158,7 @@ class SoakSite:
         return sorted(children(self.process.pid))
 
     def settle(self) -> dict[int, Use]:
-        """Waits until the old workers are gone and the connections with them; what the supervisor (its pid is first) and workers use."""
+        """Waits until old workers and connections are gone; returns what the supervisor (its pid is first) and the workers use."""
         wait_until(lambda: len(self.workers()) == WORKERS, GONE, "the end of the old workers, whose clients have left")
         pids = [self.process.pid, *self.workers()]
         wait_until(lambda: not self._connected(), 10, "the end of the clients' connections")
