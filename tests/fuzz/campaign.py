@@ -67,10 +67,10 @@ class Campaign(Generic[C]):
 
     def together(self, site: Site, cases: list[C]) -> list[str]:
         """Runs the cases at the same time; what is wrong then."""
-        with ThreadPoolExecutor(TOGETHER) as pool:
-            found = [f"seed {case.seed}: {text}" for case, texts in
-                     zip(cases, pool.map(lambda case: self.run(site, case), cases), strict=True) for text in texts]  # fmt: skip
+        with ThreadPoolExecutor(TOGETHER) as pool, site.stutter():
+            results = list(pool.map(lambda case: self.run(site, case), cases))
         self.count += len(cases)
+        found = [f"seed {case.seed}: {text}" for case, texts in zip(cases, results, strict=True) for text in texts]
         return found + self.check(site, cases) + site.problems()
 
     def _told(self, found: list[str], cases: list[C]) -> str:

@@ -76,8 +76,8 @@ def make_case(seed: int) -> LyingCase:
 Made = tuple[str, bytes, list[Step]]
 INTERIM = (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 STATUSES = (
-    b"204 No Content", b"304 Not Modified", b"302 Found", b"404 Not Found", b"500 Oops", b"503 Busy", b"206 Partial", b"101 Switching",
-    b"416 Range", b"401 Who", b"999 What", b"199 Interim", b"226 IM", b"421 Misdirected",
+    b"204 No Content", b"304 Not Modified", b"302 Found", b"404 Not Found", b"500 Oops", b"503 Busy", b"206 Partial",
+    b"101 Switching", b"416 Range", b"401 Who", b"999 What", b"199 Interim", b"226 IM", b"421 Misdirected",
 )  # fmt: skip
 EXTRA = (
     b"", b"Location: http://localhost/x\r\n", b"Content-Range: bytes 0-4/5\r\n", b"Upgrade: websocket\r\nConnection: upgrade\r\n",
@@ -206,8 +206,10 @@ def _noise(rng: random.Random, name: bytes) -> Made:
 
 
 MAKERS: list[Callable[[random.Random, bytes], Made]] = [
-    _honest, _damaged, _damaged, _damaged, _other, _short, _short, _stalling, _interim, _unsolicited, _unsolicited, _compressed, _noise,
+    _honest, _damaged, _damaged, _damaged, _other, _short, _short, _stalling, _interim, _unsolicited, _unsolicited, _compressed,
+    _noise,
 ]  # fmt: skip
-# After these a connection is in a state that both ends know. After the others bytes may come late and meet the next request on it, which
-# HTTP/1.1 cannot tell; so they have connection pools of their own (family "loose"): only probes that come when all is quiet are judged.
+# After these a connection is in a state that both ends know. After the others bytes may come late and meet the next request on it,
+# which HTTP/1.1 cannot tell; so they have connection pools of their own (family "loose"), where only probes that come when all is
+# quiet are judged.
 STRICT = (_honest, _short, _stalling)

@@ -7,12 +7,17 @@ tells of a mistake of Portico's own or of a peer that was given up, and plain re
 from __future__ import annotations
 
 import os
+import random
 import re
+import signal
 import socket
 import ssl
 import tempfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
@@ -90,6 +95,26 @@ class Site:
         sock.connect(("127.0.0.1", self.ports[port]))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+
+    @contextmanager
+    def stutter(self) -> Iterator[None]:
+        """Stops the workers for some milliseconds again and again: what happens meanwhile reaches them as one batch of events."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._stutter, args=(over,))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _stutter(self, over: threading.Event) -> None:
+        while not over.wait(random.uniform(0.01, 0.15)):
+            for pid in self.workers:
+                _signal(pid, signal.SIGSTOP)
+            over.wait(random.uniform(0.005, 0.04))
+            for pid in self.workers:
+                _signal(pid, signal.SIGCONT)
 
     # -- what must be true ---------------------------------------------------------------------------------------------
 
@@ -181,6 +206,13 @@ class Site:
     @property
     def log(self) -> str:
         return (self.folder / "error.log").read_text(errors="replace")
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def client_context() -> ssl.SSLContext:
