@@ -41,13 +41,6 @@ def test_any_configuration(checker: Checker) -> None:
     print(f"{count} configurations{' replayed' if SEED else ''}")
 
 
-def test_examples_load(checker: Checker) -> None:
-    """Without damage the same texts are good, so that what is damaged was not refused before."""
-    _, single = sources(checker.folder)
-    at, fault = checker.check(single)
-    assert not fault, f"{single[at]!r}: {fault}"
-
-
 def _smaller(checker: Checker, text: bytes, fault: str) -> bytes:
     """The fewest words that are still treated badly in the same manner."""
     until = time.monotonic() + MINIMISING
