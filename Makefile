@@ -1,6 +1,7 @@
 # make run    install Portico compiled into .venv and start the quickstart
 # make test   everything: style, types, import rules, tests interpreted and compiled
-# make soak   two minutes of everything at once against the cache
+# make soak   two minutes of everything at once against the cache, then two against everything else (SOAK_SECONDS=...)
+# make fuzz   five minutes each of damaged clients, upstreams and configurations (FUZZ_SECONDS=...)
 # make bench  nginx and Portico side by side; writes bench/results.md
 # make docs   writes the directive reference
 SHELL := /bin/bash
@@ -10,7 +11,10 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find src -name '*.py') setup.py pyproject.toml
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
 
-.PHONY: run test soak bench docs lint unit clean tools nginx compiled
+SOAK_SECONDS ?= 120
+FUZZ_SECONDS ?= 300
+
+.PHONY: run test soak fuzz bench docs lint unit clean tools nginx compiled
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -52,7 +56,10 @@ unit: $(VENV)/.tools
 	@PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest tests/unit
 
 soak: $(VENV)/.installed $(VENV)/.tools
-	@PORTICO_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/system/test_cache_soak.py
+	@PORTICO_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/system/test_cache_soak.py tests/system/test_soak.py
+
+fuzz: $(VENV)/.installed $(VENV)/.tools
+	@PORTICO_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -s tests/fuzz
 
 lint: $(VENV)/.tools
 	@$(BIN)/ruff check src tests tools bench setup.py
