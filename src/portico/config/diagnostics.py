@@ -100,7 +100,7 @@ class Diagnostics:
 
     def _one(self, error: ConfigError, program: str, colour: bool) -> str:
         paint = _YELLOW if error.level == "warn" else _RED
-        lines = [_coloured(f"{program}: [{error.level}] {_printable(str(error))}", _BOLD, colour)]
+        lines = [_coloured(f"{program}: [{error.level}] {printable(str(error))}", _BOLD, colour)]
         gutter = 0
         if error.where is not None:
             source = self._source(error.where)
@@ -112,7 +112,7 @@ class Diagnostics:
                 bar = _coloured(f"{' ' * len(number)} |", _CYAN, colour)
                 lines.append(f"{bar} {_coloured(caret, paint, colour)}")
         if error.hint:
-            lines.append(f"{' ' * gutter}{'= ' if gutter else '  '}{_printable(error.hint)}")
+            lines.append(f"{' ' * gutter}{'= ' if gutter else '  '}{printable(error.hint)}")
         return "\n".join(lines) + "\n"
 
     def _source(self, where: Where) -> str | None:
@@ -137,10 +137,10 @@ def _excerpt(source: str, column: int, span: int) -> tuple[str, str]:
     lead = source[cut:start]
     width = max(1, min(span, len(shown) - len(lead)))
     pad = "".join("\t" if c == "\t" else " " for c in lead)
-    return _printable(shown), pad + "^" * width
+    return printable(shown), pad + "^" * width
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Control characters and stray bytes become "?": a configuration must not drive the terminal."""
     return "".join(c if c.isprintable() or c in "\t " else "?" for c in text)
 

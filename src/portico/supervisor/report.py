@@ -2,6 +2,7 @@
 
 from typing import final
 
+from portico.config.diagnostics import printable
 from portico.errorlog import LEVEL_NAMES, WARN, ErrorLog, write_stderr
 from portico.supervisor.plan import LoadFailed, Plan
 
@@ -18,7 +19,7 @@ class Report:
         """Log, and print as nginx does: ``portico: [emerg] message``."""
         self.log.write(level, message)
         if self.starting and level <= WARN and not self.log.uses_stderr():
-            write_stderr(f"portico: [{LEVEL_NAMES[level]}] {message}\n".encode("utf-8", "replace"))
+            write_stderr(f"portico: [{LEVEL_NAMES[level]}] {printable(message)}\n".encode("utf-8", "replace"))
 
     def warnings(self, plan: Plan) -> None:
         """What the configuration is doubtful about; at start with the source lines, for whoever is there."""

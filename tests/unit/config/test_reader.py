@@ -1,5 +1,7 @@
 """The lexer says what nginx 1.22 says: messages and lines are those of `nginx -t` on the same text."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -238,6 +240,30 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert str(directory) == f'pread() "{tmp_path}" failed (21: Is a directory) in x.conf:2'
     assert (missing.level, directory.level) == ("emerg", "crit")
     assert "portico: [crit] pread()" in load.diagnostics.render()
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    """nginx waits for a writer, and with it `nginx -t`, or a reload, for ever."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "c").write_text("include fifo;\nworker_processes 1;")
+    load = Load(str(tmp_path), "c")
+    assert [statement.name for statement in read(load.conf_path, load)] == ["worker_processes"]
+    assert [str(error) for error in load.diagnostics.errors] == [
+        f'open() "{tmp_path}/fifo" failed (6: a FIFO that nobody writes to) in {tmp_path}/c:1'
+    ]
+
+
+def test_a_fifo_and_a_device_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "c").write_text("include /dev/null;\ninclude /dev/zero;\ninclude fifo;\n")
+    reading = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)  # so that the writer need not wait
+    writing = os.open(tmp_path / "fifo", os.O_WRONLY)
+    os.close(reading)
+    os.write(writing, b"worker_processes 1;")
+    threading.Timer(0.1, os.close, (writing,)).start()
+    load = Load(str(tmp_path), "c")
+    assert [statement.name for statement in read(load.conf_path, load)] == ["worker_processes"]
+    assert not load.diagnostics.errors
 
 
 def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
