@@ -153,8 +153,8 @@ def _text_of(path: str, load: Load, include: Statement | None) -> str:
 def _bytes_of(path: str) -> bytes:
     """Read a file. Raises OSError; ValueError for a NUL in the path.
 
-    A device is read as empty, as by nginx, which asks for its size. A FIFO is read to its end, but not waited for: one that nobody has
-    opened for writing would hold up a start or a reload for ever.
+    A device is read as empty, as by nginx, which asks for its size. A FIFO is read to its end, but not waited for: one that nobody
+    has opened for writing would hold up a start or a reload for ever.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

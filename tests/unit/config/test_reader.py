@@ -258,12 +258,12 @@ def test_a_fifo_and_a_device_are_read(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("include /dev/null;\ninclude /dev/zero;\ninclude fifo;\n")
     reading = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)  # so that the writer need not wait
     writing = os.open(tmp_path / "fifo", os.O_WRONLY)
-    os.close(reading)
     os.write(writing, b"worker_processes 1;")
     threading.Timer(0.1, os.close, (writing,)).start()
     load = Load(str(tmp_path), "c")
     assert [statement.name for statement in read(load.conf_path, load)] == ["worker_processes"]
     assert not load.diagnostics.errors
+    os.close(reading)
 
 
 def test_bytes_that_are_not_utf8_survive(tmp_path: Path) -> None:
