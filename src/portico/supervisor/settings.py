@@ -234,8 +234,9 @@ WORKER_RLIMIT_NOFILE: Final = Directive[int](
     default=NO_LIMIT,
     default_text="—",
     syntax="worker_rlimit_nofile NUMBER;",
-    doc="""The limit on open files (`RLIMIT_NOFILE`) of a worker. Raise it with `worker_connections`: a
-proxied connection takes two descriptors.""",
+    doc="""The limit on open files (`RLIMIT_NOFILE`) of a worker. Raise it with `worker_connections`: files that
+are sent or buffered, logs and pipes need descriptors besides the connections. An eighth of the limit (16 at
+least, 1024 at most) is kept for them, so a limit that is too low lowers the number of connections.""",
     example="worker_rlimit_nofile 8192;",
 )
 WORKER_RLIMIT_CORE: Final = Directive[int](
@@ -379,7 +380,13 @@ WORKER_CONNECTIONS: Final = Directive[int](
     default=512,
     default_text="512",
     syntax="worker_connections NUMBER;",
-    doc="""How many connections one worker may have open, those to upstream servers included.""",
+    doc="""How many connections one worker may have open, those to upstream servers included.
+
+When less than a sixteenth of them is free, idle connections are closed, those that have been idle longest
+first: clients that have sent nothing, or nothing since their last response, then idle connections to
+upstreams. When nothing is idle, new clients are refused, and a request that needs a connection to an upstream
+gets 500. The error log tells, at most once a second. Fewer connections are allowed where
+`worker_rlimit_nofile` leaves no room for so many.""",
     example="events {\n    worker_connections 4096;\n}",
 )
 MULTI_ACCEPT: Final = Directive[bool](
