@@ -120,7 +120,7 @@ class Geo:
         if self.source is not None:
             address = packed(self.source.render(request).decode("latin-1"))
         else:
-            address = unmapped(request.client.packed_address()) or None
+            address = unmapped(request.packed_address()) or None
         if address is None or not self.proxies:
             return address
         return client_address(address, request.fields.get_all(b"x-forwarded-for"), self.proxies, self.recursive)

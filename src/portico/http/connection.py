@@ -333,8 +333,6 @@ class Connection(Watcher):
                 response.body.close()
             self._log_request(request)
             self.runtime.serving -= 1
-            if request.peer is not None:
-                client.remote_addr, client.remote_port = request.peer
         if request.background is not None:
             for mirrored in request.background:
                 await mirrored.wait()

@@ -178,7 +178,7 @@ class ProxyHandler(Handler):
             assert isinstance(key, Template)
             return key.render(request)
         if group.key_is_address:
-            return request.client.packed_address()
+            return request.packed_address()
         return b""
 
     # -- the answer ----------------------------------------------------------------------------------------------------
