@@ -134,6 +134,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
         request.keep_alive = False
     if error.fields:  # nginx keeps them through an error_page too
         request.kept_fields = [*(request.kept_fields or ()), *error.fields]
+    request.kept_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
     request.client.continued = True  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location
     chosen = location.error_pages.get(status)
