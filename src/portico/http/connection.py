@@ -119,7 +119,8 @@ class Connection(Watcher):
         try:
             await secured.handshake(seconds)
         except OSError as failure:
-            self._log(INFO, f"SSL_do_handshake() failed ({failure.strerror or failure}) while SSL handshaking")
+            reason = "handshake rejected" if secured.rejected else f"SSL_do_handshake() failed ({failure.strerror or failure})"
+            self._log(INFO, f"{reason} while SSL handshaking")
             return False
         return True
 
