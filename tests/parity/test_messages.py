@@ -38,6 +38,12 @@ map $host $b {{ hostnames; a.*.b 1; }}
 map $host $b {{ hostnames; "" 1; }}
 map $host $b {{ }} map $host $b {{ }}
 map $host $b {{ volatile x; }}
+map $host $b {{ *.a 1; hostnames; *.a 2; }}
+map $host $b {{ *.a 1; hostnames; *.a 2; *.a 3; }}
+map $host $b {{ .a 1; hostnames; .a 2; a 3; }}
+map $host $b {{ a 1; hostnames; .a 2; }}
+map $host $b {{ a.*.b 1; hostnames; hostnames; volatile; volatile; }}
+map $host $b {{ hostnames 1; volatile 2; default 3; default 4; }}
 map $uri $x {{ ~^(?<host>.*)$ 1; }}
 {LOOP}
 map_hash_max_size x;
@@ -49,6 +55,11 @@ geo $a {{ 1.2.3.4 a b; }}
 geo $a {{ 1.2.3.4 x; 1.2.3.4 y; }}
 geo $a {{ 1.2.3.0/24 x; ranges; }}
 geo $a {{ delete x; }}
+geo $a {{ proxy 1.2.3.4; proxy_recursive; ranges; ranges; 1.2.3.4-1.2.3.5 x; ranges; }}
+geo $a {{ delete 1.2.3.4; ranges; }}
+geo $a {{ default x; ranges; }}
+geo $a {{ ranges x; }}
+geo $a {{ volatile; }}
 geo $a {{ delete 1.2.3.4; }}
 geo $a {{ proxy x; }}
 geo $a {{ default; }}
@@ -74,6 +85,8 @@ split_clients $host $a {{ * a; 50% b; }}
 split_clients $host $a {{ * a; * b; }}
 split_clients $host $a {{ 100% a; * c; }}
 split_clients $host $a {{ 50 a; }}
+split_clients $host $a {{ 50% a; volatile; }}
+split_clients $host $a {{ default a; }}
 split_clients $host $a {{ 0% a; }}
 split_clients $host $a {{ 0.001% a; }}
 split_clients $host $a {{ 0.01% a; .5% b; 50.% c; }}
