@@ -41,8 +41,8 @@ def _from(statement: Statement) -> list[Network]:
     if "/" in text:
         raise statement.fail(f'invalid network "{text}"', statement.args[0])
     try:
-        entries = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+        entries = socket.getaddrinfo(values.octets(text), None, type=socket.SOCK_STREAM)
+    except OSError as error:
         raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error})', statement.args[0]) from None
     return [made for made in (network(str(entry[4][0])) for entry in entries) if made is not None]
 

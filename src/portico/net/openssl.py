@@ -221,7 +221,7 @@ class OpenSSL:
     def set_groups(self, context: ssl.SSLContext, names: str) -> str:
         """Set the curves, as in `X25519:prime256v1`; the reason when OpenSSL refuses them, else ""."""
         self._clear_error()
-        text = ctypes.c_char_p(names.encode())
+        text = ctypes.c_char_p(os.fsencode(names))
         ok = self._context_control(_context_pointer(context), _CTRL_SET_GROUPS_LIST, 0, text)
         return "" if ok else self._reasons()
 
