@@ -598,7 +598,10 @@ def test_the_message_for_a_listener_without_certificate() -> None:
 
 @pytest.mark.parametrize(
     ("name", "host"),
-    [(b"a.test", "a.test"), (b"a.test:443", "a.test"), (b"[::1]:443", "::1"), (b"::1", "::1"), (b"\xff", "")],
+    [
+        (b"a.test", "a.test"), (b"a.test:443", "a.test"), (b"[::1]:443", "::1"), (b"::1", "::1"), (b"\xff", ""), (b".a.test", ""),
+        (b".", ""), (b"a\0b", ""),
+    ],
 )
 def test_names_of_peers(name: bytes, host: str) -> None:
     assert host_of(name) == host
@@ -690,3 +693,12 @@ def test_revoked_client_certificates(site: Pki, other: Pki, tmp_path: Path) -> N
             assert pair.server.verify_result() == result
             pair.close()
             sender._sessions.clear()
+
+
+@pytest.mark.parametrize("name", [b".a.test", b"a..test", b"\xff", b"x" * 255, b"a\0b"])
+def test_odd_name_of_a_peer(site: Pki, name: bytes) -> None:
+    """A client may give it, by a variable in proxy_ssl_name."""
+    pair = Pair(server_tls(settings_for(site)), upstream_for(server_name=True), name)
+    pair.shake()
+    assert pair.errors == {}
+    pair.close()
