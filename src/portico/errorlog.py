@@ -327,5 +327,5 @@ def early(path: str) -> ErrorLog:
     try:
         files.open()
     except ConfigError as error:
-        write_stderr(f"portico: [alert] could not open error log file: {error}\n".encode())
+        write_stderr(f"portico: [alert] could not open error log file: {error}\n".encode("utf-8", "surrogateescape"))
     return log

@@ -13,6 +13,8 @@ import socket
 import time
 from typing import Final, final
 
+from portico.config.values import octets, port_of
+
 FACILITIES: Final = (
     "kern", "user", "mail", "daemon", "auth", "intern", "lpr", "news", "uucp", "clock", "authpriv", "ftp",
     "ntp", "audit", "alert", "cron", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
@@ -94,11 +96,12 @@ def _address(value: str) -> tuple[int, str | tuple[str, int]]:
         port = rest[1:]
     elif value.count(":") == 1:
         host, port = value.split(":")
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+    number = port_of(port) if port else SYSLOG_PORT
+    if number is None:
         raise ValueError(f'invalid port in syslog server "{value}"')
     try:
-        found = socket.getaddrinfo(host, int(port or SYSLOG_PORT), type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
+        found = socket.getaddrinfo(octets(host), number, type=socket.SOCK_DGRAM)
+    except OSError:
         raise ValueError(f'host not found in syslog server "{value}"') from None
     family, _, _, _, address = found[0]
     return int(family), (str(address[0]), int(address[1]))

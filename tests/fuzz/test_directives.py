@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.example_site import DIRECTIVES, fill, framed, identity
 
+from portico.config.directive import Directive
+from portico.config.load import Load
+from portico.config.reader import Argument, Statement, read_text
 from portico.program import LoadFailed, Source, load_program
 
 HTTP = ["limit_req_zone", "limit_conn_zone", "map_hash_max_size"]
@@ -76,3 +81,62 @@ def test_any_words(folder: Path, name: str, words: list[str], opens: bool) -> No
 def test_any_lines(folder: Path, name: str, lines: list[list[str]]) -> None:
     inner = " ".join(" ".join(map(quoted, line)) + ";" for line in lines)
     load(folder, f"{name} $host $made {{ {inner} }} server {{ listen 127.0.0.1:8080; return 200 $made; }}")
+
+
+# -- one word of each directive's example at a time
+
+# A byte that is not UTF-8; names and labels that no resolver takes; a digit that is not ASCII; numbers beyond 31, 63 and 64 bits.
+ODD = ("\udcff", "", "${", "a..b", "x" * 64, "²", "-1", "9" * 10, "9" * 18, "9" * 100)
+ODD_BEHIND = ("\udcff", "a..b", "²", "9" * 18)  # in place of what follows one of these
+SEPARATORS = "=:/@-"
+
+
+def words_of(statements: list[Statement], directive: Directive[object], inside: bool) -> list[tuple[int, int, int, str]]:
+    """Line, column, span and text of the arguments of all statements of that name, and of all words of lines in its own block."""
+    found: list[tuple[int, int, int, str]] = []
+    for statement in statements:
+        if inside or statement.name == directive.name:
+            words = [Argument(statement.name, statement.where, span=statement.span)] if inside else []
+            found += [(word.where.line, word.where.column, word.span, word.text) for word in words + statement.args]
+        if statement.block is not None:
+            own = statement.name == directive.name and directive.raw_block
+            found += words_of(statement.block, directive, inside or own)
+    return found
+
+
+def variants(word: str) -> Iterator[str]:
+    yield from ODD
+    for at, character in enumerate(word):
+        if character in SEPARATORS:
+            yield from (word[: at + 1] + odd for odd in ODD_BEHIND)
+    yield word + "\udcff"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("site"))
+
+
+@pytest.mark.parametrize("directive", DIRECTIVES, ids=identity)
+def test_odd_words_in_an_example(directive: Directive[object], site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = socket.getaddrinfo
+
+    def numbers_only(host: str | bytes, port: int | None, type: int = 0) -> object:
+        return ask(host, port, type=type, flags=socket.AI_NUMERICHOST)
+
+    monkeypatch.setattr(socket, "getaddrinfo", numbers_only)
+    text = framed(directive, site)
+    lines = text.split("\n")
+    for line, column, span, word in words_of(read_text(text, "x", Load(f"{site}/", "nginx.conf")), directive, False):
+        start = sum(len(before) + 1 for before in lines[: line - 1]) + column - 1
+        for odd in variants(word):
+            changed = text[:start] + quoted(odd) + text[start + span :]
+            (site / "nginx.conf").write_bytes(changed.encode("utf-8", "surrogateescape"))
+            try:
+                load_program(Source(f"{site}/", "nginx.conf", "", ""), None).close()
+            except LoadFailed as failed:
+                said = failed.diagnostics.render()
+                assert "portico: [emerg] " in said or "portico: [alert] " in said or "portico: [crit] " in said
+            except Exception as error:
+                error.add_note(f"{directive.name}: {odd!r} in place of {word!r}")
+                raise

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from portico.net import openssl
 from tests.parity.backend import Answers, common_name
 from tests.parity.wire import Message, Wire
 
@@ -61,7 +62,7 @@ Act = bytes | Pause | Read | Age | Until | Shut | Drop
 class Tls:
     """How the client speaks TLS: the name it asks for, the certificate it shows, the versions it offers."""
 
-    sni: str | None = "a.example"
+    sni: str | bytes | None = "a.example"  # bytes: sent as they are
     certificate: str = ""
     maximum: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
     alpn: tuple[str, ...] = ()
@@ -160,13 +161,16 @@ def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None, seen
         try:
             if context is not None:
                 assert exchange.tls is not None
+                sni = exchange.tls.sni
                 secure = context.wrap_socket(
                     plain,
-                    server_hostname=exchange.tls.sni,
+                    server_hostname=sni if isinstance(sni, str) else None,
                     do_handshake_on_connect=False,
                     suppress_ragged_eofs=True,
                 )
                 sock = secure
+                if isinstance(sni, bytes):
+                    _send_server_name(secure, sni)
                 secure.do_handshake()
                 seen.tls = _describe(secure)
             yield from _Client(Wire(sock), exchange, seen).run()
@@ -181,6 +185,13 @@ def converse(exchange: Exchange, port: int, context: ssl.SSLContext | None, seen
         finally:
             if sock is not plain:
                 sock.close()
+
+
+def _send_server_name(sock: ssl.SSLSocket, name: bytes) -> None:
+    """Have these bytes sent as SNI (SSL_CTRL_SET_TLSEXT_HOSTNAME)."""
+    library = openssl.library()
+    assert library is not None
+    assert library._control(library.pointer(sock._sslobj), 55, 0, name)  # type: ignore[attr-defined]
 
 
 def _describe(sock: ssl.SSLSocket) -> str:

@@ -34,6 +34,11 @@ MAPS = Group(
         .both.org both;
         ~\.net$ regex;
     }
+    map $arg_h $hostnames_later {
+        *.example.com literal; .both.org dotted; dot. dot; www.* star; a.b plain; volatile;
+        hostnames;
+        *.example.com sub; .both.org both; default other; *.b sub;
+    }
     map $arg_h $nohostnames { *.example.com literal; default no; }
     map $uri $cached { default "$uri"; }
     map $uri $anew { volatile; default "$uri"; }
@@ -88,7 +93,7 @@ MAPS = Group(
     server {
         listen 127.0.0.1:@PORT@;
         location /plain { return 200 "[$plain][$nodefault][$both][$chained]"; }
-        location /host { return 200 "[$host_class][$nohostnames]"; }
+        location /host { return 200 "[$host_class][$nohostnames][$hostnames_later]"; }
         location /cached { set $before "$cached $anew"; rewrite ^ /after last; }
         location /after { return 200 "[$before][$cached][$anew]"; }
         location /set { set $plain changed; return 200 "[$plain][$chained]"; }
@@ -133,7 +138,8 @@ def _rows(*targets: str) -> list[Exchange]:
             f"/host?h={name}"
             for name in (
                 "example.com", "EXAMPLE.com", "a.example.com", "a.b.example.com", "x.deep.example.com", "www.any", "www.a.b",
-                "both.org", "a.both.org", "a.net", "example.com.", "*.example.com", "", ".",
+                "both.org", "a.both.org", "a.net", "example.com.", "*.example.com", "", ".", ".both.org", "dot", "dot.", "dot..",
+                "www.*", "WWW.*", "a.b", "a.b.", "c.b",
             )
         ),
         "/cached", "/set", "/deep?d=abc&e=z", "/deep?d=abc", "/deep",

@@ -38,6 +38,12 @@ map $host $b {{ hostnames; a.*.b 1; }}
 map $host $b {{ hostnames; "" 1; }}
 map $host $b {{ }} map $host $b {{ }}
 map $host $b {{ volatile x; }}
+map $host $b {{ *.a 1; hostnames; *.a 2; }}
+map $host $b {{ *.a 1; hostnames; *.a 2; *.a 3; }}
+map $host $b {{ .a 1; hostnames; .a 2; a 3; }}
+map $host $b {{ a 1; hostnames; .a 2; }}
+map $host $b {{ a.*.b 1; hostnames; hostnames; volatile; volatile; }}
+map $host $b {{ hostnames 1; volatile 2; default 3; default 4; }}
 map $uri $x {{ ~^(?<host>.*)$ 1; }}
 {LOOP}
 map_hash_max_size x;
@@ -49,6 +55,11 @@ geo $a {{ 1.2.3.4 a b; }}
 geo $a {{ 1.2.3.4 x; 1.2.3.4 y; }}
 geo $a {{ 1.2.3.0/24 x; ranges; }}
 geo $a {{ delete x; }}
+geo $a {{ proxy 1.2.3.4; proxy_recursive; ranges; ranges; 1.2.3.4-1.2.3.5 x; ranges; }}
+geo $a {{ delete 1.2.3.4; ranges; }}
+geo $a {{ default x; ranges; }}
+geo $a {{ ranges x; }}
+geo $a {{ volatile; }}
 geo $a {{ delete 1.2.3.4; }}
 geo $a {{ proxy x; }}
 geo $a {{ default; }}
@@ -74,6 +85,8 @@ split_clients $host $a {{ * a; 50% b; }}
 split_clients $host $a {{ * a; * b; }}
 split_clients $host $a {{ 100% a; * c; }}
 split_clients $host $a {{ 50 a; }}
+split_clients $host $a {{ 50% a; volatile; }}
+split_clients $host $a {{ default a; }}
 split_clients $host $a {{ 0% a; }}
 split_clients $host $a {{ 0.001% a; }}
 split_clients $host $a {{ 0.01% a; .5% b; 50.% c; }}
@@ -98,6 +111,42 @@ limit_req_zone "" zone=a:1m rate=1r/s;
 limit_conn_zone $host zone=c:1k;
 limit_conn_zone $host x;
 server {{ listen 127.0.0.1:8080 proxy_protocol=on; }}
+server {{ listen a..b:80; }}
+server {{ listen 127.0.0.1:٣; }}
+server {{ listen ٣; }}
+server {{ listen {"x" * 64}:80; }}
+server {{ listen 127.0.0.1:99999999999999999999; }}
+server {{ listen [::x]:80; }}
+server {{ listen [é]:80; }}
+server {{ listen [1.2.3.4]:80; }}
+server {{ listen 127.0.0.1:8080 backlog=0; }}
+server {{ listen 127.0.0.1:8080 backlog=٣; }}
+server {{ listen 127.0.0.1:8080 backlog=99999999999; }}
+server {{ listen 127.0.0.1:8080 backlog=9999999999999999999; }}
+server {{ listen 127.0.0.1:8080 rcvbuf=x; }}
+server {{ listen 127.0.0.1:8080 sndbuf=99999999999999999999; }}
+server {{ listen 127.0.0.1:8080 rcvbuf=99999999999 sndbuf=0; }}
+server {{ listen 127.0.0.1:8080 fastopen=x; }}
+server {{ listen 127.0.0.1:8080 fastopen=0; }}
+server {{ listen 127.0.0.1:8080 ipv6only=x; }}
+server {{ listen 127.0.0.1:8080 ipv6only=ox; }}
+server {{ listen 127.0.0.1:8080 ipv6only=off; }}
+server {{ listen 127.0.0.1:8080 so_keepalive=5; }}
+server {{ listen 127.0.0.1:8080 so_keepalive=:2; }}
+server {{ listen 127.0.0.1:8080 so_keepalive=0:0:0; }}
+server {{ listen 127.0.0.1:8080 so_keepalive=1:2:3:4; }}
+server {{ listen 127.0.0.1:8080 so_keepalive=1:2:٣; }}
+upstream u {{ server 127.0.0.1:٣; }}
+upstream u {{ server [::x]:80; }}
+upstream u {{ server [1.2.3.4]:80; }}
+upstream u {{ server 127.0.0.1 weight=٣; }}
+upstream u {{ server 127.0.0.1 max_fails=99999999999999999999; }}
+upstream u {{ server 127.0.0.1; keepalive ٣; }}
+server {{ listen 127.0.0.1:8080; error_page ٣00 /x; }}
+server {{ listen 127.0.0.1:8080; error_page 404 =٣ /x; }}
+server {{ listen 127.0.0.1:8080; allow 1.2.3.4/٣; }}
+server {{ listen 127.0.0.1:8080; access_log syslog:server=a..b; }}
+server {{ listen 127.0.0.1:8080; access_log syslog:server=127.0.0.1:٣; }}
 """.strip().split("\n")
 
 SERVER_ROWS = """
@@ -264,7 +313,8 @@ def of_nginx(conf: Path) -> list[str]:
 
 def _write(folder: Path, http: str) -> Path:
     conf = folder / "nginx.conf"
-    conf.write_text(f"pid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{http}\n}}\n")
+    text = f"pid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{http}\n}}\n"
+    conf.write_bytes(text.encode("utf-8", "surrogateescape"))
     return conf
 
 
@@ -283,3 +333,11 @@ def test_in_http(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", SERVER_ROWS)
 def test_in_a_server(tmp_path: Path, text: str) -> None:
     _same(_write(tmp_path, f"{REQ}{CONN}\nserver {{ listen 127.0.0.1:8080;\n{text} }}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["listen unix:%s/\udcff;", "types { text/html \udcff; \udcfe html; }", "default_type \udcff;", "server_name \udcff;"]
+)
+def test_bytes_that_are_not_utf_8(tmp_path: Path, text: str) -> None:
+    listen = "" if "listen" in text else "listen 127.0.0.1:8080; "
+    _same(_write(tmp_path, f"server {{ {listen}{text.replace('%s', str(tmp_path))} }}"))

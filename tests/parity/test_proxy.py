@@ -636,6 +636,91 @@ def test_answer_fields(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 
+ACCEL = Group(
+    r"""
+    server {
+        listen 127.0.0.1:@PORT@;
+        error_log unsafe.log;
+        proxy_set_header Connection "";
+        location /x { proxy_pass http://@BACKEND@; }
+        location /paged { error_page 404 =202 /page; proxy_pass http://@BACKEND@; }
+        location /intercepted { proxy_intercept_errors on; error_page 404 =202 /page; proxy_pass http://@BACKEND@; }
+        location /checked { auth_request /x; alias @ROOT@/h; }
+        location /files/ { internal; alias @ROOT@/; }
+        location /uri/ { internal; return 200 "[$uri|$args]"; }
+        location /proxied/ { internal; proxy_pass http://@BACKEND_2@; }
+        location ~ ^/url/(https?)://([^/]+)(/.*) {
+            internal; proxy_set_header Connection ""; proxy_set_header X-Url "$1 $2"; proxy_pass http://@BACKEND_2@$3;
+        }
+        location /refused { internal; return 403; }
+        location /page { default_type text/page; return 200 "page"; }
+        location @named { return 200 "named $request_method [$uri|$args]"; }
+    }
+    """,
+    {"h": b"h", "h#1.txt": b"number", "h?1.txt": b"question"},
+)
+ACCEL_VALUES = (
+    "/files/h#1.txt", "/files/h%231.txt", "/files/h?1.txt", "/files/h%3F1.txt", "/files/none#1.txt",
+    "/uri/a#b?c=d", "/uri/a?c=d#e", "/uri/a?", "/uri/a?b?c", "/uri/a?%00..%zz/../", "/uri/#", "?a", "#a",
+    "/uri/a%20b", "/uri/a b", "/uri/%ff", "/uri/\xff", "/uri/%25%3f", "/uri/%zz", "/uri/%", "/uri/a%4", "/uri/a%g1", "%2furi/a",
+    "//uri//a", "/uri//a", "/uri/./a", "/uri/a/.", "/uri/%2e/", "/uri/..a", "/uri/a..", "/uri/a../b", "/uri/...", "/uri/..;/a",
+    "/..", "/../x", "/uri/..", "/uri/../uri/a", "/uri/%2e%2e/uri/a", "/uri/%2e.", "/uri/..%2fx", "/uri/%2e%2e?x", "/uri/a/../../../x",
+    "..", "../x", "a/../b", "./..", "/uri/%00", "/uri/a%00b", "", " ", "rel", "rel/a", ".", "http://h.example/x", "@named",
+    "@none", "@", "@named?a=b", "/proxied/a%20b%2fc%23?d%20e", "/proxied/a#b", "/url/https://h.example/a//b?c=d",
+)  # fmt: skip
+UNSAFE = ("/uri/a/..", "", "@named", "/files/h", "/files/none", "/refused")
+
+
+@exchanges(
+    ACCEL,
+    *(
+        Exchange(repr(value), get("/x"), backend={"BACKEND": reply(200, "", f"X-Accel-Redirect: {value}"), "BACKEND_2": reply()})
+        for value in ACCEL_VALUES
+    ),
+    Exchange(
+        "up before a question mark", get("/x"), backend=reply(200, "theirs", "X-Accel-Redirect: /uri/..?"), status=404,
+        differs="it goes up like any other; nginx misses this one",
+    ),
+    *(
+        Exchange(
+            f"{value!r} and what is kept of the answer", get("/x"),
+            backend=reply(200, "theirs", f"X-Accel-Redirect: {value}", "Content-Type: text/own", "Set-Cookie: a=b"),
+        )
+        for value in UNSAFE
+    ),
+    *(
+        Exchange(
+            f"{value!r} where there is an error page", get("/paged"),
+            backend=reply(200, "theirs", f"X-Accel-Redirect: {value}", "Content-Type: text/own", "Set-Cookie: a=b"),
+        )
+        for value in UNSAFE
+    ),
+    *(
+        Exchange(f"{value!r} after a post", request("POST", "/x", body=b"1"), backend=reply(200, "", f"X-Accel-Redirect: {value}"))
+        for value in UNSAFE
+    ),
+    *(
+        Exchange(f"{value!r} of a subrequest", get("/checked"), backend=reply(200, "", f"X-Accel-Redirect: {value}"))
+        for value in UNSAFE
+    ),
+    Exchange(
+        "an error page comes first", get("/intercepted"), backend=reply(404, "theirs", "X-Accel-Redirect: /files/h"), status=202,
+        body=b"page",
+    ),
+    Exchange("whatever the status", get("/x"), backend=reply(404, "theirs", "X-Accel-Redirect: /files/h"), status=200, body=b"h"),
+    *(
+        Exchange(
+            f"what is logged of {value!r}", get("/x"), backend=reply(200, "theirs", f"X-Accel-Redirect: {value}"), status=404,
+            log="unsafe.log", logged=f'unsafe URI "{shown}" was detected while reading response header from upstream, client: ',
+            mask=(r"^\d{4}/\S+ \S+ ", r"\d+#\d+: \*\d+"),
+        )
+        for value, shown in (("", ""), ("/uri/%2e%2e?x", "/uri/.."))
+    ),
+)
+def test_accel_redirect(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
 @exchanges(
     ANSWERS,
     Exchange("refused", get("/dead"), status=502, closed=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.parity.backend import Close, Wait, reply
 from tests.parity.exchange import Exchange, get
 from tests.parity.harness import Group, Servers, exchanges
 
@@ -9,6 +10,8 @@ SHOWN = 'return 200 "$remote_addr $realip_remote_addr";'
 REALIP = Group(
     r"""
     log_format peers '$remote_addr $request_uri $status';
+    log_format both '$remote_addr $remote_port $realip_remote_addr $request_uri $uri';
+    limit_req_zone $server_name zone=slow:1m rate=10r/s;
     server {
         listen 127.0.0.1:@PORT@;
         location /off { SHOWN }
@@ -61,7 +64,35 @@ REALIP = Group(
             proxy_set_header Connection ""; proxy_set_header X-Real-IP $arg_ip; proxy_pass http://unix:@PREFIX@/sock:/;
         }
     }
+    server {
+        listen 127.0.0.1:@PORT_5@;
+        set_real_ip_from 127.0.0.1;
+        proxy_set_header Connection "";
+        proxy_set_header X-Is "$remote_addr $proxy_add_x_forwarded_for $realip_remote_addr";
+        log_subrequest on;
+        error_log mirrors-error.log;
+        root @ROOT@;
+        location /mirrored/ { mirror /mirror; alias @ROOT@/; }
+        location = /mirror { access_log mirrors.log both; proxy_pass http://@BACKEND@; }
+        location /delayed/ { mirror /delayed-mirror; alias @ROOT@/; }
+        location = /delayed-mirror { limit_req zone=slow burst=5; access_log mirrors.log both; proxy_pass http://@BACKEND@; }
+        location /page { access_log requests.log both; error_page 404 /page-of-it; }
+        location = /page-of-it { access_log requests.log both; SHOWN }
+        location /checked { auth_request /check; access_log requests.log both; try_files /none @shown; }
+        location = /check { access_log requests.log both; proxy_pass http://@BACKEND@; }
+        location @shown { SHOWN }
+    }
+    server {
+        listen 127.0.0.1:@PORT_6@;
+        root @ROOT@;
+        log_subrequest on;
+        proxy_set_header Connection "";
+        proxy_set_header X-Is "$remote_addr $realip_remote_addr";
+        location /checked { auth_request /check; access_log requests.log both; proxy_pass http://@BACKEND@; }
+        location = /check { access_log requests.log both; set_real_ip_from 127.0.0.1; proxy_pass http://@BACKEND@; }
+    }
     """.replace("SHOWN", SHOWN),
+    {"1": b"one", "2": b"two", "3": b"three"},
 )
 
 
@@ -125,6 +156,31 @@ def _of(port: str, field: str, *values: str) -> list[Exchange]:
         "10.1.1.1, 10.2.2.2", "nonsense, 10.1.1.1", "192.0.2.1, nonsense", "192.0.2.1,,10.1.1.1,", "8.8.8.8, 192.0.2.1", "",
     ),
     Exchange("two fields", get("/", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 10.1.1.1"), port="PORT_3", status=200),
+    Exchange(
+        "a mirror that goes on when its request is answered",
+        get("/mirrored/1", "X-Real-IP: 192.0.2.1:81") + get("/mirrored/2", "X-Real-IP: 192.0.2.2") + get("/mirrored/3"),
+        methods=("GET",) * 3, port="PORT_5", backend=[Wait(0.1), reply()], reached=3, log="mirrors.log",
+        mask=(r"127\.0\.0\.1 \d+ ",),
+    ),
+    Exchange(
+        "a mirror that begins when its request is answered",
+        get("/delayed/1", "X-Real-IP: 192.0.2.1") + get("/delayed/2", "X-Real-IP: 192.0.2.2"),
+        methods=("GET",) * 2, port="PORT_5", reached=2, log="mirrors.log", forwarded=("X-Is: 192.0.2.2 192.0.2.2 127.0.0.1",),
+    ),
+    Exchange(
+        "what goes wrong with a mirror", get("/mirrored/1", "X-Real-IP: 192.0.2.1"), port="PORT_5", backend=[Wait(0.1), Close()],
+        reached=1, unordered=True, log="mirrors-error.log", logged="client: 192.0.2.1, ",
+        mask=(r"^\d{4}/\S+ \S+ ", r"\d+#\d+: \*\d+"),
+    ),
+    Exchange("an error page", get("/page", "X-Real-IP: 192.0.2.1"), port="PORT_5", body=b"192.0.2.1 127.0.0.1", log="requests.log"),
+    Exchange(
+        "a subrequest", get("/checked", "X-Real-IP: 192.0.2.1"), port="PORT_5", body=b"192.0.2.1 127.0.0.1", log="requests.log",
+        forwarded=("X-Is: 192.0.2.1 192.0.2.1 127.0.0.1",),
+    ),
+    Exchange(
+        "told to a subrequest", get("/checked", "X-Real-IP: 192.0.2.1") + get("/checked"), methods=("GET",) * 2, port="PORT_6",
+        reached=4, log="requests.log", mask=(r"127\.0\.0\.1 \d+ ",),
+    ),
     Exchange("binary", get("/binary", "X-Forwarded-For: 1.2.3.4"), port="PORT_3", body=b"\x01\x02\x03\x04"),
 )
 def test_realip(servers: Servers, exchange: Exchange) -> None:

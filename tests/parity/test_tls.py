@@ -39,7 +39,7 @@ SECURE = Group(
     }
     server {
         listen 127.0.0.1:@PORT@ ssl;
-        server_name *.wild.example;
+        server_name *.wild.example odd.*;
         ssl_certificate @CERTS@/wild.pem;
         ssl_certificate_key @CERTS@/wild.key;
         return 200 "wild";
@@ -83,6 +83,15 @@ SECURE = Group(
     Exchange("unknown name", get("/", host="a.example"), tls=Tls("unknown.example"), status=200),
     Exchange("no name", get("/", host="a.example"), tls=Tls(None), status=200),
     Exchange("name in upper case", get("/", host="b.example"), tls=Tls("B.EXAMPLE"), body=b"b"),
+    Exchange("name in upper case as it was sent", get("/vars", host="a.example"), tls=Tls("A.Example"), contains=b"|A.Example|"),
+    *(
+        Exchange(f"name {name!r}", get("/vars", host="a.example"), tls=Tls(name), status=200)
+        for name in (
+            b"\xff", b"b\xff.example", "é.example".encode(), b"b.example.", b"b.example..", b"..wild.example", b"x..wild.example",
+            b".wild.example", b"odd.", b"odd..x", b"b.example:443", b"b.example:", b"b example", b"b.example/", b"b\x01.example",
+            b"b.example\x7f", b"[::1]", b"[b.example]", b"a..b", b".", b"x" * 64 + b".wild.example", b"x" * 255, b"xn--4ca.example",
+        )
+    ),
     Exchange("other host than the name", get("/", host="b.example"), tls=Tls("a.example"), status=200),
     Exchange("variables", get("/vars", host="a.example"), tls=Tls(), contains=b"TLSv1.3|"),
     Exchange(
@@ -133,6 +142,8 @@ SECURE = Group(
     Exchange("both, tls", get("/"), port="PORT_MIXED_TLS", tls=Tls(), body=b"https on"),
     Exchange("rejected", get("/"), port="PORT_REJECT", tls=Tls("unknown.example")),
     Exchange("rejected without a name", get("/"), port="PORT_REJECT", tls=Tls(None)),
+    *(Exchange(f"rejected {name!r}", get("/"), port="PORT_REJECT", tls=Tls(name)) for name in (b"\xff", b"a.example\xff", b"a..b")),
+    Exchange("not rejected, with a dot", get("/", host="a.example"), port="PORT_REJECT", tls=Tls(b"A.example.")),
     Exchange("not rejected", get("/", host="a.example"), port="PORT_REJECT", tls=Tls(), body=b"not rejected"),
 )
 def test_names(servers: Servers, exchange: Exchange) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import pty
 import re
@@ -11,90 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.unit.example_site import DIRECTIVES, fill, framed, identity
 
 from portico import catalogue, reference
 from portico.config.absent import advice
-from portico.config.directive import (
-    CONTEXT_NAMES,
-    EVENTS,
-    HTTP,
-    IF_LOCATION,
-    LOCATION,
-    MAIN,
-    SERVER,
-    UPSTREAM,
-    Directive,
-)
-from portico.config.load import Load
-from portico.config.reader import read_text
-from portico.net.certificates import self_signed
+from portico.config.directive import CONTEXT_NAMES, HTTP, IF_LOCATION, Directive
 from portico.program import Source, load_program
 from portico.supervisor.plan import LoadFailed
 
 DOCS = Path(__file__).parents[2] / "docs" / "directives"
-DIRECTIVES = catalogue.directives()
-
-# What stands around an example, by the context that its first statement belongs into; the first that fits is taken.
-FRAMES = (
-    (MAIN, "%s\n"),
-    (SERVER, "http { server { listen 127.0.0.1:18080; %s\n } }"),
-    (HTTP, "http { %s\n }"),
-    (LOCATION, "http { server { listen 127.0.0.1:18080; location /some/ { %s\n } } }"),
-    (UPSTREAM, "http { upstream some { server 127.0.0.1:18081; %s\n } }"),
-    (EVENTS, "events { %s\n }"),
-)
-
-
-def identity(directive: Directive[object]) -> str:
-    """The name, with a context where several share it."""
-    same = [other for other in DIRECTIVES if other.name == directive.name]
-    if len(same) == 1:
-        return directive.name
-    return f"{directive.name}-{CONTEXT_NAMES[directive.contexts & -directive.contexts]}"
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prefix with the files that examples name."""
-    path = tmp_path_factory.mktemp("site")
-    certificate, key = self_signed(["example.com"], 1)
-    for name in ("site.pem", "clients-ca.pem", "more-cas.pem", "ca.pem", "client.pem"):
-        (path / name).write_bytes(certificate)
-    for name in ("site.key", "client.key"):
-        (path / name).write_bytes(key)
-    for name in ("crl.pem", "revoked.pem"):
-        (path / name).write_bytes(nothing_revoked())
-    (path / "dhparam.pem").write_text("")
-    for name in ("pass", "passphrases"):
-        (path / name).write_text("secret\n")
-    (path / "users").write_text("anna:{PLAIN}secret\n")
-    (path / "ticket.key").write_bytes(os.urandom(80))
-    (path / "logs").mkdir()
-    return path
-
-
-def nothing_revoked() -> bytes:
-    """A revocation list, in PEM."""
-    now = datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-    made = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now).next_update(now + datetime.timedelta(days=1))
-    return made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def framed(directive: Directive[object], site: Path) -> str:
-    """The example as a whole configuration."""
-    text = directive.example.replace("/etc/ssl/", f"{site}/")
-    statements = read_text(text, "example", Load(f"{site}/", "nginx.conf"))
-    first = statements[0].name if statements else directive.name
-    contexts = directive.contexts
-    if first != directive.name:
-        contexts = next(other.contexts for other in DIRECTIVES if other.name == first)
-    whole = next(frame for context, frame in FRAMES if contexts & context) % text
-    names = {statement.name for statement in statements}
-    return whole if "events" in names and whole.startswith(text) else f"events {{}}\n{whole}"
+    return fill(tmp_path_factory.mktemp("site"))
 
 
 @pytest.mark.parametrize("directive", DIRECTIVES, ids=identity)

@@ -9,6 +9,7 @@ A statement is words ended by ";" or by "{ ... }".  Rules of a word, all nginx's
 - `${` does not open a block.
 - `#` starts a comment only where a word could start.
 - A word, or a comment, is at most about 4095 bytes long (nginx reads through a buffer of 4096).
+- Ours alone: no word holds a zero byte, at which nginx stops to read it where it is a path or a name.
 
 The first syntax error ends the reading; what was read so far is returned, so that its mistakes are told too.
 """
@@ -41,6 +42,8 @@ _ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
 _QUOTED: Final = re.compile(r"\\([\s\S])")
 _ESCAPED: Final = {"t": "\t", "r": "\r", "n": "\n"}
 
+_SHOWN: Final = 40
+_ZERO_BYTE: Final = "is the file text? one that an editor has saved as UTF-16 must be saved as UTF-8"
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 _OPEN: Final = 0  # what next_words() ended with: "{"
@@ -340,6 +343,8 @@ class _Reader:
 
     def _take(self, where: Where, start: int, end: int, resume: int, quoted: bool) -> None:
         raw = self.text[start:end]
+        if "\0" in raw:
+            raise ConfigError(f'zero byte in "{raw[:_SHOWN]}"', where, _ZERO_BYTE, resume - self.pos)
         text = _ESCAPE.sub(_unescaped, raw) if "\\" in raw else raw
         self.words.append(Argument(text, where, quoted, resume - self.pos))
         self._advance(resume)

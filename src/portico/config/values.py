@@ -41,6 +41,17 @@ def number_of(text: str) -> int | None:
     return number if number <= _MAX else None
 
 
+def port_of(text: str) -> int | None:
+    """The number of a port, 1 to 65535."""
+    number = number_of(text)
+    return number if number is not None and 0 < number < 65536 else None
+
+
+def octets(text: str) -> bytes:
+    """The bytes that a text of the configuration was read from, UTF-8 or not."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def size_of(text: str) -> int | None:
     """Bytes from `512`, `8k`, `10m` (ngx_parse_size)."""
     return _scaled(text, {"k": _KILO, "m": _MEGA})

@@ -81,7 +81,7 @@ class AccessRules(AccessStep):
         self.sizes = frozenset([rule.size for rule in rules])
 
     def check(self, request: Request) -> int:
-        address = request.client.packed_address()
+        address = request.packed_address()
         size = len(address)
         # nginx: the rules for IPv4 judge an IPv4 client that came over IPv6, if there are any
         if size == 16 and 4 in self.sizes:

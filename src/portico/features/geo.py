@@ -120,7 +120,7 @@ class Geo:
         if self.source is not None:
             address = packed(self.source.render(request).decode("latin-1"))
         else:
-            address = unmapped(request.client.packed_address()) or None
+            address = unmapped(request.packed_address()) or None
         if address is None or not self.proxies:
             return address
         return client_address(address, request.fields.get_all(b"x-forwarded-for"), self.proxies, self.recursive)
@@ -195,12 +195,15 @@ def _range(line: Statement, text: str) -> tuple[int, int]:
 
 def _geo(statement: Statement) -> Geo:
     made = Geo(statement, variable_name(statement, -1))
-    lines = statement.block or []
-    for index, line in enumerate(lines):
+    begun = False
+    for line in statement.block or []:
         if line.name == "ranges" and not line.args:
-            if index:
+            if begun:
                 raise line.fail('the "ranges" directive must be the first directive inside "geo" block')
-            made.ranges = Ranges()
+            if made.ranges is None:
+                made.ranges = Ranges()
+        elif made.ranges is None and not (line.name in ("proxy", "proxy_recursive") and len(line.args) < 2):
+            begun = True
         made.add(line)
     return made
 

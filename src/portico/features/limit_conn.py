@@ -17,6 +17,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.variables import PER_REQUEST, Template, Variable, template
+from portico.http.zones import open_zone
 from portico.zones.counts import COLUMNS, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint
@@ -311,7 +312,7 @@ def _open(build: HttpBuild, setting: Setting[Zone | None], zones: dict[str, Zone
     declared = setting.value
     assert declared is not None
     zone = declare_zone(build.zones, declared.name, declared.size, "limit_conn", declared.key.text, setting.where)
-    declared.counts = Counts(zone.open(COLUMNS))
+    declared.counts = Counts(open_zone(zone, COLUMNS, setting.where))
     zones[declared.name] = declared
 
 

@@ -19,6 +19,7 @@ from portico.http.handler import PREACCESS, Handler, HeaderFilter
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.variables import PER_REQUEST, Template, Variable, template
 from portico.http.waiting import pause
+from portico.http.zones import open_zone
 from portico.zones.states import COLUMNS, States, fingerprint
 
 if TYPE_CHECKING:
@@ -450,7 +451,7 @@ class LimitReqFeature(Feature):
         declared = setting.value
         assert declared is not None
         zone = declare_zone(build.zones, declared.name, declared.size, "limit_req", declared.key.text, setting.where)
-        declared.states = States(zone.open(COLUMNS))
+        declared.states = States(open_zone(zone, COLUMNS, setting.where))
         zones[declared.name] = declared
 
 

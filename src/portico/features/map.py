@@ -80,9 +80,11 @@ class Map:
 
     def add(self, line: Statement) -> None:
         """One line of the block. Raises ConfigError."""
-        if not line.args and line.name in ("hostnames", "volatile"):
-            self.hostnames = self.hostnames or line.name == "hostnames"
-            self.volatile = self.volatile or line.name == "volatile"
+        if not line.args and line.name == "volatile":
+            self.volatile = True
+            return
+        if not line.args and line.name == "hostnames":
+            self._begin_hostnames()
             return
         if len(line.args) != 1 or line.block is not None:
             raise line.fail("invalid number of the map parameters")
@@ -97,6 +99,13 @@ class Map:
             self.lines.append(line)
         else:
             self._add_string(line, value)
+
+    def _begin_hostnames(self) -> None:
+        """From here on a string may be a mask; those before are what they are, `*` and all."""
+        self.hostnames = True
+        for key, value in self.strings.items():
+            self.masks.add_exact(key, value)
+        self.strings.clear()
 
     def _add_string(self, line: Statement, value: Template) -> None:
         text = line.name.removeprefix("\\")  # "\default" is the string "default"
@@ -115,15 +124,9 @@ class Map:
 
 def _map(statement: Statement) -> Map:
     made = Map(statement)
-    lines = statement.block or []
-    for line in sorted(lines, key=_hostnames_first):
+    for line in statement.block or []:
         made.add(line)
     return made
-
-
-def _hostnames_first(line: Statement) -> bool:
-    """Where in the block `hostnames` stands does not matter."""
-    return line.name != "hostnames" or bool(line.args)
 
 
 MAP: Final = Directive[Map | None](
@@ -131,8 +134,8 @@ MAP: Final = Directive[Map | None](
     syntax="TEXT $VARIABLE { ... }",
     doc="Defines a variable: its value is that of the line whose first word fits TEXT, regardless of case; `~` and `~*` begin a "
     "regex, whose groups the value may use. `default` is for everything else; `hostnames` allows masks (`*.example.com`, `www.*`, "
-    "`.example.com`); `volatile` finds the value anew at each use; `include` reads lines from a file. A backslash "
-    "keeps a word from being special.",
+    "`.example.com`) in the lines after it; `volatile` finds the value anew at each use; `include` reads lines from a file. A "
+    "backslash keeps a word from being special.",
     example="map $http_user_agent $mobile { default 0; ~*android 1; }",
 )
 MAP_HASH_MAX_SIZE: Final = Directive[int](

@@ -1,6 +1,6 @@
 """`set_real_ip_from`: the client's address as a trusted proxy in front tells it. (nginx: ngx_http_realip_module.c.)
 
-The address is replaced for one request, before anything looks at it, and put back when the request has been logged.
+The address is replaced for one request and its subrequests, before anything looks at it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
 from portico.http.networks import Network, NetworkTable, network, unmapped
-from portico.http.variables import PER_REQUEST, Variable
+from portico.http.variables import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
@@ -41,8 +41,8 @@ def _from(statement: Statement) -> list[Network]:
     if "/" in text:
         raise statement.fail(f'invalid network "{text}"', statement.args[0])
     try:
-        entries = socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+        entries = socket.getaddrinfo(values.octets(text), None, type=socket.SOCK_STREAM)
+    except OSError as error:
         raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error})', statement.args[0]) from None
     return [made for made in (network(str(entry[4][0])) for entry in entries) if made is not None]
 
@@ -88,7 +88,7 @@ class RealIPHandler(Handler):
         self.recursive: bool = scope.get(REAL_IP_RECURSIVE)
 
     def handle(self, request: Request) -> Response | None:
-        if request.peer is not None or request.parent is not None:
+        if request.told_address:
             return None
         client = request.client
         if self.header == _PROXY_PROTOCOL:
@@ -99,15 +99,13 @@ class RealIPHandler(Handler):
             fields = request.fields.get_all(self.header)
         if not fields:
             return None
-        peer = Peer(unmapped(client.packed_address()), b"")
+        peer = Peer(unmapped(request.packed_address()), b"")
         found = peer_behind(peer, fields, self._trusts, self.recursive)
         if found is not peer:
-            request.peer = (client.remote_addr, client.remote_port)
-            request.shares_fields = False  # what is remembered of the header block holds for the connection's own address
-            client.remote_addr = found.text()
-            client.remote_port = found.port
+            port = found.port
             if self.header == _PROXY_PROTOCOL and client.proxied is not None and client.proxied.port:
-                client.remote_port = b"%d" % client.proxied.port
+                port = b"%d" % client.proxied.port
+            request.replace_address(found.text(), port)
         return None
 
     def _trusts(self, address: bytes) -> bool:
@@ -132,26 +130,20 @@ class RealIPFeature(Feature):
             build.add_handler(PREACCESS, RealIPHandler(scope))
 
 
-def _original(request: Request) -> tuple[bytes, bytes]:
-    while request.parent is not None:
-        request = request.parent
-    return request.peer or (request.client.remote_addr, request.client.remote_port)
-
-
 def _original_addr(request: Request) -> bytes | None:
-    return _original(request)[0]
+    return request.client.remote_addr
 
 
 def _original_port(request: Request) -> bytes | None:
-    return _original(request)[1]
+    return request.client.remote_port
 
 
 FEATURE: Final = RealIPFeature(
     "http_realip",
     (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE),
     (
-        Variable("realip_remote_addr", _original_addr, PER_REQUEST, "The address of whoever connected."),
-        Variable("realip_remote_port", _original_port, PER_REQUEST, "The port of whoever connected."),
+        Variable("realip_remote_addr", _original_addr, STABLE_FIELDS, "The address of whoever connected."),
+        Variable("realip_remote_port", _original_port, STABLE_FIELDS, "The port of whoever connected."),
     ),
     configure="--with-http_realip_module",
 )

@@ -77,9 +77,9 @@ def _split(statement: Statement) -> Split:
     total = 0
     bound = 0  # the parts are rounded one by one, as in nginx: 99 of 1 % end a little before one of 99 %
     for line in statement.block or []:
+        share = _share(line)
         if len(line.args) != 1 or line.block is not None:
             raise line.fail("invalid number of parameters: a share and a value")
-        share = _share(line)
         total = total + share if share else _WHOLE
         if total > _WHOLE:
             raise line.fail("percent total is greater than 100%")

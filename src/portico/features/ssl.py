@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, final
 from urllib.parse import quote
 
+from portico.codec.http1_request import valid_host
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, SERVER, Directive, Scope
@@ -336,7 +337,7 @@ def check_client_certificate(request: Request) -> HTTPError | None:
     transport = request.client.transport
     if server is None or server.verify == VERIFY_OFF or not isinstance(transport, TLSTransport):
         return None
-    if transport.server is not server or (transport.name_matched and transport.server_name != request.host):
+    if transport.server is not server or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
         return HTTPError(
             MISDIRECTED,
             "client attempted to request the server name different from the one that was negotiated",
@@ -397,7 +398,7 @@ def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter:
         if not isinstance(transport, TLSTransport):
             return None
         value = get(transport)
-        return value.encode("ascii", "replace") if value else None
+        return value.encode("latin-1", "replace") if value else None
 
     return getter
 
@@ -453,7 +454,7 @@ def _session_reused(transport: TLSTransport) -> str | None:
 
 
 def _server_name(transport: TLSTransport) -> str | None:
-    return transport.server_name.decode("ascii")
+    return transport.server_name.decode("latin-1")
 
 
 def _verify(transport: TLSTransport) -> str | None:

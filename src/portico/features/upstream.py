@@ -12,7 +12,9 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, UPSTREAM, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild
+from portico.http.networks import packed
 from portico.http.variables import Template, template
+from portico.http.zones import open_zone
 from portico.upstream.balancer import Balancer
 from portico.upstream.connection import Pool
 from portico.upstream.group import DEFAULT_KEEPALIVE, Group, Server
@@ -49,29 +51,33 @@ def _address(statement: Statement, text: str) -> tuple[str, int]:
         port = rest[1:] if rest.startswith(":") else "80"
         if not bracket:
             raise statement.fail(f'invalid host in upstream "{text}"', statement.args[0])
+        if ":" not in host or packed(host) is None:
+            raise statement.fail(f'invalid IPv6 address in upstream "{text}"', statement.args[0])
     else:
         host, colon, port = text.partition(":")
         port = port if colon else "80"
     if not host:
         raise statement.fail(f'no host in upstream "{text}"', statement.args[0])
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    number = values.port_of(port)
+    if number is None:
         raise statement.fail(f'invalid port in upstream "{text}"', statement.args[0])
-    return host, int(port)
+    return host, number
 
 
 def _parameter(statement: Statement, server: Server, index: int) -> None:
     argument = statement.args[index]
     name, _, value = argument.text.partition("=")
+    number = values.number_of(value)
     if argument.text == "backup":
         server.backup = True
     elif argument.text == "down":
         server.down = True
-    elif name == "weight" and value.isdecimal() and int(value) > 0:
-        server.weight = int(value)
-    elif name == "max_conns" and value.isdecimal():
-        server.max_conns = int(value)
-    elif name == "max_fails" and value.isdecimal():
-        server.max_fails = int(value)
+    elif name == "weight" and number:
+        server.weight = number
+    elif name == "max_conns" and number is not None:
+        server.max_conns = number
+    elif name == "max_fails" and number is not None:
+        server.max_fails = number
     elif name == "fail_timeout" and values.seconds_of(value) is not None:
         server.fail_timeout = float(values.seconds_of(value) or 0)
     else:
@@ -129,11 +135,12 @@ def _random(statement: Statement) -> Method:
 
 def _keepalive(statement: Statement) -> int:
     text = statement.args[0].text
-    if not text.isdecimal():
+    number = values.number_of(text)
+    if number is None:
         raise statement.fail(f'invalid value "{text}" in "keepalive" directive', statement.args[0])
     if len(statement.args) > 1 and statement.args[1].text != "local":
         raise statement.fail(f'invalid parameter "{statement.args[1].text}"', statement.args[1])
-    return int(text)
+    return number
 
 
 def _zone(statement: Statement) -> tuple[str, int]:
@@ -281,7 +288,7 @@ def _table(build: HttpBuild, scope: Scope) -> SharedTable | None:
         zone = build.zones.add(name, size, "upstream", reuse=False)
     except ZoneConflict as error:
         raise ConfigError(str(error), setting.where) from None
-    return zone.open(COLUMNS)
+    return open_zone(zone, COLUMNS, setting.where)
 
 
 FEATURE: Final = UpstreamFeature(

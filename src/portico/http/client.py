@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, final
 
 from portico.net.transport import Transport
@@ -23,7 +22,8 @@ class Client:
         self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
         self.requests = 0  # nginx's $connection_requests
         self.started: float = transport.reactor.now
-        self.remote_addr: bytes = b"unix:" if peer is None else peer[0].encode()
+        # of whoever connected; that of a request may be another one (`Request.remote_addr`)
+        self.remote_addr: bytes = b"unix:" if peer is None else peer[0].partition("%")[0].encode()  # no scope of a link-local one
         self.remote_port: bytes = b"" if peer is None else b"%d" % peer[1]
         self.local: tuple[str, int] | None = None  # asked for when a variable needs it
         self.secure: bool = transport.secure
@@ -39,13 +39,6 @@ class Client:
         self.memo_fields = None
         self.memo_owner = None
         self.memo_block = b""
-
-    def packed_address(self) -> bytes:
-        """The client's address in network byte order, 4 or 16 bytes; b"" for a Unix socket."""
-        text = self.remote_addr.decode("ascii")
-        if text.startswith("unix:"):
-            return b""
-        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
     def server_addr(self) -> tuple[str, int]:
         """The local address and port of the connection ("unix:…", 0 for a Unix socket)."""

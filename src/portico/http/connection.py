@@ -131,7 +131,8 @@ class Connection(Watcher):
         try:
             await secured.handshake(seconds)
         except OSError as failure:
-            self._log(INFO, f"SSL_do_handshake() failed ({failure.strerror or failure}) while SSL handshaking")
+            reason = "handshake rejected" if secured.rejected else f"SSL_do_handshake() failed ({failure.strerror or failure})"
+            self._log(INFO, f"{reason} while SSL handshaking")
             return False
         return True
 
@@ -359,8 +360,6 @@ class Connection(Watcher):
                 response.body.close()
             self._log_request(request)
             self.runtime.serving -= 1
-            if request.peer is not None:
-                client.remote_addr, client.remote_port = request.peer
         if request.background is not None:
             for mirrored in request.background:
                 await mirrored.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico import __version__
+from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.http.errors import HTTPError, InternalRedirect
@@ -96,14 +97,15 @@ def _error_page(statement: Statement) -> tuple[list[int], ErrorPage]:
         if len(codes) < 2:
             raise statement.fail(f'invalid value "{codes[-1]}"', statement.args[0])
         text = codes.pop()[1:]
-        if text and not text.isdecimal():
+        number = values.number_of(text or "0")
+        if number is None:
             raise statement.fail(f'invalid value "={text}"', statement.args[len(codes)])
-        overwrite = int(text) if text else 0
+        overwrite = number
     statuses: list[int] = []
     for index, code in enumerate(codes):
-        if not code.isdecimal():
+        status = values.number_of(code)
+        if status is None:
             raise statement.fail(f'invalid value "{code}"', statement.args[index])
-        status = int(code)
         if status == CLIENT_CLOSED:
             raise statement.fail('value "499" cannot be used in "error_page"', statement.args[index])
         if status < 300 or status > 599:
@@ -134,6 +136,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
         request.keep_alive = False
     if error.fields:  # nginx keeps them through an error_page too
         request.kept_fields = [*(request.kept_fields or ()), *error.fields]
+    request.kept_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
     request.client.continued = True  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location
     chosen = location.error_pages.get(status)

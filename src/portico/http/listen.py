@@ -39,7 +39,7 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
         path = text[5:]
         if not path:
             raise statement.fail(f'no path in the unix domain socket in "{text}" of the "listen" directive', first)
-        if len(path.encode()) > 107:
+        if len(values.octets(path)) > 107:
             raise statement.fail(f'too long path in the unix domain socket in "{text}" of the "listen" directive', first)
         return [ListenSpec(socket.AF_UNIX, path, text, where)]
     if text.startswith("["):
@@ -49,12 +49,12 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
         port = _port(statement, rest[1:] if rest else "80")
         try:
             packed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
-        except OSError:
-            raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first) from None
+        except (OSError, ValueError):  # ValueError: not ASCII
+            raise statement.fail(f'invalid IPv6 address in "{text}" of the "listen" directive', first) from None
         return [ListenSpec(socket.AF_INET6, (packed, port), text, where)]
     host, colon, port_text = text.rpartition(":")
     if not colon:
-        if text.isdecimal():
+        if values.number_of(text) is not None:
             return [ListenSpec(socket.AF_INET, ("0.0.0.0", _port(statement, text)), text, where)]
         host, port_text = text, "80"
     port = _port(statement, port_text)
@@ -63,7 +63,7 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
             raise statement.fail(f'no host in "{text}" of the "listen" directive', first)
         return [ListenSpec(socket.AF_INET, ("0.0.0.0", port), text, where)]
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(values.octets(host), port, type=socket.SOCK_STREAM)
     except OSError:
         raise statement.fail(f'host not found in "{text}" of the "listen" directive', first) from None
     specs: list[ListenSpec] = []
@@ -74,8 +74,8 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
 
 
 def _port(statement: Statement, text: str) -> int:
-    port = int(text) if text.isdecimal() else 0
-    if not 0 < port < 65536:
+    port = values.port_of(text)
+    if port is None:
         raise statement.fail(
             f'invalid port in "{statement.args[0].text}" of the "listen" directive', statement.args[0]
         )
@@ -113,20 +113,18 @@ def _option(statement: Statement, listen: Listen, index: int) -> None:
     elif name == "backlog" and equals:
         spec.backlog = _number(statement, index, value, 'invalid backlog "%s"')
     elif name == "fastopen" and equals:
-        spec.fastopen = _number(statement, index, value, 'invalid fastopen "%s"')
+        spec.fastopen = _number(statement, index, value, 'invalid fastopen "%s"', least=0)
     elif name in ("rcvbuf", "sndbuf") and equals:
         size = values.size_of(value)
         if size is None:
-            raise statement.fail(f'invalid {name} "{value}"', argument)
+            raise statement.fail(f'invalid {name} "{argument.text}"', argument)
         if name == "rcvbuf":
             spec.rcvbuf = size
         else:
             spec.sndbuf = size
-    elif name == "ipv6only" and equals:
+    elif name == "ipv6only" and value.startswith("o"):  # of no effect on other addresses
         if value not in ("on", "off"):
             raise statement.fail(f'invalid ipv6only flags "{value}"', argument)
-        if spec.family != socket.AF_INET6:
-            raise statement.fail(f'ipv6only is not supported on addr "{spec}", ignored', argument)
         spec.ipv6only = value == "on"
     elif name == "so_keepalive" and equals:
         _keepalive(statement, spec, index, value)
@@ -136,10 +134,11 @@ def _option(statement: Statement, listen: Listen, index: int) -> None:
         raise statement.fail(f'invalid parameter "{argument.text}"', argument)
 
 
-def _number(statement: Statement, index: int, text: str, message: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise statement.fail(message % text, statement.args[index])
-    return int(text)
+def _number(statement: Statement, index: int, text: str, message: str, least: int = 1) -> int:
+    number = values.number_of(text)
+    if number is None or number < least:
+        raise statement.fail(message % statement.args[index].text, statement.args[index])
+    return number
 
 
 def _keepalive(statement: Statement, spec: ListenSpec, index: int, value: str) -> None:
@@ -153,10 +152,10 @@ def _keepalive(statement: Statement, spec: ListenSpec, index: int, value: str) -
         if seconds is None:
             raise statement.fail(f'invalid so_keepalive value: "{value}"', statement.args[index])
         numbers.append(seconds)
-    if len(parts) != 3 or not any(numbers):
+    if len(parts) > 3 or not any(numbers):
         raise statement.fail(f'invalid so_keepalive value: "{value}"', statement.args[index])
     spec.so_keepalive = 1
-    spec.keepidle, spec.keepintvl, spec.keepcnt = numbers
+    spec.keepidle, spec.keepintvl, spec.keepcnt = [*numbers, 0, 0][:3]
 
 
 def _warn_http2(statement: Statement, what: str) -> None:

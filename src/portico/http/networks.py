@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 from typing import Final, Generic, TypeVar, final
 
+from portico.config.values import number_of
+
 T = TypeVar("T")
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -56,9 +58,8 @@ def network(text: str) -> Network | None:
         return Network(address, len(address) * 8)
     if "." in bits and len(address) == 4:  # nginx also takes a mask
         return _masked(address, bits)
-    if not bits.isdecimal() or int(bits) > len(address) * 8:
-        return None
-    return Network(address, int(bits))
+    length = number_of(bits)
+    return None if length is None or length > len(address) * 8 else Network(address, length)
 
 
 def _masked(address: bytes, mask: str) -> Network | None:

@@ -14,7 +14,7 @@ from portico.http.error_pages import error_response, own_page
 from portico.http.errors import CRIT, ERR, FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
 from portico.http.response import Response
-from portico.http.uri import ESCAPE_URI, escape_uri, normalise
+from portico.http.uri import ESCAPE_URI, escape_uri, unescape
 
 if TYPE_CHECKING:
     from portico.http.plan import Location
@@ -113,7 +113,7 @@ def _finished(request: Request, response: Response) -> Response:
 
 def _keep_fields(request: Request, response: Response) -> None:
     """What X-Accel-Redirect keeps of the answer that it replaced."""
-    if request.kept_type and not (response.from_upstream and response.content_type):
+    if request.kept_type and not response.is_error and not (response.from_upstream and response.content_type):
         response.content_type = request.kept_type
     if request.kept_fields:
         response.fields = request.kept_fields + response.fields
@@ -153,16 +153,21 @@ def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
     return None
 
 
-def redirect_to(uri: bytes, query: bytes) -> InternalRedirect:
-    """The internal redirect that another server asked for (X-Accel-Redirect): a URI as it would stand in a request.
+def redirect_to(value: bytes) -> InternalRedirect:
+    """The internal redirect that an upstream asked for by the value of X-Accel-Redirect (ngx_http_parse_unsafe_uri).
 
-    Raises HTTPError 502 for one that cannot be decoded or climbs above the root (ngx_http_parse_unsafe_uri).
+    A named location, or a path and a query. The path is decoded and otherwise left as it is: `#` is a character like any other,
+    and slashes are not merged, so that a whole URL can stand in it. Raises HTTPError 404 for one that does not begin with a slash,
+    goes up, or has a zero byte.
     """
-    try:
-        normal = normalise(uri, True)
-    except ValueError:
-        raise HTTPError(502, f'upstream sent an unsafe URI "{uri.decode("utf-8", "backslashreplace")}"', ERR) from None
-    return InternalRedirect(normal.uri, query)
+    if value.startswith(b"@"):
+        return InternalRedirect(b"", None, value.decode("utf-8", "surrogateescape"))
+    path, _, query = value.partition(b"?")
+    uri = unescape(path)
+    if not uri.startswith(b"/") or uri.find(b"\0") >= 0 or (uri + b"/").find(b"/../") >= 0:
+        shown = uri.decode("utf-8", "backslashreplace")
+        raise HTTPError(404, f'unsafe URI "{shown}" was detected while reading response header from upstream', ERR)
+    return InternalRedirect(uri, query)
 
 
 def _target(redirect: InternalRedirect) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from portico.codec.errors import ProtocolError
+from portico.codec.http1_request import valid_host
 from portico.config.reader import Where
 from portico.config.regex import RegexFailed
 from portico.http.location_tree import LocationTree
@@ -100,7 +102,9 @@ class Listener:
     def find_tls(self, name: bytes) -> ServerTLS | None:
         """For SNI: what the server of that name presents; None when it has nothing of its own."""
         try:
-            match = self.names.find(name)
+            match = self.names.find(valid_host(name)[0])
+        except ProtocolError:
+            return None  # no name that a host can have
         except RegexFailed:
             return None  # the request will have it refused, and told to the log
         return None if match.reason == DEFAULT else match.value.tls

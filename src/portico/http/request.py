@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Request:
         self, client: Client, line: bytes, method: bytes, version: int, fields: RequestFields, server: VirtualServer
     ) -> None:
         self.client = client
+        self.remote_addr: bytes = client.remote_addr  # of whoever connected, unless a trusted proxy told another one
+        self.remote_port: bytes = client.remote_port
+        self.told_address = False  # it did (`replace_address`)
         self.line = line  # the request line as received, without its line end
         self.method = method
         self.version = version  # 10 or 11
@@ -70,7 +74,6 @@ class Request:
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
         self.connection: Connection | None = None
-        self.peer: tuple[bytes, bytes] | None = None  # who connected, while realip has put another address in the client
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
         self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
         self.uri_changed = False  # by `rewrite`: another location is to be found
@@ -107,7 +110,7 @@ class Request:
 
     def context(self) -> str:
         """`, client: …, server: …, request: "…", host: "…"` as nginx puts it behind its messages."""
-        text = f", client: {_shown(self.client.remote_addr)}, server: {self.server.name}"
+        text = f", client: {_shown(self.remote_addr)}, server: {self.server.name}"
         if self.line:
             text += f', request: "{_shown(self.line)}"'
         if self.parent is not None:
@@ -122,6 +125,23 @@ class Request:
         if referer is not None:
             text += f', referrer: "{_shown(referer)}"'
         return text
+
+    def replace_address(self, address: bytes, port: bytes) -> None:
+        """The client is another one than whoever connected: so it is for the requests that this one belongs to, as in nginx."""
+        request: Request | None = self
+        while request is not None:
+            request.remote_addr = address
+            request.remote_port = port
+            request.told_address = True
+            request.shares_fields = False  # what is remembered of the header block holds for the connection's own address
+            request = request.parent
+
+    def packed_address(self) -> bytes:
+        """The client's address in network byte order, 4 or 16 bytes; b"" for a Unix socket."""
+        text = self.remote_addr.decode("ascii")
+        if text.startswith("unix:"):
+            return b""
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
     def has_conditions(self) -> bool:
         """Whether it asks for a part, or for an answer only if something holds (RFC 9110 sections 13 and 14)."""

@@ -87,6 +87,13 @@ class ServerNames(Generic[T]):
         self._claimed.add(key)
         return _put(self._exact, key, ServerMatch(value, name, EXACT))
 
+    def add_exact(self, key: bytes, value: T) -> bool:
+        """Add a name, in lower case, that is no wildcard though it may look like one. False: it is there already."""
+        if key in self._claimed:
+            return False
+        self._claimed.add(key)
+        return _put(self._exact, key, ServerMatch(value, key.decode("utf-8", "surrogateescape"), EXACT))
+
     def _add_with_parent(self, key: bytes, match: ServerMatch[T]) -> bool:
         """Add `.example.com`: `example.com` itself, and everything below it."""
         if key in self._claimed:

@@ -52,7 +52,7 @@ def _types(statement: Statement) -> dict[bytes, bytes]:
         if line.block is not None:
             raise line.fail('unexpected "{" in "types" block')
         for extension in line.args:
-            table[extension.text.lower().encode()] = line.name.encode()
+            table[values.octets(extension.text.lower())] = values.octets(line.name)
     return table
 
 
@@ -344,7 +344,7 @@ class CoreSettings:
         self.absolute_redirect: bool = scope.get(ABSOLUTE_REDIRECT)
         self.server_name_in_redirect: bool = scope.get(SERVER_NAME_IN_REDIRECT)
         self.port_in_redirect: bool = scope.get(PORT_IN_REDIRECT)
-        self.default_type: bytes = scope.get(DEFAULT_TYPE).encode()
+        self.default_type: bytes = values.octets(scope.get(DEFAULT_TYPE))
         self.types: dict[bytes, bytes] = scope.get(TYPES)
         self.log_not_found: bool = scope.get(LOG_NOT_FOUND)
         self.log_subrequest: bool = scope.get(LOG_SUBREQUEST)

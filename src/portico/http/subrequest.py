@@ -1,8 +1,8 @@
 """Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`.
 
 A subrequest goes through the same pipeline as any request, from the server's rewrite phase on; only access is not checked again
-(ngx_http_core_access_phase). It shares the client, the header fields, the virtual server and the variables of its parent
-(ngx_http_subrequest), and its answer goes to whoever asked, not to the client.
+(ngx_http_core_access_phase). It shares the client and its address, the header fields, the virtual server and the variables of its
+parent (ngx_http_subrequest), and its answer goes to whoever asked, not to the client.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
         raise HTTPError(500, f'subrequests cycle while processing "{shown}"', ERR)
     request = Request(parent.client, parent.line, b"GET", parent.version, parent.fields, parent.server)
     request.parent = parent
+    request.remote_addr = parent.remote_addr
+    request.remote_port = parent.remote_port
+    request.told_address = parent.told_address
     request.depth = parent.depth + 1
     request.internal = True
     request.connection = parent.connection

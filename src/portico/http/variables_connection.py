@@ -77,19 +77,15 @@ def seconds_text(seconds: float) -> bytes:
 
 
 def _remote_addr(request: Request) -> bytes | None:
-    return request.client.remote_addr
+    return request.remote_addr
 
 
 def _remote_port(request: Request) -> bytes | None:
-    return request.client.remote_port
+    return request.remote_port
 
 
 def _binary_remote_addr(request: Request) -> bytes | None:
-    address = request.client.remote_addr
-    if address.startswith(b"unix:"):
-        return address
-    text = address.decode("ascii").partition("%")[0]  # without the scope of a link-local address
-    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    return request.packed_address() or request.remote_addr
 
 
 def _local(request: Request) -> tuple[str, int]:

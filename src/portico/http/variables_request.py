@@ -203,7 +203,7 @@ def _content_type(request: Request) -> bytes | None:
 
 def _proxy_add_x_forwarded_for(request: Request) -> bytes | None:
     before = request.fields.joined(b"x-forwarded-for")
-    address = request.client.remote_addr
+    address = request.remote_addr
     return before + b", " + address if before else address
 
 

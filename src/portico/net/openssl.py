@@ -35,6 +35,7 @@ VERIFY_OK: Final = 0  # X509_V_OK
 # is not known.
 NO_CA_ERRORS: Final = frozenset((18, 19, 20, 21, 27))
 
+_CTRL_SET_SERVERNAME_CALLBACK: Final = 53
 _CTRL_SET_TLSEXT_HOSTNAME: Final = 55
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_MODE: Final = 33
@@ -46,8 +47,9 @@ _CTRL_SET_GROUPS_LIST: Final = 92
 _CTRL_GET_RAW_CIPHERS: Final = 110
 _CTRL_GET_NEGOTIATED_GROUP: Final = 134
 _NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN
-_ALPN_CHOSEN: Final = 0  # SSL_TLSEXT_ERR_OK
-_ALPN_ALERT: Final = 2  # SSL_TLSEXT_ERR_ALERT_FATAL
+_GO_ON: Final = 0  # SSL_TLSEXT_ERR_OK
+_ALERT: Final = 2  # SSL_TLSEXT_ERR_ALERT_FATAL
+_HOST_NAME: Final = 0  # TLSEXT_NAMETYPE_host_name
 _OVERLAP: Final = 1  # OPENSSL_NPN_NEGOTIATED
 _UNKNOWN_GROUP: Final = 0x1000000  # TLSEXT_nid_unknown
 _CRL_CHECK_ALL: Final = 0x4 | 0x8  # X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
@@ -55,6 +57,11 @@ _CRL_CHECK_ALL: Final = 0x4 | 0x8  # X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHE
 _HEADER: Final = object.__basicsize__
 _WORD: Final = 8
 _REASON_SIZE: Final = 256
+
+
+# Given the name of SNI as it was sent, None when there was none; returns the alert to end the handshake with,
+# 0 to go on.
+ChooseByName = Callable[["bytes | None"], int]
 
 
 class SSLObject(Protocol):
@@ -198,7 +205,14 @@ class OpenSSL:
         self._set_alpn_callback = lib.SSL_CTX_set_alpn_select_cb
         self._set_alpn_callback.argtypes = [pointer, pointer, pointer]
         self._set_alpn_callback.restype = None
+        self._get_server_name = lib.SSL_get_servername
+        self._get_server_name.argtypes = [pointer, ctypes.c_int]
+        self._get_server_name.restype = ctypes.c_char_p
+        self._set_callback = lib.SSL_CTX_callback_ctrl
+        self._set_callback.argtypes = [pointer, ctypes.c_int, pointer]
+        self._set_callback.restype = ctypes.c_long
         self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
+        self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
         # nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to answer.
         self._accept = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_accept_any)
 
@@ -207,7 +221,7 @@ class OpenSSL:
     def set_groups(self, context: ssl.SSLContext, names: str) -> str:
         """Set the curves, as in `X25519:prime256v1`; the reason when OpenSSL refuses them, else ""."""
         self._clear_error()
-        text = ctypes.c_char_p(names.encode())
+        text = ctypes.c_char_p(os.fsencode(names))
         ok = self._context_control(_context_pointer(context), _CTRL_SET_GROUPS_LIST, 0, text)
         return "" if ok else self._reasons()
 
@@ -256,6 +270,15 @@ class OpenSSL:
         if choice is None:
             choice = self._alpn[names] = ProtocolChoice(names, self._select_protocol)
         self._set_alpn_callback(_context_pointer(context), choice.function, None)
+
+    def choose_by_name(self, context: ssl.SSLContext, choose: ChooseByName) -> None:
+        """Have `choose` called when a ClientHello has been read. `ssl` has a callback for that, too, but fails
+        the handshake, with a traceback on stderr, when the name is not ASCII.
+        """
+        choice = self._by_name.get(choose)
+        if choice is None:
+            choice = self._by_name[choose] = NameChoice(choose, self._get_server_name)
+        self._set_callback(_context_pointer(context), _CTRL_SET_SERVERNAME_CALLBACK, choice.function)
 
     def verify_any(self, context: ssl.SSLContext) -> None:
         """Ask for a client certificate, let every handshake pass, keep the result for `verify_result`."""
@@ -418,7 +441,25 @@ class ProtocolChoice:
     ) -> int:
         """nginx: ngx_http_ssl_alpn_select."""
         found = self._select(chosen, length, self._names, self._length, offered, size)
-        return _ALPN_CHOSEN if found == _OVERLAP else _ALPN_ALERT
+        return _GO_ON if found == _OVERLAP else _ALERT
+
+
+@final
+class NameChoice:
+    """The SNI callback. It lives as long as the process, for contexts point to it."""
+
+    def __init__(self, choose: ChooseByName, get_name: Callable[[int, int], bytes | None]) -> None:
+        self._choose_by = choose
+        self._get_name = get_name
+        pointer = ctypes.c_void_p
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer)(self._choose)
+
+    def _choose(self, tls: int, alert: int, _argument: int | None) -> int:
+        code = self._choose_by(self._get_name(tls, _HOST_NAME))
+        if code == 0:
+            return _GO_ON
+        ctypes.c_int.from_address(alert).value = code
+        return _ALERT
 
 
 def _accept_any(_preverified: int, _store: int) -> int:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final, final
 
@@ -88,27 +89,62 @@ class ServerTLS:
         )
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
-        self.handshaking: TLSTransport | None = None  # during a step of its handshake: for the callback below
-        self.context.sni_callback = self._on_server_name
-
-    def _on_server_name(self, _socket: object, name: str | None, _context: object) -> int | None:
-        """The ClientHello has been read. Returns None to go on, else the alert to end with."""
-        transport = self.handshaking
-        if transport is None:
-            return None
-        chosen: ServerTLS = self
-        if name is not None:
-            found = transport.choose(name)
-            if found is not None:
-                chosen = found
-        if chosen.reject:
-            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        if chosen is not self:
-            transport.switch(self, chosen)
-        return None
+        _call_by_name(self.context)
 
 
 FindServer = Callable[[bytes], "ServerTLS | None"]
+
+
+@final
+class _Step:
+    """The one step of a handshake that is being made: OpenSSL's callback knows nothing of transports."""
+
+    def __init__(self) -> None:
+        self.transport: TLSTransport | None = None
+
+
+_STEP: Final = _Step()
+
+
+def _on_server_name(name: bytes | None) -> int:
+    """The ClientHello has been read. Returns 0 to go on, else the alert to end with."""
+    transport = _STEP.transport
+    if transport is None:
+        return 0
+    initial = transport.server
+    assert initial is not None
+    chosen = initial
+    if name is not None:
+        found = transport.choose(name)
+        if found is not None:
+            chosen = found
+    if chosen.reject:
+        transport.rejected = True
+        return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+    if chosen is not initial:
+        transport.switch(initial, chosen)
+    return 0
+
+
+def _call_by_name(context: ssl.SSLContext) -> None:
+    """Have `_on_server_name` called in the handshakes that begin with `context`."""
+    library = openssl.library()
+    if library is not None:
+        library.choose_by_name(context, _on_server_name)
+        return
+    context.sni_callback = _on_decoded_name
+    sys.unraisablehook = _unraisable
+
+
+def _on_decoded_name(_socket: object, name: str | None, _context: object) -> int | None:
+    """`_on_server_name` for `ssl`'s own callback."""
+    return _on_server_name(None if name is None else name.encode("ascii")) or None
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """A name that `ssl` cannot decode ends its handshake, and that is said in the log: no traceback besides."""
+    if _STEP.transport is None or not isinstance(what.exc_value, UnicodeDecodeError):
+        sys.__unraisablehook__(what)
 
 
 @final
@@ -124,7 +160,8 @@ class TLSTransport(Transport):
         self.store: SessionStore | None = None
         self.store_key: bytes = b""
         self.name_matched: bool = False  # a server has the name in SNI
-        self.server_name: bytes = b""  # SNI, lower case; b"" when none was sent
+        self.server_name: bytes = b""  # SNI as sent, any bytes but zero; b"" when none was sent
+        self.rejected: bool = False  # the handshake, by ssl_reject_handshake
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE
         self._holds: bool = True  # OpenSSL may hold bytes of the peer's: the next read need not read the socket
@@ -177,9 +214,7 @@ class TLSTransport(Transport):
 
     def _shake(self) -> int:
         """A step of the handshake: 0 when it is done, else the event to wait for."""
-        server = self.server  # the callback may change it
-        if server is not None:
-            server.handshaking = self
+        _STEP.transport = self if self.server is not None else None
         self._holds = True
         try:
             self.tls.do_handshake()
@@ -191,13 +226,12 @@ class TLSTransport(Transport):
             self._broken = True
             raise
         finally:
-            if server is not None:
-                server.handshaking = None
+            _STEP.transport = None
         return 0
 
-    def choose(self, name: str) -> ServerTLS | None:
+    def choose(self, name: bytes) -> ServerTLS | None:
         """Note the name that the client asks for and look its server up."""
-        self.server_name = name.lower().encode("ascii", "ignore")
+        self.server_name = name
         found = self.find(self.server_name) if self.find is not None else None
         self.name_matched = found is not None
         return found
@@ -222,7 +256,7 @@ class TLSTransport(Transport):
         if library is None:
             return
         name = library.session_name(self.tls)
-        if (b"" if name is None else name.lower()) != self.server_name:
+        if (b"" if name is None else name.lower()) != self.server_name.lower():
             self._broken = True
             raise ssl.SSLError(
                 "a session of another server name was offered to a server that verifies its clients"
@@ -414,8 +448,8 @@ class TLSTransport(Transport):
 def wrap(
     reactor: Reactor, sock: socket.socket, server: ServerTLS, find: FindServer | None = None
 ) -> TLSTransport:
-    """The server's end of a connection. `server`: the listener's default, `find`: the server for a name in
-    lower case (None: the default is right). Then `register()` it and await `handshake()`.
+    """The server's end of a connection. `server`: the listener's default, `find`: the server for the name in
+    SNI, which may be any bytes (None: the default is right). Then `register()` it and await `handshake()`.
     """
     transport = TLSTransport(reactor, sock, openssl.wrap_socket(server.context, sock, True))
     transport.server = server

@@ -8,13 +8,14 @@ from typing import Final, NoReturn, final
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import EVENTS, MAIN, Directive, Scope
 from portico.config.reader import Statement
-from portico.config.values import flag, msec, number, offset, text
+from portico.config.values import flag, msec, number, number_of, offset, text
 from portico.errorlog import ERROR_LOG
 
 DEFAULT_USER: Final = "nobody"
 DEFAULT_PID: Final = "logs/portico.pid"
 AUTO: Final = -1
 MASK_LIMIT: Final = 1024  # CPUs that a mask can name (CPU_SETSIZE)
+PRIORITIES: Final = 20  # on either side of 0; setpriority(2) takes what is beyond for the last one
 NO_LIMIT: Final = -1
 
 
@@ -88,13 +89,14 @@ def _parse_worker_processes(statement: Statement) -> int:
     argument = statement.args[0]
     if argument.text == "auto":
         return AUTO
-    if not (argument.text.isdecimal() and argument.text.isascii()):
+    count = number_of(argument.text)
+    if count is None:
         raise statement.fail('"worker_processes" directive invalid value', argument)
-    if int(argument.text) == 0:
+    if count == 0:
         raise statement.fail(
             '"worker_processes" directive invalid value: without a worker nothing is served', argument
         )
-    return int(argument.text)
+    return count
 
 
 def _parse_affinity(statement: Statement) -> Affinity:
@@ -121,21 +123,23 @@ def _parse_mask(statement: Statement, index: int) -> set[int]:
 
 def _parse_priority(statement: Statement) -> int:
     value = statement.args[0].text
-    digits = value[1:] if value[:1] in ("-", "+") else value
-    if not (digits.isdecimal() and digits.isascii()):
+    found = number_of(value[1:] if value[:1] in ("-", "+") else value)
+    if found is None:
         raise statement.fail('"worker_priority" directive invalid number', statement.args[0])
-    return int(value)
+    found = min(found, PRIORITIES)
+    return -found if value.startswith("-") else found
 
 
 def _parse_connections(statement: Statement) -> int:
     value = statement.args[0].text
-    if not (value.isdecimal() and value.isascii()):
+    count = number_of(value)
+    if count is None:
         raise statement.fail(f'invalid number "{value}"', statement.args[0])
-    if int(value) == 0:
+    if count == 0:
         raise statement.fail(
             'invalid number "0": a worker without connections serves nobody', statement.args[0]
         )
-    return int(value)
+    return count
 
 
 def _parse_use(statement: Statement) -> str:

@@ -26,6 +26,7 @@ from portico.supervisor.report import Report
 
 BIND_TRIES: Final = 5  # nginx's: an old process may be about to go
 BIND_PAUSE: Final = 0.5  # seconds
+LARGEST: Final = 2**31 - 1  # number that the system calls take; the kernel has limits of its own
 
 Key = tuple[int, int, Address]
 
@@ -232,12 +233,12 @@ def _listen(spec: ListenSpec, group: list[socket.socket], report: Report) -> Non
     for opened in group:
         for level, option, value in _options(spec):
             try:
-                opened.setsockopt(level, option, value)
+                opened.setsockopt(level, option, min(value, LARGEST))
             except OSError as error:
                 report.write(ALERT, failed_call(f"setsockopt({option}, {value}) {spec}", error) + ", ignored")
         if spec.kind == socket.SOCK_STREAM:
             try:
-                opened.listen(spec.backlog)
+                opened.listen(min(spec.backlog, LARGEST))
             except OSError as error:
                 call = f"listen() to {spec}, backlog {spec.backlog}"
                 raise ConfigError(failed_call(call, error), spec.where) from None

@@ -133,7 +133,7 @@ def filter_environment(settings: ProcessSettings) -> None:
         if name not in kept:
             del os.environ[name]
     for name, value in kept.items():
-        if value is not None:
+        if value is not None and name:
             os.environ[name] = value
 
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
+from portico.config.values import octets
 from portico.upstream.balancer import Balancer
 from portico.upstream.connection import Pool
 from portico.upstream.peer import Peer
@@ -49,7 +50,7 @@ class Server:
         if self.host.startswith("unix:"):
             self.take_addresses([(socket.AF_UNIX, self.host[5:])])
             return
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(octets(self.host), self.port, type=socket.SOCK_STREAM)
         self.take_addresses([(entry[0], entry[4]) for entry in found])
 
     def take_addresses(self, addresses: list[tuple[int, object]]) -> None:
@@ -126,8 +127,8 @@ class Group:
                 return
             for server in missing:
                 try:
-                    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-                except (OSError, UnicodeError):
+                    found = await loop.getaddrinfo(octets(server.host), server.port, type=socket.SOCK_STREAM)
+                except OSError:
                     continue
                 server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
                 self.balancer.replace(self._peers(False), self._peers(True))

@@ -70,7 +70,7 @@ def resolve(http: HttpBuild, server: Server, hint: str = "") -> None:
     """Look the server's addresses up; failing that is a warning, and the workers go on trying."""
     try:
         server.resolve()
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         http.scope.load.diagnostics.warn(
             f'host not found in upstream "{server.text}" ({reason}); requests for it are answered 502 until it is found',

@@ -115,6 +115,8 @@ def host_of(name: bytes) -> str:
         host = name[: name.index(b":")]
     else:
         host = name
+    if host.startswith(b".") or b"\0" in host:  # `ssl` takes neither
+        return ""
     try:
         return host.decode("ascii")
     except UnicodeDecodeError:

@@ -13,6 +13,10 @@ class ZoneConflict(ValueError):
     """One zone declared in two ways that exclude each other; the text is nginx's message."""
 
 
+class ZoneTooLarge(Exception):
+    """There is not so much memory; the text is nginx's message."""
+
+
 @final
 class Zone:
     """A named zone: what ``zone``, ``limit_req_zone``, ``proxy_cache_path`` … declare.
@@ -37,12 +41,15 @@ class Zone:
         """The zone's table of as many slots of ``columns`` integers as ``size`` holds.
 
         After a reload it is the old table with all that it knows, if name, size, use and shape are unchanged.
-        Call it in the supervisor, before workers are forked.
+        Call it in the supervisor, before workers are forked. Raises ZoneTooLarge.
         """
         if self.table is None:
             self.table = self._inherit(columns, locks)
         if self.table is None:
-            self.table = SharedTable(max(1, self.size // (8 * columns)), columns, locks)
+            try:
+                self.table = SharedTable(max(1, self.size // (8 * columns)), columns, locks)
+            except (OSError, OverflowError):
+                raise ZoneTooLarge(f"mmap(MAP_ANON|MAP_SHARED, {self.size}) failed (12: Cannot allocate memory)") from None
         return self.table
 
     def _inherit(self, columns: int, locks: int) -> SharedTable | None:

@@ -230,7 +230,7 @@ def test_variables_of_a_connection(conf: Conf, visits: list[Visit]) -> None:
     visits.append(visit)
     assert visit.variable("ssl_protocol") == b"TLSv1.3"
     assert visit.variable("ssl_cipher") == b"TLS_AES_256_GCM_SHA384"
-    assert visit.variable("ssl_server_name") == b"a.test"
+    assert visit.variable("ssl_server_name") == b"A.test"
     assert visit.variable("ssl_curve") == b"X25519"
     assert (visit.variable("ssl_curves") or b"").startswith(b"X25519:prime256v1")
     assert b"ECDHE-RSA-AES128-GCM-SHA256" in (visit.variable("ssl_ciphers") or b"").split(b":")

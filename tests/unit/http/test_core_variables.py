@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.http.loaded import PLAIN, Loaded
 
+from portico.http.client import Client
 from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.request import Request
 from portico.http.response import BytesBody, Response
@@ -194,10 +195,33 @@ def test_connection(site: Loaded) -> None:
     assert {name: value(site, name, request) for name in expected} == expected
     client.secure = True
     assert (value(site, "scheme", request), value(site, "https", request)) == (b"https", b"on")
-    client.remote_addr = b"::1"
+    request.remote_addr = b"::1"
     assert value(site, "binary_remote_addr", request) == b"\0" * 15 + b"\1"
-    client.remote_addr = b"unix:"
+    request.remote_addr = b"unix:"
     assert value(site, "binary_remote_addr", request) == b"unix:"
+
+
+def test_address_of_a_link_local_client_has_no_scope(site: Loaded) -> None:
+    client = site.client
+    site.client = Client(client.transport, client.listener, ("fe80::1%eth0", 80), 8)
+    request = site.request()
+    assert value(site, "remote_addr", request) == b"fe80::1"
+    assert request.packed_address() == b"\xfe\x80" + b"\0" * 13 + b"\1"
+
+
+def test_address_belongs_to_the_request(site: Loaded) -> None:
+    request, another = site.request(), site.request()
+    request.shares_fields = True
+    asked = subrequest_of(request, b"/asked", b"")
+    request.replace_address(b"192.0.2.1", b"81")
+    later = subrequest_of(request, b"/later", b"")
+    told = {name: value(site, name, later) for name in ("remote_addr", "remote_port", "binary_remote_addr")}
+    assert told == {"remote_addr": b"192.0.2.1", "remote_port": b"81", "binary_remote_addr": b"\xc0\0\2\1"}
+    assert "client: 192.0.2.1," in later.context()
+    assert not request.shares_fields
+    assert [value(site, "remote_addr", other) for other in (another, asked)] == [b"127.0.0.1"] * 2
+    asked.replace_address(b"192.0.2.2", b"")
+    assert value(site, "remote_addr", request) == b"192.0.2.2"
 
 
 def test_tcp_info(site: Loaded) -> None:

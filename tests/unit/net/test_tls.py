@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -301,20 +302,62 @@ def test_sni_chooses_the_certificate(site: Pki, other: Pki) -> None:
 
     def find(name: bytes) -> ServerTLS | None:
         asked.append(name)
-        return second if name == b"b.test" else None
+        return second if name == b"B.test" else None
 
     client = upstream_for(server_name=True, verify=True, trusted_certificate=str(other.certificate))
     pair = Pair(first, client, b"B.test:443", find)
     pair.shake()
     assert pair.errors == {}
-    assert asked == [b"b.test"]
+    assert asked == [b"B.test"]
     assert pair.server.server is second
-    assert pair.server.server_name == b"b.test"
+    assert pair.server.server_name == b"B.test"
     pair.close()
     refused = Pair(first, client, b"c.test", find)
     refused.shake()
     assert "CERTIFICATE_VERIFY_FAILED" in str(refused.errors["1"])
     refused.close()
+
+
+def send_server_name(client: TLSTransport, name: bytes) -> None:
+    """Have the client send any bytes as SNI (SSL_CTRL_SET_TLSEXT_HOSTNAME), which `ssl` would not."""
+    library = openssl.library()
+    assert library is not None
+    assert library._control(library.pointer(client.tls), 55, 0, name)
+
+
+@pytest.mark.parametrize("name", [b"b\xff.test", b"\xc3\xa4.test", b"\xff" * 255, b"a..b", b"x" * 64 + b".test", b" \x01\x7f"])
+def test_server_name_of_any_bytes(site: Pki, name: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    asked: list[bytes] = []
+    pair = Pair(server_tls(settings_for(site)), upstream_for(), find=asked.append)
+    send_server_name(pair.client, name)
+    pair.shake()
+    assert pair.errors == {}
+    assert asked == [name] == [pair.server.server_name]
+    assert not pair.server.name_matched
+    assert capfd.readouterr() == ("", "")
+    pair.close()
+
+
+def test_server_name_without_the_library(
+    site: Pki, other: Pki, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ssl` calls with names that it can decode, and ends the handshake for others: without a traceback."""
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    library = openssl.library()
+    monkeypatch.setattr(openssl._FOUND, "library", None)
+    first, second = server_tls(settings_for(site)), server_tls(settings_for(other))
+    for name, refused in ((b"b.test", False), (b"b\xff.test", True)):
+        pair = Pair(first, upstream_for(), find=lambda name: second)
+        openssl._FOUND.library = library
+        send_server_name(pair.client, name)
+        openssl._FOUND.library = None
+        pair.shake()
+        assert ("0" in pair.errors) == refused
+        assert (pair.server.server is second) == (not refused)
+        pair.close()
+    assert told == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_without_sni_the_name_is_verified_all_the_same(site: Pki) -> None:
@@ -612,7 +655,10 @@ def test_the_message_for_a_listener_without_certificate() -> None:
 
 @pytest.mark.parametrize(
     ("name", "host"),
-    [(b"a.test", "a.test"), (b"a.test:443", "a.test"), (b"[::1]:443", "::1"), (b"::1", "::1"), (b"\xff", "")],
+    [
+        (b"a.test", "a.test"), (b"a.test:443", "a.test"), (b"[::1]:443", "::1"), (b"::1", "::1"), (b"\xff", ""), (b".a.test", ""),
+        (b".", ""), (b"a\0b", ""),
+    ],
 )
 def test_names_of_peers(name: bytes, host: str) -> None:
     assert host_of(name) == host
@@ -704,3 +750,12 @@ def test_revoked_client_certificates(site: Pki, other: Pki, tmp_path: Path) -> N
             assert pair.server.verify_result() == result
             pair.close()
             sender._sessions.clear()
+
+
+@pytest.mark.parametrize("name", [b".a.test", b"a..test", b"\xff", b"x" * 255, b"a\0b"])
+def test_odd_name_of_a_peer(site: Pki, name: bytes) -> None:
+    """A client may give it, by a variable in proxy_ssl_name."""
+    pair = Pair(server_tls(settings_for(site)), upstream_for(server_name=True), name)
+    pair.shake()
+    assert pair.errors == {}
+    pair.close()

@@ -144,6 +144,11 @@ def test_early_goes_on_without_a_file(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err.endswith(": here\n")
 
 
+def test_early_file_whose_name_is_not_utf_8(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    early("/nonexistent/\udcff")
+    assert b'open() "/nonexistent/\xff" failed' in capfdbinary.readouterr().err
+
+
 def test_syslog_over_udp(configure: Configure) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

@@ -118,6 +118,15 @@ def test_options(report: Report) -> None:
     sockets.close(unlink=True)
 
 
+def test_options_larger_than_the_system_takes(report: Report) -> None:
+    spec = tcp(free_port())
+    spec.so_keepalive, spec.backlog, spec.rcvbuf, spec.sndbuf, spec.fastopen = 1, 1 << 40, 1 << 62, 1 << 31, 1 << 40
+    sockets = open_sockets([spec], 1, None, report)
+    (opened,) = sockets.all()
+    assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    sockets.close(unlink=True)
+
+
 @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::"])
 def test_who_holds_a_port(bound: str) -> None:
     port = free_port()

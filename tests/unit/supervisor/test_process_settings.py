@@ -11,6 +11,7 @@ from tests.unit.supervisor.conftest import Configure
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import EVENTS, Scope
 from portico.supervisor.settings import MAIN_DIRECTIVES, ProcessSettings
+from portico.supervisor.worker import filter_environment
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
@@ -94,6 +95,9 @@ REFUSED = [
     ("worker_cpu_affinity auto 01 10;", 'invalid number of arguments in "worker_cpu_affinity" directive'),
     ("worker_priority x;", '"worker_priority" directive invalid number'),
     ("worker_priority 5x;", '"worker_priority" directive invalid number'),
+    ("worker_priority 99999999999999999999;", '"worker_priority" directive invalid number'),
+    ("worker_processes 99999999999999999999;", '"worker_processes" directive invalid value'),
+    ("events { worker_connections 99999999999999999999; }", 'invalid number "99999999999999999999"'),
     ("worker_rlimit_nofile x;", '"worker_rlimit_nofile" directive invalid number'),
     ("worker_rlimit_core x;", '"worker_rlimit_core" directive invalid value'),
     ("worker_shutdown_timeout x;", '"worker_shutdown_timeout" directive invalid value'),
@@ -163,3 +167,10 @@ def test_examples_load(configure: Configure, directive: object) -> None:
     assert found.doc and found.syntax and found.default_text
     assert mistakes(configure(found.example)) == []
     assert found.contexts != EVENTS or found.example.startswith("events {")
+
+
+def test_environment_variable_without_a_name(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses to set one."""
+    monkeypatch.setattr(os, "environ", {"TZ": "UTC", "HOME": "/"})
+    filter_environment(settings(configure('env "=x"; env A=b; events {}')))
+    assert os.environ == {"TZ": "UTC", "A": "b"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
+from portico.config.values import octets, port_of
 from portico.http.fetching import FetchFailed
 from portico.net.reactor import ConnectionFailed, Reactor, Timeout
 from portico.net.transport import BODY_READ_SIZE
@@ -67,9 +68,10 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
         raise ValueError("it has no host")
     if not port:
         return host, default
-    if not port.isdecimal() or not 0 < int(port[:6]) < 65536:
+    number = port_of(port)
+    if number is None:
         raise ValueError("its port is none")
-    return host, int(port)
+    return host, number
 
 
 @final
@@ -134,14 +136,14 @@ async def _addresses(url: Url, seconds: float) -> list[tuple[int, object]]:
         return await asked
     except asyncio.CancelledError:
         raise Timeout from None
-    except (OSError, UnicodeError) as unknown:
+    except OSError as unknown:
         raise FetchFailed(f"{url.host} could not be resolved ({unknown})", 502) from None
     finally:
         timer.cancel()
 
 
 def _looked_up(host: str, port: int) -> list[tuple[int, object]]:
-    return [(int(entry[0]), entry[4]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return [(int(entry[0]), entry[4]) for entry in socket.getaddrinfo(octets(host), port, type=socket.SOCK_STREAM)]
 
 
 def _left(reactor: Reactor, deadline: float) -> float:

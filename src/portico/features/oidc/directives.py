@@ -25,6 +25,8 @@ def _text(statement: Statement) -> str:
     text = statement.args[0].text
     if not text:
         raise values.invalid(statement, "must not be empty")
+    if not text.isprintable():  # nor is a byte that is not UTF-8
+        raise values.invalid(statement, "must be UTF-8, and without control characters")
     return text
 
 

@@ -27,6 +27,7 @@ from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler
 from portico.http.runtime import Runtime
 from portico.http.variables import PER_REQUEST, Variable
+from portico.http.zones import open_zone
 from portico.net.reactor import Reactor
 from portico.upstream.cache_settings import CacheDirectives, CacheSettings
 from portico.zones.owner import own_identity
@@ -182,7 +183,7 @@ def open_caches(http: HttpBuild, temp_path: str) -> None:
                 raise ConfigError(str(error), setting.where) from None
             _check_directory(settings.path, setting.where)
             http.temp_paths.add(settings.path)
-            table = zone.open(COLUMNS)
+            table = open_zone(zone, COLUMNS, setting.where)
             tables.append(table)
             caches.stores[name] = Store(settings, Index(table))
         except ConfigError as problem:

@@ -121,8 +121,7 @@ def _forwarded(request: Request) -> bytes:
     """Who asked, behind what a trusted proxy has told (RFC 7239 section 4)."""
     client = request.client
     scheme = b"https" if client.secure else b"http"
-    before = request.fields.joined(b"forwarded") if request.peer is not None else None
-    if before and request.peer is not None and nodes_of(before):
-        address, port = request.peer  # who connected: the client itself is in what that one says
-        return before + b", " + element(address, port, request.asked_host, scheme)
-    return element(client.remote_addr, client.remote_port, request.asked_host, scheme)
+    before = request.fields.joined(b"forwarded") if request.told_address else None
+    if before and nodes_of(before):  # of whoever connected: the client itself is in what that one says
+        return before + b", " + element(client.remote_addr, client.remote_port, request.asked_host, scheme)
+    return element(request.remote_addr, request.remote_port, request.asked_host, scheme)

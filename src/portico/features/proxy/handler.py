@@ -176,7 +176,7 @@ class ProxyHandler(Handler):
             assert isinstance(key, Template)
             return key.render(request)
         if group.key_is_address:
-            return request.client.packed_address()
+            return request.packed_address()
         return b""
 
     # -- the answer ----------------------------------------------------------------------------------------------------
@@ -186,10 +186,6 @@ class ProxyHandler(Handler):
         connection = exchange.connection
         attempt = request.attempts[-1] if request.attempts else None
         assert attempt is not None
-        redirect = rules.redirect(answer) if b"x-accel-redirect" in answer.first else None
-        if redirect is not None:
-            exchange.end(attempt, False, False)
-            raise self._accel_redirect(request, answer, redirect)
         status = answer.status
         sink: Sink | None = None
         caching = request.caching if self.cached is not None else None
@@ -204,6 +200,10 @@ class ProxyHandler(Handler):
             if caching is not None and self.cached is not None:
                 self.cached.keeping.intercepted(request, caching, answer)
             raise HTTPError(status)
+        redirect = rules.redirect(answer) if b"x-accel-redirect" in answer.first else None
+        if redirect is not None:
+            exchange.end(attempt, False, False)
+            raise self._accel_redirect(request, answer, redirect)
         if caching is not None and self.cached is not None:
             sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
         elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
@@ -302,9 +302,7 @@ class ProxyHandler(Handler):
         request.kept_type = answer.get(b"content-type") or request.kept_type
         kept = [(answer.keys[i], answer.values[i]) for i in range(len(answer.names)) if answer.names[i] in _KEPT]
         request.kept_fields = [*(request.kept_fields or ()), *kept]  # they add up, also with what a check of access has set
-        if value.startswith(b"@"):
-            return InternalRedirect(b"", None, value.decode("utf-8", "surrogateescape"))
-        if request.method != b"HEAD":
+        redirect = redirect_to(value)
+        if not redirect.named and request.method != b"HEAD":
             request.method = b"GET"
-        uri, _, query = value.partition(b"?")
-        return redirect_to(uri, query)
+        return redirect

@@ -6,7 +6,9 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final, final
 
+from portico.config.values import octets, port_of
 from portico.http.errors import ERR, INFO, HTTPError
+from portico.http.networks import packed
 from portico.http.uri import ESCAPE_URI, escape_uri, printable_target
 from portico.upstream.group import Group, Server
 from portico.upstream.registry import round_robin
@@ -62,6 +64,8 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int, bool]:
         host, bracket, rest = authority[1:].partition("]")
         if not bracket:
             raise ValueError("invalid host")
+        if ":" not in host or packed(host) is None:
+            raise ValueError("invalid IPv6 address")
         port = rest[1:] if rest.startswith(":") else ""
     else:
         host, _, port = authority.partition(":")
@@ -69,9 +73,10 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int, bool]:
         raise ValueError("no host")
     if not port:
         return host, default, False
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    number = port_of(port)
+    if number is None:
         raise ValueError("invalid port")
-    return host, int(port), True
+    return host, number, True
 
 
 @final
@@ -144,7 +149,7 @@ class Lookup:
 
     async def _look_up(self, request: Request, server: Server) -> None:
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            found = await asyncio.get_running_loop().getaddrinfo(octets(server.host), server.port, type=socket.SOCK_STREAM)
+        except OSError as error:
             raise HTTPError(502, f"{server.host} could not be resolved ({error})", ERR) from None
         server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
