@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 
 from tests.fuzz.damage import BYTES, damaged
-from tests.unit.test_reference import DIRECTIVES, FRAMES, framed, nothing_revoked
+from tests.unit.example_site import DIRECTIVES, FRAMES, fill, framed
 
 from portico.config.directive import Directive
-from portico.net.certificates import self_signed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ODD_WORDS = [
@@ -35,17 +34,9 @@ _WORDS = re.compile(rb"""'[^']*'|"[^"]*"|[^\s;{}'"]+|[;{}]|\s+""")
 
 
 def make_site(folder: Path) -> None:
-    """The files that examples name, and odd ones."""
-    certificate, key = self_signed(["example.com"], 1)
-    for name in ("site.pem", "clients-ca.pem", "more-cas.pem", "ca.pem", "client.pem"):
-        (folder / name).write_bytes(certificate)
-    for name in ("site.key", "client.key"):
-        (folder / name).write_bytes(key)
-    for name in ("crl.pem", "revoked.pem"):
-        (folder / name).write_bytes(nothing_revoked())
-    for name in ("pass", "passphrases", "users", "dhparam.pem", "empty"):
-        (folder / name).write_text("" if name in ("empty", "dhparam.pem") else "anna:{PLAIN}secret\n")
-    (folder / "ticket.key").write_bytes(os.urandom(80))
+    """Write the files that examples name, and odd ones."""
+    fill(folder)
+    (folder / "empty").write_text("")
     (folder / "noise").write_bytes(random.Random(1).randbytes(3000))
     (folder / "unreadable").write_text("user root;")
     (folder / "unreadable").chmod(0)
@@ -53,8 +44,7 @@ def make_site(folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     (folder / "link").symlink_to("nowhere")
     (folder / "loop").symlink_to("loop")
-    for name in ("logs", "directory"):
-        (folder / name).mkdir()
+    (folder / "directory").mkdir()
 
 
 def sources(folder: Path) -> tuple[list[bytes], list[bytes]]:
