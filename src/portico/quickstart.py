@@ -94,7 +94,7 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def end_with(parent: int) -> Callable[[], None]:
-    """What a child of `parent` calls before it becomes another program, so that it gets SIGTERM when its parent dies."""
+    """Return what a child of `parent` calls before it becomes another program, so that it gets SIGTERM when its parent dies."""
     prctl = ctypes.CDLL(None).prctl
 
     def ask() -> None:

@@ -15,6 +15,7 @@ from tests.processes import wait_until
 from tests.system.proxied import Proxied, answer, pattern, running
 
 SIZE = 3_000_000
+SERVER = "location @fallback { proxy_pass http://pair; }"
 HTTP = """
     client_max_body_size 0;
     upstream pair { server @one@; server @two@; }
@@ -22,6 +23,7 @@ HTTP = """
 LOCATIONS = {
     "request": "client_body_buffer_size 8k; proxy_pass http://pair;",
     "response": "proxy_pass http://pair;",
+    "shown": "client_body_buffer_size 8k; error_page 500 = @fallback; proxy_pass http://pair;",
     "none": "proxy_max_temp_file_size 0; proxy_pass http://pair;",
 }
 # What is mounted there is seen by nobody else, and gone with the processes.
@@ -46,9 +48,10 @@ def proxy(request: pytest.FixtureRequest) -> Iterator[Proxied]:
     if request.param == "full":
         if not may_mount():
             pytest.skip("needs root and a mount namespace of its own for a small disk")
-        made = Proxied(LOCATIONS, http=HTTP, listen="sndbuf=8k", wrap=("unshare", "--mount", "sh", "-ec", SMALL_DISKS, "sh"))
+        wrap = ("unshare", "--mount", "sh", "-ec", SMALL_DISKS, "sh")
+        made = Proxied(LOCATIONS, http=HTTP, server=SERVER, listen="sndbuf=8k", wrap=wrap)
     else:
-        made = Proxied(LOCATIONS, http=HTTP, listen="sndbuf=8k")
+        made = Proxied(LOCATIONS, http=HTTP, server=SERVER, listen="sndbuf=8k")
     for name in ("one", "two"):
         made.upstream(name).serve(lambda end, message: end.send(answer(pattern(SIZE))) and None)
     with running(made):
@@ -87,6 +90,16 @@ def test_request_body(proxy: Proxied) -> None:
         assert "mkstemp() " in line and "(2: No such file or directory)" in line
     assert proxy.upstream("one").served + proxy.upstream("two").served == served
     proxy.await_access("/request/ 500 - ")
+
+
+def test_request_body_of_an_error_page(proxy: Proxied) -> None:
+    """The error page is proxied and wants the body too: a part of it does not pass for the whole, and nothing waits for the rest."""
+    asked = proxy.upstream("one").served + proxy.upstream("two").served
+    with proxy.ask("POST", "/shown/", body=b"x" * 500_000) as client:
+        assert client.response().status == 500
+        assert client.rest() == b""
+    assert proxy.upstream("one").served + proxy.upstream("two").served == asked
+    proxy.await_access("/shown/ 500 - ")
 
 
 def test_response(proxy: Proxied) -> None:

@@ -5,6 +5,7 @@ The temporary file is unlinked as soon as it is open, so a crash leaves nothing 
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from typing import TYPE_CHECKING, Final, final
@@ -36,7 +37,7 @@ class RequestBody:
         self.data: bytes | None = None  # the whole body, when it was read into memory
         self.file = -1  # descriptor of the temporary file that holds it otherwise
         self.file_path: str = ""  # where the file was made, for the error log
-        self.held: list[bytes] = []
+        self.failure: HTTPError | FileFailed | None = None  # why it could not be read whole: what was read of it is gone
         self.size = 0  # bytes of content received
 
     def allow(self) -> None:
@@ -49,7 +50,15 @@ class RequestBody:
             client.transport.send(_CONTINUE)
 
     def take(self) -> bytes | None:
-        """Content that is there: b"" at the end of the body, None when more must come. Raises HTTPError, ClientFailed."""
+        """Content that is there: b"" at the end of the body, None when more must come.
+
+        Raises HTTPError, ClientFailed; and what it failed with before, when it was to be read whole.
+        """
+        if self.failure is not None:
+            raise self.failure
+        return self._take()
+
+    def _take(self) -> bytes | None:
         if self.done:
             return b""
         client = self.client
@@ -112,6 +121,17 @@ class RequestBody:
 
     async def read_all(self) -> None:
         """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), FileFailed, ClientFailed, ClientTimeout."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            await self._read_whole()
+        except (HTTPError, FileFailed) as failure:
+            self.close()
+            self.failure = failure  # an error page may want the body too: a part of it must not pass for the whole
+            raise
+        self.length = self.size
+
+    async def _read_whole(self) -> None:
         core = self.request.location.core
         limit = core.client_body_buffer_size
         held: list[bytes] = []
@@ -129,7 +149,6 @@ class RequestBody:
                 held = []
         if self.file < 0:
             self.data = b"".join(held)
-        self.length = self.size
 
     def _open(self, directory: str) -> None:
         """Make the temporary file, which has no name as soon as it is open."""
@@ -158,7 +177,7 @@ class RequestBody:
         """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
         reactor = self.client.transport.reactor
         while not self.done:
-            data = self.take()
+            data = self._take()
             left = deadline - reactor.now
             if left <= 0.0 and not self.done:
                 return False
@@ -183,11 +202,14 @@ class RequestBody:
         return copy
 
     def read_file(self, offset: int, count: int) -> bytes:
-        """A piece of a body that was read into a file. Raises FileFailed."""
+        """A piece of a body that was read into a file, at least a byte. Raises FileFailed."""
         try:
-            return os.pread(self.file, count, offset)
+            data = os.pread(self.file, count, offset)
         except OSError as error:
             raise FileFailed("pread", self.file_path, error) from None
+        if not data:
+            raise FileFailed("pread", self.file_path, OSError(errno.EIO, "the file is shorter than the body"))
+        return data
 
     def close(self) -> None:
         """Give the temporary file back."""

@@ -13,12 +13,22 @@ from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, par
 from portico.http.body import RequestBody
 from portico.http.client import Client
 from portico.http.error_pages import PLAIN_TO_TLS
-from portico.http.errors import CRIT, ERR, INFO, BodyCutShort, CloseConnection, FileFailed, HTTPError
+from portico.http.errors import ALERT, CRIT, ERR, INFO, BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.output import send_response
 from portico.http.phases import respond
 from portico.http.request import Request
 from portico.http.request_heads import RequestHeads, may_be_http
-from portico.net.reactor import ClientFailed, ClientGone, ClientTimeout, NetworkSignal, Shutdown, Task, Timeout
+from portico.net.reactor import (
+    ClientFailed,
+    ClientGone,
+    ClientTimeout,
+    NetworkSignal,
+    Shutdown,
+    Task,
+    Timeout,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from portico.net.tls import is_tls, secure
 from portico.net.transport import READ_SIZE, Transport, Watcher
 
@@ -351,9 +361,13 @@ class Connection(Watcher):
                 # As nginx: 400 while the body is read, 499 when the client fails at anything else.
                 request.status = request.status or (400 if request.body is not None and not request.body.done else 499)
                 request.log_error(INFO, f"client connection failed: {failure.strerror}")
-            except FileFailed as failed:  # after the header section was sent
+            except FileFailed as failed:  # too late for another response
                 request.keep_alive = False
                 request.log_error(CRIT, str(failed))
+            except (UpstreamFailed, UpstreamTimeout) as stray:
+                request.keep_alive = False
+                request.status = request.status or 502
+                request.log_error(ALERT, f"internal error: a failure of an upstream was not handled ({stray})")
         finally:
             self.abortable = False
             if response is not None:

@@ -26,7 +26,7 @@ class Body:
 
     def take(self) -> bytes | None:
         """The next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without finding any.
-        Raises HTTPError, FileFailed or BodyCutShort when the source fails.
+        Raises HTTPError, FileFailed or BodyCutShort when the source fails, ClientFailed when nobody wants it any more.
         """
         raise NotImplementedError
 

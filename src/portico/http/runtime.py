@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import select
+from itertools import islice
 from typing import TYPE_CHECKING, Final, final
 
-from portico.errorlog import ALERT, WARN
+from portico.errorlog import ALERT, NOTICE, WARN
 from portico.net.reactor import Reactor
 from portico.net.room import IdleHolder, Spare
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _NO_LIMIT: Final = 1 << 30
 _MOST_RESERVED: Final = 1024  # descriptors
 _MOST_PIPES: Final = 512
+_MORE: Final = 32  # idle connections to look at besides those to be closed: a request may have arrived on some
 
 
 @final
@@ -58,9 +60,9 @@ class Runtime(IdleHolder):
         else:
             reason = f"{within_files} connections, all that {files} open files (worker_rlimit_nofile) leave room for,"
             room.set_limit(within_files + listening, reason)
+            self.error_log.write(NOTICE, f"{self.worker_connections} worker_connections are lowered to {reason.rstrip(',')}")
         room.complain = self._complain
         room.add(self)
-        room.add(self.reactor.pipes)
         self.reactor.pipes.most = min(max(files // 32, 2), _MOST_PIPES)
 
     def _complain(self, refused: bool) -> None:
@@ -81,7 +83,7 @@ class Runtime(IdleHolder):
     def close_idle(self, count: int) -> int:
         """See IdleHolder.close_idle. A client whose next request has arrived is not idle, even if nobody has looked yet."""
         closed = 0
-        for connection in list(self.idle):
+        for connection in list(islice(self.idle, count + _MORE)):
             if closed >= count:
                 break
             if not has_arrived(connection.transport.fd):
@@ -89,10 +91,14 @@ class Runtime(IdleHolder):
                 closed += 1
         return closed
 
+    def close(self) -> None:
+        """Close the descriptors that are kept for later: the worker serves no more."""
+        self.spare.close()
+        self.reactor.pipes.close_idle(self.reactor.pipes.most)
+
     def stop(self) -> None:
         """Close everything now."""
         self.draining = True
-        self.spare.close()
         for connection in list(self.connections):
             connection.abandon()
 

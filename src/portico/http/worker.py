@@ -107,12 +107,14 @@ class Acceptor(Pollable):
             if runtime.reactor.room.free_some():
                 return True
             runtime.log_want(CRIT, f"{text}: a client is refused; worker_rlimit_nofile may be too low")
-            runtime.spare.refuse(self.sock)
-            return True
-        runtime.error_log.write(ALERT, text)
-        if error.errno in (errno.ENOMEM, errno.ENOBUFS):  # the kernel is out of memory, and would say so again at once
-            self.pause()
-            asyncio.get_running_loop().call_later(0.5, self._again)
+            if runtime.spare.refuse(self.sock):
+                return True
+        else:
+            runtime.log_want(ALERT, text)
+            if error.errno not in (errno.ENOMEM, errno.ENOBUFS):
+                return False
+        self.pause()  # the kernel would say the same again at once
+        asyncio.get_running_loop().call_later(0.5, self._again)
         return False
 
     def _again(self) -> None:
@@ -178,8 +180,8 @@ class Worker:
     def _close_quiet(self) -> None:
         """Close what has been idle for a while, unless its next request has just arrived."""
         now = self.loop.time()
-        for connection in list(self.runtime.idle):
-            since = self.quiet.setdefault(connection, now)
+        self.quiet = {connection: self.quiet.get(connection, now) for connection in self.runtime.idle}
+        for connection, since in self.quiet.items():
             if now - since >= _QUIET_SECONDS and not has_arrived(connection.transport.fd):
                 connection.abandon()
 
@@ -202,6 +204,7 @@ class Worker:
                 logger.close()
             for hook in self.plan.build.workers:
                 hook.stop()
+        self.runtime.close()
 
     def _defect(self, error: BaseException) -> None:
         """A coroutine ended with an exception that nobody expects: one line for the log, with the place."""

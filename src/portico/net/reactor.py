@@ -199,8 +199,9 @@ class Reactor:
         self.http_date: bytes = b""
         self.timers: Timers = Timers(self.now)
         self.pipes: PipePool = PipePool()
-        self.room: Room = Room(self._connections)
+        self.room: Room = Room(self._connections, self.pipes)
         self.batch: int = 0  # number of the batch of events that is being dispatched
+        self.idle: int = 0  # how many of `owned` are idle
         self.interrupted = False  # asyncio was given a callback while we dispatched: `select` must return
         self.on_error: Callable[[BaseException], None] | None = None
         self._later: list[Task] = []
@@ -311,7 +312,7 @@ class Reactor:
         batch = self.batch
         others: list[tuple[int, int]] = []
         owned = self.owned
-        if len(events) > 1:
+        if self.idle and len(events) > 1:
             # An idle upstream connection that has become readable is of no use any more. A request whose event stands before that
             # one in the batch must not take it, and what nobody asked for as its response.
             for event in events:

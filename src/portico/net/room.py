@@ -3,8 +3,8 @@
 Clients' and upstreams' connections count alike, as in nginx (`worker_connections`). A worker also needs descriptors for files, logs
 and pipes, so the limit is lowered when the process may open fewer files than `worker_connections` asks for.
 
-Room is made before the limit is reached: idle connections are closed, those that have been idle longest first. Only when nobody idles
-is a new connection refused.
+Room is made before the limit is reached: idle clients are closed, the longest idle first, then idle connections to upstreams. Only
+when nobody idles is a new connection refused.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class IdleHolder:
 class Room:
     """The limit of one worker's connections."""
 
-    def __init__(self, in_use: Callable[[], int]) -> None:
+    def __init__(self, in_use: Callable[[], int], pipes: IdleHolder) -> None:
         self.limit = NO_LIMIT
         self.reason = ""  # what the limit is called in the error log
         self.complain: Callable[[bool], None] | None = None  # told whether a connection was refused
         self._in_use = in_use
         self._comfortable = NO_LIMIT  # with fewer connections than this nothing has to give way
-        self._holders: list[IdleHolder] = []
+        self._holders: list[IdleHolder] = []  # of connections
+        self._pipes: IdleHolder = pipes
 
     def set_limit(self, limit: int, reason: str) -> None:
         """Allow `limit` connections; `reason` says in the error log where the number comes from."""
@@ -59,20 +60,23 @@ class Room:
         used = self._in_use()
         if used < self._comfortable:
             return True
-        self.free_some(min(used - self._comfortable + 1, _AT_ONCE))
+        closed = self._close_idle(min(used - self._comfortable + 1, _AT_ONCE))
         is_room = self._in_use() < self.limit
-        if self.complain is not None:
+        if self.complain is not None and (closed or not is_room):
             self.complain(not is_room)
         return is_room
 
-    def free_some(self, count: int = _AT_ONCE) -> bool:
-        """Close up to `count` idle connections, or the pipes that are at hand; return whether there were any."""
-        freed = 0
+    def free_some(self) -> bool:
+        """No descriptor is left: close pipes and connections that are idle; return whether there were any."""
+        return self._pipes.close_idle(_AT_ONCE) > 0 or self._close_idle(_AT_ONCE) > 0
+
+    def _close_idle(self, count: int) -> int:
+        closed = 0
         for holder in self._holders:
-            freed += holder.close_idle(count - freed)
-            if freed >= count:
+            closed += holder.close_idle(count - closed)
+            if closed >= count:
                 break
-        return freed > 0
+        return closed
 
 
 @final
@@ -84,22 +88,26 @@ class Spare:
     def __init__(self) -> None:
         self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def refuse(self, listening: socket.socket) -> None:
-        """Accept a client and close its connection at once."""
+    def refuse(self, listening: socket.socket) -> bool:
+        """Accept a client and close its connection at once; return False when not even that is possible."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        refused = True
         try:
             listening.accept()[0].close()
+        except (BlockingIOError, ConnectionAbortedError):
+            pass  # it has left, or another worker was quicker
         except OSError:
-            pass  # it has left, or somebody else was quicker
+            refused = False
         try:
             self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            pass  # the next one waits in the queue until a descriptor is free
+            pass  # somebody else has taken it: the next try opens it, or waits
+        return refused
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -57,7 +57,7 @@ def supervise(load: Load, early: ErrorLog, hangup_ends: bool = False) -> int:
 
 
 def _begin(load: Load, early: ErrorLog, hangup_ends: bool) -> "Supervisor | Single | None":
-    """What serves the configuration, its sockets open and the pid file written; None: it cannot be served, which was told."""
+    """Open the sockets and write the pid file; return what serves the configuration, None when that is impossible (and was told)."""
     report = Report(early, starting=True)
     inherited = inherited_sockets(report)
     garbage.freeze()

@@ -265,7 +265,7 @@ class UpstreamBody(Body):
             raise BodyCutShort from None
         self.file_path = path
         os.unlink(path)
-        self.request.log_error(5, f"an upstream response is buffered to a temporary file {path} while reading upstream")
+        self.request.log_error(WARN, f"an upstream response is buffered to a temporary file {path} while reading upstream")
         return fd
 
     # -- splicing ----------------------------------------------------------------------------------------------------

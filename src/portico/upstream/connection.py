@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import ssl
+from itertools import islice
 from typing import Final, final
 
 from portico.net.reactor import IN, OUT, RDHUP, ConnectionFailed, Reactor, Timeout, UpstreamFailed
@@ -18,6 +19,7 @@ from portico.net.transport import READ_SIZE, Transport, Watcher
 from portico.upstream.peer import Peer
 from portico.upstream.tls import UpstreamTLS
 
+_WANT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _HOSTNAME_MISMATCH: Final = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
@@ -33,7 +35,7 @@ class HandshakeFailed(Exception):
 
 @final
 class NoConnection(Exception):
-    """This worker has no connection or no descriptor left for an upstream: `reason` says which limit. No peer is to blame."""
+    """This worker has no connection, descriptor or memory left for an upstream: `reason` says which. No peer is to blame."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -95,6 +97,7 @@ class Pool(IdleHolder):
         self.requests = requests
         self.time = time
         self._room: Room | None = None  # known since the first connection was given back
+        self._closed = False
         self._idle: dict[PeerConnection, None] = {}
         self._by_peer: dict[Peer, list[PeerConnection]] = {}
 
@@ -117,9 +120,23 @@ class Pool(IdleHolder):
         connection.pool = None
         transport = connection.transport
         transport.idle = False
+        transport.reactor.idle -= 1
         transport.watcher = None
         transport.clear_deadline()
         return connection
+
+    def take_checked(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
+        """As `take`, for what cannot be sent twice: the connection is looked at once more, as no event may have told yet."""
+        while True:
+            connection = self.take(peer, tls, tls_name)
+            if connection is None:
+                return None
+            try:
+                if connection.transport.peek() is None:
+                    return connection
+            except ConnectionFailed:
+                pass  # it was reset while it was idle
+            connection.close()
 
     def give_back(self, connection: PeerConnection) -> None:
         """Keep a connection whose exchange ended cleanly, or close it when it has served enough."""
@@ -127,6 +144,7 @@ class Pool(IdleHolder):
         now = transport.reactor.now
         if (
             self.most == 0
+            or self._closed
             or connection.spent
             or transport.closed
             or transport.peer_closed
@@ -152,6 +170,7 @@ class Pool(IdleHolder):
         else:
             stack.append(connection)
         transport.idle = True
+        transport.reactor.idle += 1
         transport.watcher = connection
         transport.set_deadline(self.timeout)
 
@@ -159,6 +178,7 @@ class Pool(IdleHolder):
         """Close an idle connection."""
         if connection in self._idle:
             del self._idle[connection]
+            connection.transport.reactor.idle -= 1
             stack = self._by_peer[connection.peer]
             stack.remove(connection)
             if not stack:
@@ -167,13 +187,14 @@ class Pool(IdleHolder):
 
     def close_idle(self, count: int) -> int:
         """See IdleHolder.close_idle."""
-        oldest = list(self._idle)[:count]
+        oldest = list(islice(self._idle, count))
         for connection in oldest:
             self.drop(connection)
         return len(oldest)
 
     def close(self) -> None:
-        """Close every idle connection, for good."""
+        """Close every idle connection, and from now on those that are given back."""
+        self._closed = True
         for connection in list(self._idle):
             self.drop(connection)
         if self._room is not None:
@@ -192,18 +213,19 @@ def _has_more(transport: Transport) -> bool:
 
 
 def _new_socket(reactor: Reactor, peer: Peer) -> socket.socket:
-    """Return a socket for a connection to `peer`. Raises NoConnection."""
+    """Return a socket for a connection to `peer`. Raises NoConnection; UpstreamFailed where its family is not to be had."""
     if not reactor.room.make():
         raise NoConnection(f"{reactor.room.reason} are not enough")
-    try:
-        return socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE) or not reactor.room.free_some():
-            raise NoConnection(f"socket() failed ({error.errno}: {error.strerror})") from None
-    try:
-        return socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    except OSError as again:
-        raise NoConnection(f"socket() failed ({again.errno}: {again.strerror})") from None
+    made_room = False
+    while True:
+        try:
+            return socket.socket(peer.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            if error.errno not in _WANT:
+                raise UpstreamFailed(error.errno or 0, error.strerror or str(error)) from None
+            if made_room or error.errno not in (errno.EMFILE, errno.ENFILE) or not reactor.room.free_some():
+                raise NoConnection(f"socket() failed ({error.errno}: {error.strerror})") from None
+        made_room = True
 
 
 async def connect(
@@ -220,6 +242,9 @@ async def connect(
         code = sock.connect_ex(peer.address)
         if code not in (0, errno.EINPROGRESS):
             raise UpstreamFailed(code, os.strerror(code))
+    except OSError as error:  # the path of a Unix socket is too long
+        sock.close()
+        raise UpstreamFailed(error.errno or errno.ENAMETOOLONG, error.strerror or str(error)) from None
     except BaseException:
         sock.close()
         raise

@@ -15,7 +15,7 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
 from portico.http.errors import CRIT, ERR, WARN, HTTPError
 from portico.http.request import Attempt, Request
-from portico.net.reactor import SUSPEND, ClientTimeout, UpstreamFailed, UpstreamTimeout
+from portico.net.reactor import SUSPEND, ClientGone, ClientTimeout, UpstreamFailed, UpstreamTimeout
 from portico.net.transport import READ_SIZE, SEND_PIECE
 from portico.upstream.connection import HandshakeFailed, NoConnection, PeerConnection, connect
 from portico.upstream.failure import BY_STATUS, ERROR, INVALID_HEADER, NON_IDEMPOTENT, TIMEOUT, AttemptFailed
@@ -194,12 +194,9 @@ class Exchange:
 
     def _kept(self, peer: Peer, streaming: bool) -> PeerConnection | None:
         """An idle connection. One that is to carry what cannot be sent twice is looked at once more."""
-        look = self.request.method in _NOT_IDEMPOTENT or streaming
-        while True:
-            kept = self.group.pool.take(peer, self.tls, self.tls_name)
-            if kept is None or not look or kept.transport.peek() is None:
-                return kept
-            kept.close()
+        if streaming or self.request.method in _NOT_IDEMPOTENT:
+            return self.group.pool.take_checked(peer, self.tls, self.tls_name)
+        return self.group.pool.take(peer, self.tls, self.tls_name)
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
         request = self.request
@@ -331,7 +328,7 @@ class Exchange:
         if body.file >= 0:
             offset = 0
             while offset < body.length:
-                data = body.read_file(offset, _FILE_PIECE)
+                data = body.read_file(offset, min(_FILE_PIECE, body.length - offset))
                 offset += len(data)
                 attempt.bytes_sent += len(data)
                 if not await self._send(connection, data):
@@ -398,13 +395,16 @@ class Exchange:
         return True
 
     async def _pass_on(self, lines: bytes) -> None:
-        """Early hints for the client (RFC 8297). Raises ClientFailed, ClientTimeout."""
+        """Early hints for the client (RFC 8297). Raises ClientFailed; ClientGone when it does not take them."""
         if not lines:
             return
         request = self.request
-        await request.client.transport.send_all(
-            b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
-        )
+        try:
+            await request.client.transport.send_all(
+                b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
+            )
+        except ClientTimeout:
+            raise ClientGone from None
 
     def _count_interim(self, size: int) -> None:
         """One more interim head. Together they are bounded as one head is: else an upstream could send them for ever."""

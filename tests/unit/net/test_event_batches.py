@@ -114,6 +114,7 @@ def test_idle_connections_come_first(loop: Loop) -> None:
     used.when_readable(lambda: order.append("used"))
     idle.when_readable(lambda: order.append("idle"))
     idle.transport.idle = True
+    reactor.idle = 1
     used.far.send(b"x")
     idle.far.send(b"x")
     reactor.dispatch(1.0)

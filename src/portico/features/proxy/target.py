@@ -141,9 +141,16 @@ class Lookup:
             server.resolve()
         else:
             await self._look_up(request, server)
-        group = Group(url.authority, [server], round_robin, None)
-        if len(self._found) >= _MOST_ADDRESSES:
-            self._found.clear()
+        known = self._found.get(key)  # once more: another request may have looked it up meanwhile
+        if known is not None:
+            group = known[0]
+            group.balancer.replace(server.peers)  # addresses that stay keep their state and their connections
+        else:
+            group = Group(url.authority, [server], round_robin, None)
+            if len(self._found) >= _MOST_ADDRESSES:
+                for forgotten, _ in self._found.values():
+                    forgotten.stop()
+                self._found.clear()
         self._found[key] = (group, now + _ADDRESS_SECONDS)
         return group
 
