@@ -1,6 +1,7 @@
 # make run    install Portico compiled into .venv and start the quickstart
 # make test   everything: style, types, import rules, tests interpreted and compiled
 # make soak   two minutes of everything at once against the cache, then two against everything else (SOAK_SECONDS=...)
+# make reloads  500 reloads, after which memory and descriptors must be what they were (RELOADS=...)
 # make fuzz   five minutes each of damaged clients, upstreams and configurations (FUZZ_SECONDS=...)
 # make bench  nginx and Portico side by side; writes bench/results.md
 # make docs   writes the directive reference
@@ -12,9 +13,10 @@ SOURCES := $(shell find src -name '*.py') setup.py pyproject.toml
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
 
 SOAK_SECONDS ?= 120
+RELOADS ?= 500
 FUZZ_SECONDS ?= 300
 
-.PHONY: run test soak fuzz bench docs lint unit clean tools nginx compiled
+.PHONY: run test soak reloads fuzz bench docs lint unit clean tools nginx compiled
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -57,6 +59,9 @@ unit: $(VENV)/.tools
 
 soak: $(VENV)/.installed $(VENV)/.tools
 	@PORTICO_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/system/test_cache_soak.py tests/system/test_soak.py
+
+reloads: $(VENV)/.installed $(VENV)/.tools
+	@PORTICO_SOAK_RELOADS=$(RELOADS) $(BIN)/python -m pytest -s tests/system/test_reload_memory.py
 
 fuzz: $(VENV)/.installed $(VENV)/.tools
 	@PORTICO_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -s tests/fuzz
