@@ -108,7 +108,10 @@ class LogFile:
 
 
 def _open_append(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+    # A FIFO that nobody reads is an error (ENXIO): waiting for a reader would hold up a start or a reload.
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o644)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _give_to(fd: int, user: int) -> None:

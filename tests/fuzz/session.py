@@ -1,7 +1,7 @@
 """How long a fuzzer runs, which cases it makes, and how a failure is told so that it can be replayed.
 
 Every case follows from one number, its seed. PORTICO_FUZZ_SECONDS says for how long each fuzzer makes cases. Without it the compiled
-form gets the long share (20 s) and the interpreted one the short share (5 s), for the suite runs both. PORTICO_FUZZ_SEED replays the
+form gets the long share (60 s) and the interpreted one the short share (5 s), for the suite runs both. PORTICO_FUZZ_SEED replays the
 case of that seed alone.
 """
 
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from portico.cli import is_compiled
 
-LONG, SHORT = 20.0, 5.0
+LONG, SHORT = 60.0, 5.0
 SECONDS = float(os.environ.get("PORTICO_FUZZ_SECONDS") or (LONG if is_compiled() else SHORT))
 SEED = os.environ.get("PORTICO_FUZZ_SEED", "")
 MINIMISING = 40.0  # seconds for making a failing case smaller

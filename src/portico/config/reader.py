@@ -18,14 +18,13 @@ import errno
 import glob
 import os
 import re
-import stat
 from typing import Final, final
 
 from portico.config.diagnostics import COMMAND_LINE, ConfigError
 from portico.config.diagnostics import Where as Where
+from portico.config.files import read_file
 from portico.config.load import Load
 
-_AT_ONCE: Final = 1 << 20  # bytes of a file
 _BUFFER: Final = 4096
 """NGX_CONF_BUFFER."""
 
@@ -139,7 +138,7 @@ def read_text(text: str, path: str, load: Load) -> list[Statement]:
 def _text_of(path: str, load: Load, include: Statement | None) -> str:
     """The text of a file; bytes that are not UTF-8 survive as surrogates."""
     try:
-        data = _bytes_of(path)
+        data = read_file(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         number = error.errno or 0 if isinstance(error, OSError) else errno.ENOENT
         call = "pread()" if number == errno.EISDIR else "open()"
@@ -151,28 +150,6 @@ def _text_of(path: str, load: Load, include: Statement | None) -> str:
     text = data.decode("utf-8", "surrogateescape")
     load.files[path] = text
     return text
-
-
-def _bytes_of(path: str) -> bytes:
-    """Read a file. Raises OSError; ValueError for a NUL in the path.
-
-    A device is read as empty, as by nginx, which asks for its size. A FIFO is read to its end, but not waited for: one that nobody
-    has opened for writing would hold up a start or a reload for ever.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        kind = stat.S_IFMT(os.fstat(fd).st_mode)
-        if kind == stat.S_IFCHR or kind == stat.S_IFBLK:
-            return b""
-        os.set_blocking(fd, True)
-        pieces = [os.read(fd, _AT_ONCE)]
-        while pieces[-1]:
-            pieces.append(os.read(fd, _AT_ONCE))
-    finally:
-        os.close(fd)
-    if kind == stat.S_IFIFO and len(pieces) == 1:
-        raise OSError(errno.ENXIO, "a FIFO that nobody writes to")
-    return b"".join(pieces)
 
 
 @final

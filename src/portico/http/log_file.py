@@ -227,9 +227,9 @@ class PathWriter(LogWriter):
                 _close(found)
             found.checked = now
         if found.fd < 0:
-            found.fd = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o644
-            )
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a FIFO may have no reader
+            found.fd = os.open(path, flags, 0o644)
+            os.set_blocking(found.fd, True)
         found.uses += 1
         found.used = now
         if cache.most:

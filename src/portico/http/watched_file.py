@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
+from portico.config.files import read_file, read_with_status
 from portico.config.reader import Statement
 from portico.errorlog import failed_call
 from portico.http.variables import Template, template
@@ -47,9 +48,7 @@ class WatchedFiles(Generic[T]):
         entry = self._entries.get(path)
         if entry is not None and entry.settled and _mark(os.stat(path)) == entry.mark:
             return entry.value
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read()
+        status, data = read_with_status(path)
         settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _UNSETTLED_NS
         fresh = _Entry(_mark(status), settled, self._parse(data))
         if entry is None and len(self._entries) >= _MOST:
@@ -82,8 +81,7 @@ def file_path(statement: Statement, hint: str) -> FilePath:
     if path.constant is not None:
         full = statement.load.full_path(path.text, conf=True)
         try:
-            with open(full, "rb") as file:
-                file.read(1)
+            read_file(full)
         except OSError as error:
             raise statement.fail(failed_call(f'open() "{full}"', error), statement.args[0], hint) from None
     return FilePath(path, os.fsencode(statement.load.conf_prefix))

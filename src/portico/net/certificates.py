@@ -7,9 +7,13 @@ clients for certificates calls `prepare` at load: its workers may not be allowed
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
+import stat
 from typing import TYPE_CHECKING, Final, final
+
+from portico.config.files import read_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -44,6 +48,8 @@ def file_failed(path: str) -> str:
     …`; "" if it can.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # it would be read more than once
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         with open(path, "rb") as file:
             file.read(1)
     except OSError as error:
@@ -181,8 +187,7 @@ def prepare() -> None:
 
 def read_passphrases(path: str) -> list[str]:
     """The lines of a password file. Raises OSError."""
-    with open(path, "rb") as file:
-        lines = file.read().split(b"\n")
+    lines = read_file(path).split(b"\n")
     return [line.rstrip(b"\r").decode("utf-8", "surrogateescape") for line in lines if line.rstrip(b"\r")]
 
 

@@ -11,6 +11,7 @@ import time
 import warnings
 from typing import Final, final
 
+from portico.config.files import read_file
 from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
@@ -248,8 +249,7 @@ def _digest(path: str) -> bytes:
 def _ticket_key(path: str) -> bytes:
     """The 80 bytes that OpenSSL wants: a name, a key for the MAC, a key for AES-256; 48 are stretched."""
     try:
-        with open(path, "rb") as file:
-            key = file.read()
+        key = read_file(path)
     except OSError as error:
         number = error.errno or 0
         message = f'open() "{path}" failed ({number}: {os.strerror(number)})'

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LIMIT_EXCEPT, LOCATION, SERVER, Directive, Scope
+from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.features.auth_jwt.check import OFF, JwtAuth, JwtRealm, JwtState, Requirement
 from portico.features.auth_jwt.key_request import KeyRequest
@@ -50,12 +51,11 @@ def _auth_jwt(statement: Statement) -> JwtRealm:
 def _key_file(statement: Statement) -> FilePath:
     path = file_path(statement, "it should hold a JSON Web Key Set")
     if path.path.constant is not None:
-        with open(statement.load.full_path(path.path.text, conf=True), "rb") as file:
-            try:
-                parse_keys(file.read())
-            except KeyFileError as wrong:
-                hint = "the file should hold a JSON Web Key Set (RFC 7517)"
-                raise statement.fail(f'"{path.path.text}": {wrong}', statement.args[0], hint) from None
+        try:
+            parse_keys(read_file(statement.load.full_path(path.path.text, conf=True)))
+        except KeyFileError as wrong:
+            hint = "the file should hold a JSON Web Key Set (RFC 7517)"
+            raise statement.fail(f'"{path.path.text}": {wrong}', statement.args[0], hint) from None
     return path
 
 

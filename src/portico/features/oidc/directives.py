@@ -8,6 +8,7 @@ from typing import Final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, OIDC_PROVIDER, SERVER, Directive
+from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.errorlog import failed_call
 from portico.features.oidc.client import Url
@@ -105,8 +106,7 @@ def _session_store(statement: Statement) -> str:
 def _session_key(statement: Statement) -> bytes:
     path = values.conf_path(statement)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LONGEST_KEY_FILE)
+        data = read_file(path)[:_LONGEST_KEY_FILE]
     except OSError as error:
         raise statement.fail(failed_call(f'open() "{path}"', error), statement.args[0]) from None
     if len(data) < KEY_SIZE:
