@@ -69,7 +69,7 @@ class LogFile:
     def open(self) -> None:
         """Open for appending, creating it; raises ConfigError naming the directive that asked for it."""
         try:
-            self.fd = _open_append(self.path)
+            self.fd = open_append(self.path)
         except OSError as error:
             raise ConfigError(failed_call(f'open() "{self.path}"', error), self.where) from None
 
@@ -88,7 +88,7 @@ class LogFile:
         """Open the path anew and put it in the place of the old descriptor; raises OSError and keeps the
         old one.
         """
-        fresh = _open_append(self.path)
+        fresh = open_append(self.path)
         try:
             if user >= 0:
                 _give_to(fresh, user)
@@ -107,8 +107,11 @@ class LogFile:
             self.fd = -1
 
 
-def _open_append(path: str) -> int:
-    # A FIFO that nobody reads is an error (ENXIO): waiting for a reader would hold up a start or a reload.
+def open_append(path: str | bytes) -> int:
+    """Open a log for appending, creating it; return the descriptor. Raises OSError; ValueError for a zero byte in the path.
+
+    A FIFO that nobody reads is an error (ENXIO): waiting for a reader would hold up a start, a reload or a request.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o644)
     os.set_blocking(fd, True)
     return fd

@@ -21,6 +21,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -67,6 +68,12 @@ def chunked(*pieces: bytes, last: bool = True) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + (
         b"0\r\n\r\n" if last else b""
     )
+
+
+def make_certificate(folder: Path) -> None:
+    """Write `cert.pem` and `cert.key`, of a certificate for localhost that signs itself, into `folder`."""
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+    subprocess.run([*words.split(), "-keyout", "cert.key", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True)
 
 
 @lru_cache(maxsize=4)

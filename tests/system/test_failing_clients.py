@@ -8,13 +8,12 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 
 import pytest
 from tests.processes import free_port, wait_until
-from tests.system.proxied import End, Proxied, answer, running
+from tests.system.proxied import End, Proxied, answer, make_certificate, running
 
 HTTP = """
     upstream pair {{ server @one@; server @two@; }}
@@ -41,8 +40,7 @@ CHUNKED = b"POST /%b/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     folder = tmp_path_factory.mktemp("pki")
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
-    subprocess.run([*words.split(), "-keyout", "cert.key", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True)
+    make_certificate(folder)
     tls = free_port()
     made = Proxied(LOCATIONS, http=HTTP.format(tls=tls, folder=folder))
     made.tls_port = tls  # type: ignore[attr-defined]

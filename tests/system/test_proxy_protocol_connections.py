@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from tests.processes import free_port
-from tests.system.proxied import End, Proxied, running
+from tests.system.proxied import End, Proxied, make_certificate, running
 
 V1 = b"PROXY TCP4 192.0.2.1 192.0.2.9 5000 443\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -35,8 +34,7 @@ SERVER = """
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     folder = tmp_path_factory.mktemp("pki")
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
-    subprocess.run([*words.split(), "-keyout", "cert.key", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True)
+    make_certificate(folder)
     tls = free_port()
     made = Proxied({}, http=HTTP.format(tls=tls, folder=folder), server=SERVER, listen="proxy_protocol")
     made.tls_port = tls  # type: ignore[attr-defined]

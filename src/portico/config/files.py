@@ -1,4 +1,4 @@
-"""Reading the files that a configuration names, without waiting for whoever would have to write them."""
+"""Reading the files that a configuration names, without waiting for a FIFO's writer."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Final, final
 
-from portico.errorlog import FULL_DISK_PAUSE, failed_call
+from portico.errorlog import FULL_DISK_PAUSE, failed_call, open_append
 from portico.http.errors import ALERT, CRIT, ERR
 from portico.http.variables_path import document_root
 
@@ -227,9 +227,7 @@ class PathWriter(LogWriter):
                 _close(found)
             found.checked = now
         if found.fd < 0:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a FIFO may have no reader
-            found.fd = os.open(path, flags, 0o644)
-            os.set_blocking(found.fd, True)
+            found.fd = open_append(path)
         found.uses += 1
         found.used = now
         if cache.most:

@@ -90,9 +90,7 @@ class Spare:
 
     def refuse(self, listening: socket.socket) -> bool:
         """Accept a client and close its connection at once; return False when not even that is possible."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self.close()
         refused = True
         try:
             listening.accept()[0].close()
