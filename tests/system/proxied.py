@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -199,6 +200,15 @@ class Upstream:
         end = End(self.tls.wrap_socket(sock, server_side=True) if self.tls is not None else sock)
         self.ends.append(end)
         return end
+
+    def next_of(self, end: End) -> End:
+        """The end on which the next request comes: `end`, or a new connection."""
+        poll = select.poll()
+        poll.register(end.sock, select.POLLIN)
+        poll.register(self.sock, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(PATIENCE * 1000)]
+        assert ready, "no request came"
+        return end if end.sock.fileno() in ready else self.accept()
 
     def untouched(self, seconds: float = 0.15) -> bool:
         """Whether nobody connects within `seconds`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.processes import portico_says
-from tests.unit.example_site import fill
+from tests.unit.example_site import PORT, fill
 
 PAIR = "ssl_certificate site.pem; ssl_certificate_key site.key;"
 VERIFIED = f"{PAIR} ssl_verify_client on; ssl_client_certificate"
@@ -24,7 +24,7 @@ READ = {
     "ssl_crl": f"{VERIFIED} site.pem; ssl_crl @;",
     "ssl_session_ticket_key": f"{PAIR} ssl_session_ticket_key @;",
     "error_log": "error_log @; http { }",
-    "access_log": "http { access_log @; server { listen 127.0.0.1:18080; } }",
+    "access_log": f"http {{ access_log @; server {{ listen 127.0.0.1:{PORT}; }} }}",
 }
 
 
@@ -34,7 +34,7 @@ def test_a_fifo_is_not_waited_for(name: str, tmp_path: Path) -> None:
     os.mkfifo(fifo)
     text = READ[name].replace("@", str(fifo))
     if "http {" not in text:
-        text = f"http {{ server {{ listen 127.0.0.1:18080 ssl; {text} }} }}"
+        text = f"http {{ server {{ listen 127.0.0.1:{PORT} ssl; {text} }} }}"
     conf = tmp_path / "nginx.conf"
     conf.write_text(f"events {{ }}\n{text}")
     said = portico_says("-p", f"{tmp_path}/", "-c", str(conf), "-t")

@@ -10,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.processes import free_port
+
 from portico import catalogue
 from portico.config.directive import CONTEXT_NAMES, EVENTS, HTTP, LOCATION, MAIN, SERVER, UPSTREAM, Directive
 from portico.config.load import Load
@@ -17,13 +19,14 @@ from portico.config.reader import read_text
 from portico.net.certificates import self_signed
 
 DIRECTIVES = catalogue.directives()
+PORT = free_port()  # `-t` binds, and other tests run at the same time
 
 # What stands around an example, by the context that its first statement belongs into; the first that fits is taken.
 FRAMES = (
     (MAIN, "%s\n"),
-    (SERVER, "http { server { listen 127.0.0.1:18080; %s\n } }"),
+    (SERVER, f"http {{ server {{ listen 127.0.0.1:{PORT}; %s\n }} }}"),
     (HTTP, "http { %s\n }"),
-    (LOCATION, "http { server { listen 127.0.0.1:18080; location /some/ { %s\n } } }"),
+    (LOCATION, f"http {{ server {{ listen 127.0.0.1:{PORT}; location /some/ {{ %s\n }} }} }}"),
     (UPSTREAM, "http { upstream some { server 127.0.0.1:18081; %s\n } }"),
     (EVENTS, "events { %s\n }"),
 )

@@ -9,12 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.processes import NGINX, PORTICO, portico_says
+from tests.processes import NGINX, PORTICO, free_port, portico_says
 
 from portico import cli
 
-CONF = "events {}\nhttp { server { listen 127.0.0.1:18080; } }\n"
-TWICE = "events {}\nhttp { server { listen 127.0.0.1:18080; server_name a; } server { listen 127.0.0.1:18080; server_name a; } }\n"
+LISTEN = f"listen 127.0.0.1:{free_port()};"  # `-t` binds, and other tests run at the same time
+CONF = f"events {{}}\nhttp {{ server {{ {LISTEN} }} }}\n"
+TWICE = f"events {{}}\nhttp {{ server {{ {LISTEN} server_name a; }} server {{ {LISTEN} server_name a; }} }}\n"
 
 needs_nginx = pytest.mark.skipif(not shutil.which(NGINX), reason="nginx is not installed")
 
@@ -208,7 +209,7 @@ def test_every_mistake_at_once(prefix: Path) -> None:
 
 
 def test_dump_is_byte_for_byte(prefix: Path) -> None:
-    text = b'events {}\nhttp { log_format odd "\xff\xe4"; server { listen 127.0.0.1:18080; } }\n'
+    text = b'events {}\nhttp { log_format odd "\xff\xe4"; server { %b } }\n' % LISTEN.encode()
     (prefix / "bytes.conf").write_bytes(text)
     command = [*PORTICO, "-p", f"{prefix}/", "-c", "bytes.conf", "-T"]
     done = subprocess.run(command, capture_output=True, timeout=20)
