@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from portico.http import location_tree
-from portico.http.location_tree import EXACT, PREFIX, Location, LocationTree
-from portico.http.server_names import ServerNames
-from portico.http.uri import normalise
+from portico.http.routing.location_tree import EXACT, PREFIX, Location, LocationTree
+from portico.http.routing.server_names import ServerNames
+from portico.http.routing.uri import normalise
 
 ROUND = 2_000
 SECTIONS = ("users", "api", "assets", "a", "catalogue", "static", "v2", "docs", "x-y", "reports")

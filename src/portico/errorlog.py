@@ -23,10 +23,11 @@ from portico.config.reader import Statement, Where
 from portico.syslog import Syslog, SyslogTarget, parse_target
 
 STDERR: Final = 0
+SILENT: Final = 0  # no line at all
 EMERG: Final = 1
 ALERT: Final = 2
 CRIT: Final = 3
-ERROR: Final = 4
+ERR: Final = 4
 WARN: Final = 5
 NOTICE: Final = 6
 INFO: Final = 7
@@ -34,7 +35,7 @@ DEBUG: Final = 8
 LEVEL_NAMES: Final = ("stderr", "emerg", "alert", "crit", "error", "warn", "notice", "info", "debug")
 # Names that a configuration may write. nginx splits debug by subsystem; here each of them means debug.
 LEVELS: Final[dict[str, int]] = {
-    "emerg": EMERG, "alert": ALERT, "crit": CRIT, "error": ERROR, "warn": WARN, "notice": NOTICE,
+    "emerg": EMERG, "alert": ALERT, "crit": CRIT, "error": ERR, "warn": WARN, "notice": NOTICE,
     "info": INFO, "debug": DEBUG, "debug_core": DEBUG, "debug_alloc": DEBUG, "debug_mutex": DEBUG,
     "debug_event": DEBUG, "debug_http": DEBUG, "debug_mail": DEBUG, "debug_stream": DEBUG,
 }  # fmt: skip
@@ -272,7 +273,7 @@ def _parse_error_log(statement: Statement) -> LogTarget:
 
 def _parse_level(statement: Statement) -> int:
     if len(statement.args) == 1:
-        return ERROR
+        return ERR
     level = STDERR
     for argument in statement.args[1:]:
         found = LEVELS.get(argument.text)
@@ -291,7 +292,7 @@ ERROR_LOG: Final = Directive[LogTarget](
     _parse_error_log,
     args="1+",
     many=True,
-    default=LogTarget(ERROR, DEFAULT_PATH, None, None),
+    default=LogTarget(ERR, DEFAULT_PATH, None, None),
     default_text="logs/error.log error",
     syntax="error_log FILE | stderr | syslog:server=ADDRESS[,PARAMETER=VALUE...] [LEVEL];",
     doc="""Where errors are logged, and from which level on. Levels, from the rarest to the most talkative:
@@ -317,7 +318,7 @@ def error_log(scope: Scope, files: LogFiles, default_path: str = "") -> ErrorLog
 
 def default_target(path: str) -> LogTarget:
     """The target that is used while, or where, no ``error_log`` is configured; `path` may be ``stderr``."""
-    return LogTarget(ERROR, "" if os.path.basename(path) == "stderr" else path, None, None)
+    return LogTarget(ERR, "" if os.path.basename(path) == "stderr" else path, None, None)
 
 
 def early(path: str) -> ErrorLog:

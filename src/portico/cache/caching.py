@@ -40,7 +40,7 @@ class Caching:
         self.entry: Entry | None = None  # held; what is there but good no longer
         self.revalidate = False  # ask whether `entry` is still good
         self.fill: Fill | None = None
-        self.failure = 0  # how the upstream failed (upstream/failure.py)
+        self.failure = 0  # how the upstream failed (passing/failure.py)
         self.stored_head: object = None  # of `entry`, for the variables, also when the entry has been left
         self.merged: object = None  # the head of `entry` with what a 304 says, for this request only: not all of it may be kept
         self.stored = -1  # when what answers was stored, less the age that it had then; -1: the upstream answers

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LIMIT_EXCEPT, LOCATION, SERVER, Directive, Scope, Setting
 from portico.config.reader import Statement
+from portico.errorlog import ERR
 from portico.http.access import ALLOWED, BY_RULE, NO_OPINION, AccessStep
-from portico.http.errors import ERR, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.networks import Network, network, unmapped
 

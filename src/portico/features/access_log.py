@@ -13,10 +13,10 @@ from portico.config.reader import Argument, Statement
 from portico.config.values import number_of, seconds_of, size_of, time_of
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import Logger
-from portico.http.log_file import FileWriter, LogWriter, OpenLogFileCache, PathWriter, SyslogWriter
-from portico.http.log_format import COMBINED, ESCAPE_DEFAULT, ESCAPES, LogFormat
-from portico.http.variables import Template, template, template_of
+from portico.http.logging.log_file import FileWriter, LogWriter, OpenLogFileCache, PathWriter, SyslogWriter
+from portico.http.logging.log_format import COMBINED, ESCAPE_DEFAULT, ESCAPES, LogFormat
 from portico.syslog import Syslog, SyslogTarget, parse_target
+from portico.variables.template import Template, template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -12,7 +12,7 @@ from portico.config.reader import Statement
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
 from portico.http.handler import BodyTransform, HeaderFilter
-from portico.http.variables import Template, template
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
+from portico.http.content.media_types import MediaTypes, media_types
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import ORDER_ADDITION, weaken_etag
 from portico.http.handler import HeaderFilter
-from portico.http.media_types import MediaTypes, media_types
 from portico.http.response import STREAM, Body
 from portico.http.subrequest import answer_of, finish, subrequest_of
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
+from portico.errorlog import ERR
 from portico.http.access import ALLOWED, PENDING, AccessStep
-from portico.http.errors import ERR, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.subrequest import answer_of, finish, subrequest_of
-from portico.http.variables import Getter, Template, Variables, template, variable_name
+from portico.variables.template import Getter, Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LIMIT_EXCEPT, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
+from portico.errorlog import ERR
 from portico.http.access import ALLOWED, AccessStep
-from portico.http.errors import ERR, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
-from portico.http.variables import Template, template_of
+from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
-from portico.http.errors import CRIT, ERR, INFO, HTTPError
+from portico.errorlog import CRIT, ERR, INFO
+from portico.http.content.files import Files
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
-from portico.http.files import Files
 from portico.http.handler import CONTENT, Handler
-from portico.http.log_format import ESCAPE_JSON, escape
+from portico.http.logging.log_format import ESCAPE_JSON, escape
 from portico.http.response import BytesBody, Response
-from portico.http.uri import ESCAPE_URI_COMPONENT, arg, escape_uri
+from portico.http.routing.uri import ESCAPE_URI_COMPONENT, arg, escape_uri
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from portico.config.reader import Statement
 from portico.config.values import seconds_of
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
-from portico.http.variables import Template, template
 from portico.net.reactor import http_date
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead

@@ -11,7 +11,7 @@ from portico.config.reader import Statement
 from portico.http.feature import Feature
 from portico.http.forwarded_for import client_address
 from portico.http.networks import Network, NetworkTable, network, packed, unmapped
-from portico.http.variables import NESTING, Template, Variables, template, variable_name
+from portico.variables.template import NESTING, Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -14,8 +14,9 @@ from portico.codec.accept_encoding import GZIP
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
+from portico.errorlog import ERR
 from portico.http.compression import AcceptedCodings, CompressionRules, accepted_codings, say_vary
-from portico.http.errors import ERR, BodyCutShort
+from portico.http.errors import BodyCutShort
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import ORDER_GUNZIP, weaken_etag
 from portico.http.handler import HeaderFilter

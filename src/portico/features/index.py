@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement, Where
-from portico.http.errors import ALERT, CRIT, ERR, SILENT, HTTPError, InternalRedirect
+from portico.errorlog import ALERT, CRIT, ERR, SILENT
+from portico.http.content.files import Files
+from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
-from portico.http.files import Files
 from portico.http.handler import CONTENT, Handler
-from portico.http.variables import Template, template_of
+from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -12,12 +12,13 @@ from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.config.reader import Statement
-from portico.http.errors import CRIT, ERR, HTTPError
+from portico.errorlog import CRIT, ERR
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
-from portico.http.variables import PER_REQUEST, Template, Variable, template
 from portico.http.zones import open_zone
+from portico.variables.template import PER_REQUEST, Template, Variable, template
 from portico.zones.counts import COLUMNS, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint

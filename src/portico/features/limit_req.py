@@ -13,13 +13,14 @@ from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.config.reader import Argument, Statement
-from portico.http.errors import ERR, INFO, HTTPError
+from portico.errorlog import ERR, INFO
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
-from portico.http.variables import PER_REQUEST, Template, Variable, template
 from portico.http.waiting import pause
 from portico.http.zones import open_zone
+from portico.variables.template import PER_REQUEST, Template, Variable, template
 from portico.zones.states import COLUMNS, States, fingerprint
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from portico.config.regex import Regex, RegexFailed
 from portico.errorlog import ALERT
 from portico.http.feature import Feature
 from portico.http.listen import parse_regex
-from portico.http.server_names import ServerNames
-from portico.http.variables import NESTING, Template, Variables, template, template_of, variable_name
+from portico.http.routing.server_names import ServerNames
+from portico.variables.template import NESTING, Template, Variables, template, template_of, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request

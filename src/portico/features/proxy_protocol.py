@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.codec.proxy_protocol import ProxyHeader, find_tlv
 from portico.http.feature import Feature
-from portico.http.variables import STABLE_FIELDS, Getter, Variable, VariableFamily
+from portico.variables.template import STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -72,7 +72,7 @@ def _number(text: str) -> int:
 
 
 class ProxyProtocolFeature(Feature):
-    """Variables only: the header is read where the connection begins (http/connection.py)."""
+    """Variables only: the header is read where the connection begins (http/server/http1/connection.py)."""
 
 
 FEATURE: Final = ProxyProtocolFeature(

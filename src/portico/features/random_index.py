@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import LOCATION, Directive
-from portico.http.errors import CRIT, ERR, HTTPError, InternalRedirect
+from portico.errorlog import CRIT, ERR
+from portico.http.content.files import Files
+from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
-from portico.http.files import Files
 from portico.http.handler import CONTENT, Handler
 
 if TYPE_CHECKING:

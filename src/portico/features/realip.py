@@ -16,7 +16,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
 from portico.http.networks import Network, NetworkTable, network, unmapped
-from portico.http.variables import STABLE_FIELDS, Variable
+from portico.variables.template import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer

@@ -10,8 +10,8 @@ from portico.config.reader import Argument, Statement
 from portico.config.regex import Regex, RegexFailed
 from portico.http.feature import Feature, LocationBuild
 from portico.http.listen import SERVER_NAME, parse_regex
-from portico.http.server_names import DEFAULT, ServerNames
-from portico.http.variables import PER_REQUEST, Variable
+from portico.http.routing.server_names import DEFAULT, ServerNames
+from portico.variables.template import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.feature import Feature, LocationBuild
-from portico.http.variables import PER_REQUEST, Template, Variable, template
+from portico.variables.template import PER_REQUEST, Template, Variable, template
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.dates import parse_date
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
-from portico.http.errors import ERR, BodyCutShort, HTTPError, InternalRedirect
+from portico.errorlog import ERR
+from portico.http.errors import BodyCutShort, HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.response import STREAM, Body
 from portico.http.subrequest import clone_of, finish
-from portico.http.variables import PER_REQUEST, Variable
+from portico.variables.template import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

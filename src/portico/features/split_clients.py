@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.directive import HTTP, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature
-from portico.http.variables import NESTING, Variables, template, variable_name
+from portico.variables.template import NESTING, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.request import Request

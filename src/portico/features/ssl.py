@@ -16,13 +16,13 @@ from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.http.errors import INFO, HTTPError
+from portico.errorlog import INFO
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild
 from portico.http.handler import Handler
 from portico.http.plan import VirtualServer
 from portico.http.request import Request
 from portico.http.response import Response
-from portico.http.variables import STABLE_FIELDS, Getter, Variable
 from portico.net import openssl
 from portico.net.certificates import Certificate, ContextError, prepare, read_passphrases
 from portico.net.openssl import NO_CA_ERRORS, VERIFY_OK
@@ -47,6 +47,7 @@ from portico.net.tls_context import (
     ServerSettings,
     server_tls,
 )
+from portico.variables.template import STABLE_FIELDS, Getter, Variable
 
 _SERVERS: Final = HTTP | SERVER
 _LEAST_CACHE: Final = 8 * 4096  # nginx: 8 pages

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
+from portico.http.content.media_types import MediaTypes, media_types
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import ORDER_SUB, transform_body, weaken_etag
 from portico.http.handler import BodyTransform, HeaderFilter
-from portico.http.media_types import MediaTypes, media_types
-from portico.http.variables import Template, template
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.directive import LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.config.values import number_of
-from portico.http.errors import CRIT, HTTPError, InternalRedirect
+from portico.errorlog import CRIT
+from portico.http.content.files import PREFIX_ALIAS, REGEX_ALIAS, Files
+from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
-from portico.http.files import PREFIX_ALIAS, REGEX_ALIAS, Files
 from portico.http.handler import PRECONTENT, Handler
-from portico.http.variables import Template, template_of
+from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

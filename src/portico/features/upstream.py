@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from portico.balancing.balancer import Balancer
+from portico.balancing.group import DEFAULT_KEEPALIVE, Group, Server
+from portico.balancing.hash import ConsistentHash, Hash
+from portico.balancing.ip_hash import IpHash
+from portico.balancing.least_conn import LeastConn
+from portico.balancing.peer import Peer
+from portico.balancing.pool import Pool
+from portico.balancing.random import Random
+from portico.balancing.shared_state import COLUMNS
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, UPSTREAM, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild
 from portico.http.networks import packed
-from portico.http.variables import Template, template
 from portico.http.zones import open_zone
-from portico.upstream.balancer import Balancer
-from portico.upstream.connection import Pool
-from portico.upstream.group import DEFAULT_KEEPALIVE, Group, Server
-from portico.upstream.hash import ConsistentHash, Hash
-from portico.upstream.ip_hash import IpHash
-from portico.upstream.least_conn import LeastConn
-from portico.upstream.peer import Peer
-from portico.upstream.random import Random
-from portico.upstream.registry import add_group, groups_of, resolve, round_robin
-from portico.upstream.shared_state import COLUMNS
-from portico.upstream.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
+from portico.passing.groups import add_group, groups_of, resolve, round_robin
+from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
+from portico.variables.template import Template, template
 from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict
 

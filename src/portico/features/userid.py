@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.http.errors import ERR, NOTICE
+from portico.errorlog import ERR, NOTICE
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import HeaderFilter
-from portico.http.variables import PER_REQUEST, Variable
 from portico.http.variables_request import cookie_in
+from portico.variables.template import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
-from portico.http.errors import ERR, INFO, HTTPError
+from portico.errorlog import ERR, INFO
+from portico.http.errors import HTTPError
 from portico.http.handler import Handler
 from portico.http.waiting import pause
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
-from portico.http.errors import ERR, INFO, WARN, FileFailed, HTTPError
+from portico.errorlog import ERR, INFO, WARN
+from portico.http.errors import FileFailed, HTTPError
 from portico.net.transport import BODY_READ_SIZE
 
 if TYPE_CHECKING:

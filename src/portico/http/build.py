@@ -18,13 +18,13 @@ from portico.errorlog import LogFiles
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName
-from portico.http.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX, REGEX_ICASE, LocationTree
-from portico.http.location_tree import Location as Entry
 from portico.http.plan import Listener, Location, VirtualServer
+from portico.http.routing.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX, REGEX_ICASE, LocationTree
+from portico.http.routing.location_tree import Location as Entry
 from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
-from portico.http.variables import Variables
 from portico.net.listen import ListenSpec
 from portico.net.tls import no_certificate
+from portico.variables.template import Variables
 from portico.zones.zone import Zones
 
 

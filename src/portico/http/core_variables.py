@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from portico.http.variables import Variable, VariableFamily
 from portico.http.variables_connection import CONNECTION_VARIABLES
 from portico.http.variables_path import PATH_VARIABLES
 from portico.http.variables_request import REQUEST_FAMILIES, REQUEST_VARIABLES
 from portico.http.variables_response import RESPONSE_FAMILIES, RESPONSE_VARIABLES
+from portico.variables.template import Variable, VariableFamily
 
 CORE_VARIABLES: Final[tuple[Variable, ...]] = (
     *CONNECTION_VARIABLES,

@@ -10,7 +10,7 @@ from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Direct
 from portico.config.reader import Statement
 from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.response import BytesBody, Response
-from portico.http.variables import Template, template_of
+from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -13,18 +13,9 @@ What a client's connection or an upstream's does is of the types of its side (`N
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
-# Levels of the error log, syslog's numbers (nginx: ngx_log.h).
-EMERG: Final = 1
-ALERT: Final = 2
-CRIT: Final = 3
-ERR: Final = 4
-WARN: Final = 5
-NOTICE: Final = 6
-INFO: Final = 7
-DEBUG: Final = 8
-SILENT: Final = 0
+from portico.errorlog import INFO
 
 
 class RequestOutcome(Exception):

@@ -13,7 +13,7 @@ from portico.config.directive import Directive, Scope
 from portico.http.access import AUTH_DELAY, SATISFY, AccessPhase, AccessStep
 from portico.http.handler import ACCESS, CONTENT, REWRITE, Handler, HeaderFilter, Logger
 from portico.http.plan import Location
-from portico.http.variables import Variable, VariableFamily, Variables
+from portico.variables.template import Variable, VariableFamily, Variables
 
 if TYPE_CHECKING:
     from portico.errorlog import LogFiles

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
-from portico.http.errors import ERR
+from portico.errorlog import ERR
 from portico.net.reactor import SUSPEND, Reactor, Task
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.http.errors import ERR, INFO, NOTICE, WARN
+from portico.errorlog import ERR, INFO, NOTICE, WARN
 from portico.zones.zone import Zone, ZoneConflict
 
 if TYPE_CHECKING:

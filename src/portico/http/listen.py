@@ -10,7 +10,7 @@ from portico.config.diagnostics import Where
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.config.regex import Regex, compile_regex
-from portico.http.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
+from portico.http.routing.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
 from portico.net.listen import ListenSpec
 
 _OPTIONS_THAT_SET: Final = (
@@ -217,7 +217,7 @@ class LocationPattern:
     """What stands between `location` and its brace."""
 
     def __init__(self, kind: int, text: str, regex: Regex | None) -> None:
-        self.kind = kind  # EXACT, PREFIX, … of http/location_tree.py
+        self.kind = kind  # EXACT, PREFIX, … of http/routing/location_tree.py
         self.text = text
         self.regex = regex
 

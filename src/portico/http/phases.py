@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.config.regex import RegexFailed
-from portico.errorlog import ALERT
+from portico.errorlog import ALERT, CRIT, ERR
 from portico.http.error_pages import error_response, own_page
-from portico.http.errors import CRIT, ERR, FileFailed, HTTPError, InternalRedirect
+from portico.http.errors import FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
 from portico.http.response import Response
-from portico.http.uri import ESCAPE_URI, escape_uri, unescape
+from portico.http.routing.uri import ESCAPE_URI, escape_uri, unescape
 
 if TYPE_CHECKING:
     from portico.http.plan import Location

@@ -12,9 +12,9 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
 from portico.config.reader import Where
 from portico.config.regex import RegexFailed
-from portico.http.location_tree import LocationTree
-from portico.http.request_lines import RequestLines
-from portico.http.server_names import DEFAULT, ServerNames
+from portico.http.routing.location_tree import LocationTree
+from portico.http.routing.server_names import DEFAULT, ServerNames
+from portico.http.server.http1.lines import RequestLines
 from portico.net.listen import ListenSpec
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from portico.http.handler import Handler, HeaderFilter, Logger
     from portico.http.request import Request
     from portico.http.settings import CoreSettings
-    from portico.http.variables import Template
     from portico.net.tls import ServerTLS
+    from portico.variables.template import Template
 
 
 @final

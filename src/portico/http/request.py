@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.body import RequestBody
     from portico.http.client import Client
-    from portico.http.connection import Connection
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
+    from portico.http.server.http1.connection import Connection
     from portico.http.subrequest import BackgroundRequest
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES

@@ -11,7 +11,7 @@ from portico import __version__
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, MAIN, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
-from portico.http.variables import Template, template
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.errorlog import ErrorLog

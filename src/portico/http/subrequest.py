@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.http.errors import CRIT, ERR, BodyCutShort, CloseConnection, FileFailed, HTTPError
+from portico.errorlog import CRIT, ERR
+from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
 from portico.http.request import Request
 from portico.net.reactor import SUSPEND, NetworkSignal, Task

@@ -11,7 +11,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from portico.http.variables import PER_REQUEST, STABLE_FIELDS, STABLE_LOAD, Getter, Variable
+from portico.variables.template import PER_REQUEST, STABLE_FIELDS, STABLE_LOAD, Getter, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

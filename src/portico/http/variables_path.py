@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from portico.http.files import ALIAS
+from portico.http.content.files import ALIAS
 from portico.http.listen import LocationPattern
-from portico.http.variables import PER_REQUEST, Variable
+from portico.variables.template import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
-from portico.http.uri import arg
-from portico.http.variables import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
+from portico.http.routing.uri import arg
+from portico.variables.template import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.config.values import size_of
-from portico.http.variables import PER_REQUEST, Getter, Variable, VariableFamily
 from portico.http.variables_connection import seconds_text
+from portico.variables.template import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request

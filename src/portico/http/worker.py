@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.errorlog import ALERT, CRIT, ErrorLog
 from portico.http.client import Client
-from portico.http.connection import Connection
 from portico.http.runtime import Runtime, has_arrived
+from portico.http.server.http1.connection import Connection
 from portico.net.accepted import accepted
 from portico.net.reactor import IN, Pollable, Reactor, new_loop
 from portico.net.transport import Transport

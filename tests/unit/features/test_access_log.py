@@ -14,7 +14,7 @@ import pytest
 from tests.unit.http.loaded import PLAIN, Loaded, pointed_at, refusal
 
 from portico.errorlog import ErrorLog
-from portico.http.log_format import ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE, escape
+from portico.http.logging.log_format import ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE, escape
 from portico.http.request import Request
 
 Load = Callable[[str], Loaded]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.unit.cache.test_cache_keeper import identity_of_a_dead_process
 
-from portico.features.proxy.cache import CacheHook
-from portico.features.proxy.store import Stores
+from portico.passing.cached.attach import CacheHook
+from portico.passing.store import Stores
 from portico.program import Program, Source, load_program
 from portico.supervisor.plan import LoadFailed
 from portico.zones.owner import own_identity

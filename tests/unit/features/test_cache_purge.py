@@ -11,7 +11,7 @@ from tests.unit.cache.test_cache_files import fill, make_store, path_of
 
 from portico.cache.index import Removed
 from portico.cache.store import digest
-from portico.features.proxy.cache_purge import _is_meant
+from portico.passing.cached.purge import _is_meant
 
 
 def test_what_cannot_be_read_might_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

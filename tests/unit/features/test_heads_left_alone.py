@@ -11,8 +11,8 @@ from portico.codec.http1_response import parse_response_head
 from portico.features import gunzip, limit_req, sub_filter
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
-from portico.http.output import fields_of
 from portico.http.response import BytesBody, Response
+from portico.http.server.http1.output import fields_of
 
 ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.FEATURE, compression.ZSTD,
        gunzip.FEATURE, sub_filter.FEATURE, charset.FEATURE)  # fmt: skip

@@ -9,9 +9,9 @@ import pytest
 
 from portico.config.reader import Where
 from portico.features.limit_req import Limit, RequestLimit, Zone
-from portico.http.variables import Template
 from portico.program import Source, load_program
 from portico.supervisor.plan import LoadFailed
+from portico.variables.template import Template
 from portico.zones.states import COLUMNS, States
 from portico.zones.table import SharedTable
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from portico.balancing.tls import UpstreamSettings, UpstreamTLS
 from portico.features.oidc.client import Answer, ProviderClient, Url
 from portico.http.fetching import FetchFailed
 from portico.net.reactor import Reactor, new_loop
-from portico.upstream.tls import UpstreamSettings, UpstreamTLS
 
 SECONDS = 0.5
 

@@ -12,7 +12,7 @@ import portico.features.sub_filter
 from portico.config.reader import Where
 from portico.features.sub_filter import Needles, Substitution, SubTransform
 from portico.http.request import Request
-from portico.http.variables import Template
+from portico.variables.template import Template
 
 HERE = Where("test.conf", 1, 1)
 COMPILED = str(portico.features.sub_filter.__file__).endswith(".so")

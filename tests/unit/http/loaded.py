@@ -23,10 +23,10 @@ from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.plan import Location
 from portico.http.request import Request
-from portico.http.uri import normalise
+from portico.http.routing.uri import normalise
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
-from portico.upstream.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
+from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
 from portico.zones.zone import Zones
 
 FEATURES = (

@@ -10,12 +10,12 @@ import socket
 import pytest
 from tests.processes import wait_until
 
+from portico.balancing.peer import Peer
+from portico.balancing.pool import NoConnection, PeerConnection, Pool, connect
 from portico.net.pipe import PipePool
 from portico.net.reactor import Reactor, UpstreamFailed
 from portico.net.room import Spare
 from portico.net.transport import Transport
-from portico.upstream.connection import NoConnection, PeerConnection, Pool, connect
-from portico.upstream.peer import Peer
 
 
 def connected(reactor: Reactor) -> tuple[Transport, socket.socket]:

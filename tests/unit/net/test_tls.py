@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from portico.balancing.tls import UpstreamSettings, UpstreamTLS, host_of
 from portico.net import openssl
 from portico.net.certificates import ContextError
 from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
@@ -30,7 +31,6 @@ from portico.net.tls import (
 )
 from portico.net.tls_context import CACHE_KEPT, CACHE_OFF, TLSV1_2, TLSV1_3, ServerSettings, server_tls
 from portico.net.transport import Transport
-from portico.upstream.tls import UpstreamSettings, UpstreamTLS, host_of
 
 
 class Pki:

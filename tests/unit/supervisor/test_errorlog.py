@@ -14,7 +14,7 @@ from portico.config.diagnostics import ConfigError
 from portico.errorlog import (
     CRIT,
     DEBUG,
-    ERROR,
+    ERR,
     INFO,
     NOTICE,
     WARN,
@@ -27,7 +27,7 @@ from portico.errorlog import (
 from portico.syslog import Syslog, parse_target
 
 
-def log_to(path: Path, level: int = ERROR) -> tuple[ErrorLog, LogFiles]:
+def log_to(path: Path, level: int = ERR) -> tuple[ErrorLog, LogFiles]:
     files = LogFiles()
     log = ErrorLog([LogTarget(level, str(path), None, None)], files)
     files.open()
@@ -37,7 +37,7 @@ def log_to(path: Path, level: int = ERROR) -> tuple[ErrorLog, LogFiles]:
 def test_a_line_is_as_in_nginx(tmp_path: Path) -> None:
     log, files = log_to(tmp_path / "log")
     log.write(
-        ERROR, 'connect() failed (111: Connection refused), client: 127.0.0.1, request: "GET / HTTP/1.1"', 7
+        ERR, 'connect() failed (111: Connection refused), client: 127.0.0.1, request: "GET / HTTP/1.1"', 7
     )
     log.write(CRIT, "no connection")
     first, second = (tmp_path / "log").read_text().splitlines()
@@ -57,7 +57,7 @@ def test_levels(tmp_path: Path) -> None:
     log = ErrorLog(targets, files)
     files.open()
     assert log.enabled(INFO) and not log.enabled(DEBUG)
-    for level, message in ((ERROR, "e"), (NOTICE, "n"), (DEBUG, "d")):
+    for level, message in ((ERR, "e"), (NOTICE, "n"), (DEBUG, "d")):
         log.write(level, message)
     assert [line[-1] for line in (tmp_path / "warn").read_text().splitlines()] == ["e"]
     assert [line[-1] for line in (tmp_path / "info").read_text().splitlines()] == ["e", "n"]
@@ -67,9 +67,9 @@ def test_levels(tmp_path: Path) -> None:
 def test_what_a_client_sent_cannot_forge_a_line(tmp_path: Path) -> None:
     log, files = log_to(tmp_path / "log")
     log.write(
-        ERROR, b"x\n2026/01/01 00:00:00 [emerg] \x1b[31m\x7f \xff\xc3\xa9".decode("utf-8", "surrogateescape")
+        ERR, b"x\n2026/01/01 00:00:00 [emerg] \x1b[31m\x7f \xff\xc3\xa9".decode("utf-8", "surrogateescape")
     )
-    log.write(ERROR, "y" * 5000)
+    log.write(ERR, "y" * 5000)
     lines = (tmp_path / "log").read_bytes().splitlines()
     assert lines[0].endswith(b": x\\x0A2026/01/01 00:00:00 [emerg] \\x1B[31m\\x7F \xff\xc3\xa9")
     assert len(lines) == 2 and len(lines[1]) + 1 <= 2048
@@ -80,10 +80,10 @@ def test_reopen(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log, files = log_to(path)
     number = next(iter(files.files.values())).fd
-    log.write(ERROR, "one")
+    log.write(ERR, "one")
     path.rename(tmp_path / "old")
     files.reopen(-1, log)
-    log.write(ERROR, "two")
+    log.write(ERR, "two")
     assert path.read_text().endswith("two\n")
     assert (tmp_path / "old").read_text().endswith("one\n")
     assert next(iter(files.files.values())).fd == number
@@ -97,7 +97,7 @@ def test_a_path_gone_bad_keeps_the_old_file(tmp_path: Path) -> None:
     log, files = log_to(folder / "log")
     folder.rename(tmp_path / "away")
     files.reopen(-1, log)
-    log.write(ERROR, "still here")
+    log.write(ERR, "still here")
     text = (tmp_path / "away" / "log").read_text()
     assert f"[emerg] {os.getpid()}#" in text
     assert f'open() "{folder}/log" failed (2: No such file or directory)' in text
@@ -114,10 +114,10 @@ def test_what_cannot_be_opened_at_start_is_an_error(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
     log, files = log_to(Path("/dev/full"))
-    log.write(ERROR, "lost")
-    log.write(ERROR, "lost too, without asking the disk")
+    log.write(ERR, "lost")
+    log.write(ERR, "lost too, without asking the disk")
     files.close()
-    log.write(ERROR, "closed")
+    log.write(ERR, "closed")
 
 
 def test_a_path_is_opened_once(tmp_path: Path, configure: Configure) -> None:
@@ -131,16 +131,16 @@ def test_a_path_is_opened_once(tmp_path: Path, configure: Configure) -> None:
 
 def test_the_default(tmp_path: Path, configure: Configure) -> None:
     files = LogFiles()
-    assert error_log(configure(""), files).level == ERROR
+    assert error_log(configure(""), files).level == ERR
     assert list(files.files) == [f"{tmp_path}/logs/error.log"]
     assert error_log(configure(""), LogFiles(), "stderr").uses_stderr()
 
 
 def test_early_goes_on_without_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    early("/nonexistent/x").write(ERROR, "nowhere")
+    early("/nonexistent/x").write(ERR, "nowhere")
     told = 'portico: [alert] could not open error log file: open() "/nonexistent/x" failed (2: No such'
     assert capfd.readouterr().err.startswith(told)
-    early("stderr").write(ERROR, "here")
+    early("stderr").write(ERR, "here")
     assert capfd.readouterr().err.endswith(": here\n")
 
 
@@ -156,7 +156,7 @@ def test_syslog_over_udp(configure: Configure) -> None:
         port = server.getsockname()[1]
         scope = configure(f"error_log syslog:server=127.0.0.1:{port},facility=daemon,tag=web info;")
         log = error_log(scope, LogFiles())
-        log.write(ERROR, "one")
+        log.write(ERR, "one")
         log.write(DEBUG, "not this")
         log.write(INFO, "two")
         first, second = (server.recv(2048).decode() for _ in range(2))

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LIMIT_EXCEPT, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.errorlog import failed_call
+from portico.errorlog import CRIT, ERR, INFO, failed_call
 from portico.features.auth_basic.passwords import CryptError, is_quick, prepare, verify
 from portico.features.auth_basic.users import parse_users
 from portico.features.auth_basic.verifier import Verifier
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
-from portico.http.errors import CRIT, ERR, INFO, HTTPError
+from portico.http.content.watched_file import FilePath, WatchedFiles, file_path
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
-from portico.http.variables import Template, template
 from portico.http.variables_request import basic_credentials
 from portico.http.waiting import result_of
-from portico.http.watched_file import FilePath, WatchedFiles, file_path
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, final
 
-from portico.errorlog import failed_call
+from portico.errorlog import CRIT, ERR, INFO, failed_call
 from portico.features.auth_jwt.key_request import KeyRequest
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
-from portico.http.errors import CRIT, ERR, INFO, HTTPError
+from portico.http.content.watched_file import FilePath, WatchedFiles
+from portico.http.errors import HTTPError
 from portico.http.fetching import FetchFailed
-from portico.http.variables import Template
-from portico.http.watched_file import FilePath, WatchedFiles
 from portico.jose.keys import KeyFileError, KeySet, parse_keys
 from portico.jose.token import InvalidToken, Token, Tokens
+from portico.variables.template import Template
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -11,8 +11,12 @@ from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.features.auth_jwt.check import OFF, JwtAuth, JwtRealm, JwtState, Requirement
 from portico.features.auth_jwt.key_request import KeyRequest
+from portico.http.content.watched_file import FilePath, file_path
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.variables import (
+from portico.jose.claims import member
+from portico.jose.keys import JOSE, KeyFileError, parse_keys
+from portico.jose.token import InvalidToken, Token, unverified
+from portico.variables.template import (
     PER_REQUEST,
     Getter,
     Template,
@@ -22,10 +26,6 @@ from portico.http.variables import (
     template,
     template_of,
 )
-from portico.http.watched_file import FilePath, file_path
-from portico.jose.claims import member
-from portico.jose.keys import JOSE, KeyFileError, parse_keys
-from portico.jose.token import InvalidToken, Token, unverified
 
 if TYPE_CHECKING:
     from portico.http.request import Request

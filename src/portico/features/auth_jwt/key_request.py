@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, final
 from portico.http.errors import BodyCutShort
 from portico.http.fetching import FetchFailed, Kept, Source
 from portico.http.subrequest import answer_of, content_of, finish, subrequest_of
-from portico.http.variables import Template
 from portico.jose.keys import KeyFileError, KeySet, parse_published_keys
+from portico.variables.template import Template
 
 if TYPE_CHECKING:
     from portico.http.request import Request

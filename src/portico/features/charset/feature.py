@@ -14,14 +14,14 @@ from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope, Setting
 from portico.config.reader import Statement
+from portico.errorlog import ERR
 from portico.features.charset.recode import Recoding
 from portico.features.charset.tables import Charset, CharsetMap, Charsets, charset_map
-from portico.http.errors import ERR
+from portico.http.content.media_types import MediaTypes, media_types, split_charset
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_CHARSET, transform_body, transform_bytes
 from portico.http.handler import HeaderFilter
-from portico.http.media_types import MediaTypes, media_types, split_charset
-from portico.http.variables import Template, split_text, template
+from portico.variables.template import Template, split_text, template
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead

@@ -17,9 +17,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, final
 
+from portico.errorlog import ALERT
 from portico.features.compression.codings import Coder, Coding
 from portico.features.compression.forms import Form, Forming
-from portico.http.errors import ALERT, BodyCutShort, HTTPError
+from portico.http.errors import BodyCutShort, HTTPError
 from portico.http.feature import WorkerHook
 from portico.http.response import BYTES, STREAM, Body
 from portico.net.reactor import ClientFailed

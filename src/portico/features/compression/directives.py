@@ -10,7 +10,7 @@ from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Direct
 from portico.config.reader import Statement
 from portico.features.compression.codings import MissingLibrary, brotli_library, zstd_library
 from portico.features.compression.forms import Forms
-from portico.http.media_types import MediaTypes, media_types
+from portico.http.content.media_types import MediaTypes, media_types
 
 _ALL: Final = HTTP | SERVER | LOCATION
 _HTML: Final = MediaTypes(frozenset((b"text/html",)))

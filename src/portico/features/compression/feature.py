@@ -15,7 +15,7 @@ from portico.features.compression.filter import CompressionFilter, Offer
 from portico.http.compression import COMPRESSION_ORDER, SHARED_DIRECTIVES, CompressionRules, accepted_codings
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_COMPRESS
-from portico.http.variables import PER_REQUEST, Getter, Variable
+from portico.variables.template import PER_REQUEST, Getter, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -9,9 +9,9 @@ from portico.features.compression.body import CompressedBody, FormBody, Threads,
 from portico.features.compression.codings import Coding
 from portico.features.compression.forms import Forming, Forms, form_key, is_settled
 from portico.http.compression import AcceptedCodings, CompressionRules, has_token, say_vary
+from portico.http.content.media_types import MediaTypes
 from portico.http.filtered import weaken_etag
 from portico.http.handler import HeaderFilter
-from portico.http.media_types import MediaTypes
 from portico.http.response import BYTES, FILE
 
 if TYPE_CHECKING:

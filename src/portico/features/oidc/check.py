@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, final
 
+from portico.errorlog import ERR, INFO, WARN
 from portico.features.oidc.login import Place, arguments_of, away, back, cookies_of, opened, place_of
 from portico.features.oidc.logout import ended_by_provider, logged_out
 from portico.features.oidc.session import Session
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep
-from portico.http.errors import ERR, INFO, WARN, HTTPError, InternalRedirect
+from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.fetching import FetchFailed
 from portico.http.handler import Handler
 from portico.http.response import BytesBody, Response
@@ -17,7 +18,7 @@ from portico.http.response import BytesBody, Response
 if TYPE_CHECKING:
     from portico.features.oidc.provider import Provider
     from portico.http.request import Request
-    from portico.http.variables import Template
+    from portico.variables.template import Template
 
 VERIFIED: Final = "auth_oidc"
 OFF: Final = b"off"

@@ -10,6 +10,8 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final, final
 
+from portico.balancing.group import Server
+from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection, connect
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
@@ -17,11 +19,9 @@ from portico.config.values import octets, port_of
 from portico.http.fetching import FetchFailed
 from portico.net.reactor import ConnectionFailed, Reactor, Timeout
 from portico.net.transport import BODY_READ_SIZE
-from portico.upstream.connection import HandshakeFailed, NoConnection, PeerConnection, connect
-from portico.upstream.group import Server
 
 if TYPE_CHECKING:
-    from portico.upstream.tls import UpstreamTLS
+    from portico.balancing.tls import UpstreamTLS
 
 SECONDS: Final = 15.0  # for a whole exchange
 _LONGEST_HEAD: Final = 32768

@@ -14,7 +14,7 @@ from portico.errorlog import failed_call
 from portico.features.oidc.client import Url
 from portico.features.oidc.provider import BY_METADATA
 from portico.features.oidc.sealing import KEY_SIZE
-from portico.http.variables import Template, template
+from portico.variables.template import Template, template
 
 _COOKIE_NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # a token of RFC 9110 section 5.6.2
 _URI: Final = r"/[!-~]*"

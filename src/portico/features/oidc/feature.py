@@ -6,6 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
+from portico.balancing.tls import UpstreamSettings, UpstreamTLS
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import LOCATION, Directive, Scope
 from portico.features.oidc import directives as d
@@ -16,10 +17,9 @@ from portico.features.oidc.session import Session
 from portico.features.oidc.shared import Shared
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler
-from portico.http.variables import PER_REQUEST, Getter, Template, Variable, VariableFamily
 from portico.jose.keys import JOSE, KeyFileError
 from portico.net.certificates import ContextError
-from portico.upstream.tls import UpstreamSettings, UpstreamTLS
+from portico.variables.template import PER_REQUEST, Getter, Template, Variable, VariableFamily
 from portico.zones.states import COLUMNS, States
 from portico.zones.zone import ZoneConflict
 

@@ -19,10 +19,11 @@ import struct
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl, urlencode
 
+from portico.errorlog import ERR, INFO, WARN
 from portico.features.oidc.sealing import encoded
 from portico.features.oidc.session import MOST_BYTES, Session, cookie, session_cookies, set_cookie
 from portico.features.oidc.tokens import Refused, Tokens, believed, exchanged, shown, userinfo
-from portico.http.errors import ERR, INFO, WARN, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.fetching import FetchFailed
 from portico.jose.token import InvalidToken
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from portico.features.oidc.discovery import Metadata
     from portico.features.oidc.provider import Provider
     from portico.http.request import Request
-    from portico.http.variables import Template
+    from portico.variables.template import Template
 
 LOGIN_SECONDS: Final = 600  # to sign in at the provider
 MOST_LOGINS: Final = 10  # in a row

@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from portico.errorlog import ERR, INFO
 from portico.features.oidc.login import Place, arguments_of
 from portico.features.oidc.session import Session, session_cookies
-from portico.http.errors import ERR, INFO, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.fetching import FetchFailed
 from portico.http.response import BytesBody, Response, text_response
 

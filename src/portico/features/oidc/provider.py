@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from portico.balancing.tls import UpstreamTLS
 from portico.features.oidc.client import ProviderClient, Url
 from portico.features.oidc.discovery import Discovery
 from portico.features.oidc.refresh import Refreshes
 from portico.features.oidc.sealing import Sealer
 from portico.features.oidc.session import Sessions
 from portico.features.oidc.shared import Shared
-from portico.upstream.tls import UpstreamTLS
 
 BY_METADATA: Final = -1  # pkce
 

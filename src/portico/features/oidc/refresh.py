@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.errorlog import ERR, INFO
 from portico.features.oidc.login import session_of
 from portico.features.oidc.session import Session
 from portico.features.oidc.tokens import Refused, believed, exchanged, userinfo
-from portico.http.errors import ERR, INFO
 from portico.http.fetching import FetchFailed, Fetching
 from portico.jose.token import InvalidToken
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from portico.balancing.group import Group
+from portico.balancing.tls import UpstreamSettings as TLSSettings
+from portico.balancing.tls import UpstreamTLS
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive
-from portico.features.proxy import directives as d
-from portico.features.proxy.answer import AnswerRules
-from portico.features.proxy.cache import CACHE_DIRECTIVES, CACHE_VARIABLES, open_caches, with_cache
-from portico.features.proxy.fields import RequestHead
-from portico.features.proxy.handler import ProxyHandler
-from portico.features.proxy.rewrite import (
+from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.net.certificates import ContextError, read_passphrases
+from portico.passing import directives as d
+from portico.passing.cached.attach import CACHE_DIRECTIVES, CACHE_VARIABLES, open_caches, with_cache
+from portico.passing.fields import RequestHead
+from portico.passing.groups import group_of_address, groups_of
+from portico.passing.handler import ProxyHandler
+from portico.passing.response import AnswerRules
+from portico.passing.rewrite import (
     PROXY_COOKIE_DOMAIN,
     PROXY_COOKIE_FLAGS,
     PROXY_COOKIE_PATH,
@@ -19,15 +25,9 @@ from portico.features.proxy.rewrite import (
     Rewriter,
     Rule,
 )
-from portico.features.proxy.target import Lookup, Target, Url
-from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.variables import STABLE_FIELDS, Template, Variable
-from portico.net.certificates import ContextError, read_passphrases
-from portico.upstream.group import Group
-from portico.upstream.registry import group_of_address, groups_of
-from portico.upstream.settings import UpstreamSettings
-from portico.upstream.tls import UpstreamSettings as TLSSettings
-from portico.upstream.tls import UpstreamTLS
+from portico.passing.settings import UpstreamSettings
+from portico.passing.target import Lookup, Target, Url
+from portico.variables.template import STABLE_FIELDS, Template, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.diagnostics import ConfigError
 from portico.config.reader import Argument, Statement
 from portico.config.regex import Regex
+from portico.errorlog import CRIT
 from portico.features.rewrite.matching import match
-from portico.http.errors import CRIT
 from portico.http.listen import parse_regex
-from portico.http.variables import Template, template_of
+from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -11,15 +11,15 @@ from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, IF_SERVER, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.config.regex import Regex
+from portico.errorlog import WARN
 from portico.features.rewrite.conditions import Condition, condition
 from portico.features.rewrite.replacement import Replacement
 from portico.features.rewrite.returns import RETURN
 from portico.features.rewrite.script import BreakStep, IfStep, ReturnStep, RewriteStep, Script, SetStep, Step
-from portico.http.errors import WARN
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import REWRITE, Handler
 from portico.http.listen import parse_regex
-from portico.http.variables import Getter, Template, Variables, template, variable_name
+from portico.variables.template import Getter, Template, Variables, template, variable_name
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer

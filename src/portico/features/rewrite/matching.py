@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portico.config.regex import Regex
-from portico.http.errors import NOTICE
+from portico.errorlog import NOTICE
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.diagnostics import Where
 from portico.config.load import Late
-from portico.http.uri import ESCAPE_ARGS, escape_uri
-from portico.http.variables import Getter, Variables, split_text
+from portico.http.routing.uri import ESCAPE_ARGS, escape_uri
+from portico.variables.template import Getter, Variables, split_text
 
 if TYPE_CHECKING:
     from portico.http.request import Request

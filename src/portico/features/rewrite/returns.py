@@ -10,7 +10,7 @@ from portico.config.values import number_of
 from portico.http.error_pages import own_page
 from portico.http.errors import CloseConnection, HTTPError
 from portico.http.response import EMPTY, BytesBody, Response
-from portico.http.variables import Template, template
+from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -12,14 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.regex import Regex
+from portico.errorlog import ERR, NOTICE
 from portico.features.rewrite.conditions import Condition
 from portico.features.rewrite.matching import match
 from portico.features.rewrite.replacement import Replacement, unescape_redirect
 from portico.features.rewrite.returns import Return, answer
 from portico.http.error_pages import own_page
-from portico.http.errors import ERR, NOTICE, HTTPError
+from portico.http.errors import HTTPError
 from portico.http.handler import Handler
-from portico.http.variables import Template
+from portico.variables.template import Template
 
 if TYPE_CHECKING:
     from portico.http.plan import Location

@@ -12,8 +12,8 @@ from portico.features.static.handler import StaticHandler
 from portico.features.static.precompressed import Form, PrecompressedHandler
 from portico.features.static.remembered import RememberedFiles
 from portico.http.compression import COMPRESSION_ORDER, CompressionRules, accepted_codings
+from portico.http.content.files import FILE_DIRECTIVES, NO_ALIAS, Files
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.files import FILE_DIRECTIVES, NO_ALIAS, Files
 from portico.http.handler import CONTENT
 
 _ALL: Final = HTTP | SERVER | LOCATION

@@ -12,15 +12,16 @@ from stat import S_IFDIR, S_IFMT, S_IFREG, ST_MTIME
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.http1_response import ResponseHead
+from portico.errorlog import CRIT, ERR, SILENT
 from portico.features.static.remembered import KnownHead, RememberedFile, RememberedFiles
+from portico.http.content.files import Files
+from portico.http.content.open_file_cache import OPEN_FLAGS, OpenFileCache
 from portico.http.error_pages import own_page
-from portico.http.errors import CRIT, ERR, SILENT, HTTPError
-from portico.http.files import Files
+from portico.http.errors import HTTPError
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
-from portico.http.open_file_cache import OPEN_FLAGS, OpenFileCache
-from portico.http.output import fields_of
 from portico.http.response import Body, BytesBody, FileBody, Response
-from portico.http.uri import ESCAPE_URI, escape_uri
+from portico.http.routing.uri import ESCAPE_URI, escape_uri
+from portico.http.server.http1.output import fields_of
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:

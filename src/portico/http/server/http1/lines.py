@@ -1,0 +1,51 @@
+"""Request lines that a worker has met before: what is asked for often is taken apart once.
+
+Sites have pages that many ask for, so most request lines repeat, on one connection or on many. The line decides about method,
+target, version and normal path, and about nothing else; so the same bytes may be answered from a table. Only what was accepted is
+in it, when it comes a second time. It is bounded in lines and in bytes, and begins anew when it is full.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from portico.cache.recent import Recent
+from portico.codec.http1_request import RequestLine, parse_request_line
+from portico.http.routing.uri import NormalUri, normalise
+
+MOST: Final = 1024
+LONGEST: Final = 200  # bytes
+
+
+@final
+class KnownLine:
+    """A request line taken apart. `uri` is None when the target is not in origin form (RFC 9112 section 3.2.1)."""
+
+    def __init__(self, parsed: RequestLine, uri: NormalUri | None) -> None:
+        self.parsed = parsed
+        self.uri = uri
+
+
+@final
+class RequestLines:
+    """The lines that one listener has met."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownLine] = {}
+        self._recent = Recent()  # met once
+
+    def read(self, line: bytes, merge_slashes: bool) -> KnownLine:
+        """The line (without its CRLF) taken apart. Raises ProtocolError; ValueError when the path cannot be decoded."""
+        known = self._known.get(line)
+        return known if known is not None else self._read(line, merge_slashes)
+
+    def _read(self, line: bytes, merge_slashes: bool) -> KnownLine:
+        parsed = parse_request_line(line)
+        if parsed.target[:1] != b"/":
+            return KnownLine(parsed, None)
+        known = KnownLine(parsed, normalise(parsed.target, merge_slashes))
+        if len(line) <= LONGEST and self._recent.is_again(hash(line), MOST):
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[line] = known
+        return known

@@ -1,0 +1,387 @@
+"""The body of an upstream's answer, on its way.
+
+    framing:   a length, chunks, or the end of the connection
+    buffered:  while the client takes no more, the upstream is read on, into memory and then a temporary file (`absorb`)
+    spliced:   a long body of known length goes from socket to socket inside the kernel
+
+When the body is done the connection goes back to its pool; when it is given up, it is closed. Either way the balancer is told.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.chunked import ChunkedDecoder
+from portico.codec.errors import ProtocolError
+from portico.errorlog import CRIT, ERR, WARN
+from portico.http.errors import BodyCutShort, FileFailed
+from portico.http.response import STREAM, Body
+from portico.net.pipe import Pipe
+from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
+from portico.net.transport import BODY_READ_SIZE, Transport
+
+if TYPE_CHECKING:
+    from portico.http.request import Attempt, Request
+    from portico.passing.exchange import Exchange
+
+_TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
+SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
+
+
+class Sink:
+    """Somebody else who gets the body, for a cache. It ends with `finish` or `abort`, and none of this raises."""
+
+    def write(self, data: bytes) -> None:
+        """The next part of the content."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """That was all of it."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """The rest will not come."""
+        raise NotImplementedError
+
+    def is_wanted(self) -> bool:
+        """Whether it is worth reading the rest when the client has left."""
+        raise NotImplementedError
+
+
+@final
+class UpstreamBody(Body):
+    """What an upstream sends after its head."""
+
+    def __init__(
+        self, exchange: Exchange, request: Request, attempt: Attempt, length: int, chunked: bool, buffered: bool
+    ) -> None:
+        self.kind = STREAM
+        self.length = length
+        self.exchange: Exchange | None = exchange
+        self.request = request
+        self.attempt = attempt
+        self.connection = exchange.connection
+        self.transport: Transport = exchange.connection.transport
+        self.settings = exchange.settings
+        self.left = length  # bytes to come; -1 until the end of the connection, or chunked
+        self.decoder: ChunkedDecoder | None = ChunkedDecoder(False) if chunked else None
+        self.buffered = buffered
+        self.reusable = True  # the answer's head does not say that the connection ends with it
+        self.done = length == 0
+        self.cut = False  # the upstream failed: what was read ahead is still sent
+        self.queue: list[bytes] = []  # read ahead, in order
+        self.queued = 0
+        self.file = -1  # then what is in the file
+        self.file_path: str = ""  # where it was made, for the error log
+        self.file_read = 0
+        self.file_written = 0
+        self.sink: Sink | None = None
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def take(self) -> bytes | None:
+        if self.queue:
+            data = self.queue.pop(0)
+            self.queued -= len(data)
+            return data
+        if self.file_read < self.file_written:
+            try:
+                data = os.pread(self.file, min(BODY_READ_SIZE, self.file_written - self.file_read), self.file_read)
+            except OSError as error:
+                raise FileFailed("pread", self.file_path, error) from None
+            self.file_read += len(data)
+            if self.file_read == self.file_written:  # all of it is on its way: the file begins anew
+                self.file_read = 0
+                self.file_written = 0
+            return data
+        if self.cut:
+            raise BodyCutShort
+        try:
+            return self._receive()
+        except BodyCutShort:
+            return None  # what the caller has goes out first, if only the head: the next call tells
+
+    def _receive(self) -> bytes | None:
+        """The next content from the connection; b"" at the end; None when nothing is there."""
+        while not self.done:
+            connection = self.connection
+            data: bytes | None = connection.buffer
+            if data:
+                connection.buffer = b""
+            else:
+                data = self._read()
+                if data is None:
+                    return None
+            content = self._framed(data)
+            if content:
+                self.attempt.length += len(content)
+                if self.sink is not None:
+                    self._pass_on(self.sink, content)
+                return content
+        self._finish(True)
+        return b""
+
+    def _pass_on(self, sink: Sink, content: bytes) -> None:
+        sink.write(content)
+        if self.done:  # kept before the client has the last of it: its next request finds it
+            self.sink = None
+            sink.finish()
+
+    def _read(self) -> bytes | None:
+        transport = self.transport
+        if not transport.ready:
+            return None
+        try:
+            data = transport.recv(BODY_READ_SIZE)
+        except UpstreamFailed as error:
+            self._fail(f"recv() failed ({error.errno}: {error.strerror}) while reading upstream")
+            raise BodyCutShort from None
+        if data is not None:
+            self.attempt.bytes_received += len(data)
+        return data
+
+    def _framed(self, data: bytes) -> bytes:
+        """Take the framing off; sets `done` at the end."""
+        if self.decoder is not None:
+            return self._unchunked(data, self.decoder)
+        if not data:
+            if self.left > 0:
+                self._fail("upstream prematurely closed connection while reading upstream")
+                raise BodyCutShort
+            self.done = True
+            if self.transport.truncated and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
+                self.request.log_error(WARN, "upstream ended TLS without close_notify: the answer is not kept while reading upstream")
+                self.sink.abort()
+                self.sink = None
+            return b""
+        if self.left >= 0:
+            if len(data) > self.left:
+                self.connection.buffer = data[self.left :]
+                data = data[: self.left]
+            self.left -= len(data)
+            self.done = self.left == 0
+        return data
+
+    def _unchunked(self, data: bytes, decoder: ChunkedDecoder) -> bytes:
+        if not data:
+            self._fail("upstream prematurely closed connection while reading upstream")
+            raise BodyCutShort
+        try:
+            content = b"".join(decoder.feed(data))
+        except ProtocolError as error:
+            self._fail(error.reason)
+            raise BodyCutShort from None
+        if decoder.done:
+            self.done = True
+            self.connection.buffer = decoder.remainder
+        return content
+
+    async def wait(self) -> None:
+        transport = self.transport
+        if transport.ready or self.cut:
+            return
+        try:
+            await transport.readable(self.settings.read_timeout)
+        except UpstreamTimeout:
+            self._fail(_TIMED_OUT)
+            raise BodyCutShort from None
+
+    # -- reading ahead -----------------------------------------------------------------------------------------------
+
+    async def absorb(self, client: Transport, seconds: float) -> None:
+        if not self.buffered or self.done or self.cut:
+            await client.writable(seconds)
+            return
+        client.writable(seconds)
+        transport = self.transport
+        try:
+            while client.writer is not None:
+                self._read_ahead()
+                if transport.ready and self.exchange is not None and self._has_room():
+                    await transport.reactor.turn()  # the upstream sends faster than this worker should read for one client
+                    continue
+                if self.exchange is None:  # all is here, the connection somebody else's
+                    await SUSPEND
+                    return
+                if self._has_room():
+                    transport.readable(self.settings.read_timeout)
+                else:
+                    transport.clear_deadline()  # the upstream waits for us
+                await SUSPEND
+                transport.reader = None
+        except UpstreamTimeout:
+            self._fail(_TIMED_OUT)
+        finally:
+            client.writer = None
+            if self.exchange is not None:
+                transport.reader = None
+
+    def _read_ahead(self) -> None:
+        """Take what the upstream has sent, as far as there is room. When that is all, the upstream is free."""
+        try:
+            while not self.done and not self.cut and self._has_room():
+                data = self._receive()
+                if data is None:
+                    return
+                if data:
+                    self._keep(data)
+                    if self.transport.reactor.is_turn_over():
+                        return
+        except BodyCutShort:
+            return  # `cut` is set: the client gets what is here before it learns of it
+        if self.done:
+            self._finish(True)
+
+    def _has_room(self) -> bool:
+        if self.file_read == self.file_written and self.queued < self.settings.memory:
+            return True
+        if self.file_written < self.settings.max_temp_file_size:
+            return True
+        return self.sink is not None and self.sink.is_wanted()  # as in nginx: what a cache gets waits for no client
+
+    def _keep(self, data: bytes) -> None:
+        if self.file_read == self.file_written and self.queued < self.settings.memory:
+            self.queue.append(data)
+            self.queued += len(data)
+            return
+        if self.file < 0:
+            self.file = self._open_file()
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.pwrite(self.file, view, self.file_written)
+                self.file_written += written
+                view = view[written:]
+        except OSError as error:
+            self._fail(str(FileFailed("pwrite", self.file_path, error)), CRIT)
+            raise BodyCutShort from None
+
+    def _open_file(self) -> int:
+        try:
+            fd, path = tempfile.mkstemp(prefix="answer.", dir=self.settings.temp_path)
+        except OSError as error:
+            self._fail(str(FileFailed("mkstemp", f"{self.settings.temp_path}/answer.XXXXXXXX", error)), CRIT)
+            raise BodyCutShort from None
+        self.file_path = path
+        os.unlink(path)
+        self.request.log_error(WARN, f"an upstream response is buffered to a temporary file {path} while reading upstream")
+        return fd
+
+    # -- splicing ----------------------------------------------------------------------------------------------------
+
+    def can_splice(self) -> bool:
+        return (
+            self.left >= SPLICE_FROM
+            and self.sink is None
+            and not self.queue
+            and self.file_read == self.file_written
+            and not self.connection.buffer
+            and not self.transport.secure
+        )
+
+    async def splice(self, client: Transport, seconds: float) -> int:
+        """Move on until the rest is moved, or, with buffering, until the client takes no more: then the buffers take over."""
+        pool = client.reactor.pipes
+        pipe = pool.acquire()
+        if pipe is None:
+            return 0  # copying needs no descriptors
+        moved = 0
+        try:
+            while self.left > 0 or pipe.held:
+                if pipe.held == 0 and not await self._fill(pipe):
+                    break
+                sent = pipe.drain(client)
+                moved += sent
+                if sent == 0:
+                    if self.buffered and self.left > 0 and self.settings.max_temp_file_size > 0:
+                        self._unpipe(pipe)
+                        return moved
+                    await client.writable(seconds)
+                elif self.left > 0 and client.reactor.is_turn_over():
+                    await client.reactor.turn()
+        finally:
+            pool.release(pipe)
+        return moved
+
+    async def _fill(self, pipe: Pipe) -> bool:
+        """Move what the upstream has sent into the pipe; waits for it. False: try again the ordinary way."""
+        transport = self.transport
+        while True:
+            try:
+                count = pipe.fill(transport, self.left)
+            except UpstreamFailed:
+                return False  # the ordinary read will tell what is wrong
+            if count > 0:
+                self.left -= count
+                self.attempt.length += count
+                self.attempt.bytes_received += count
+                if self.left == 0:  # the upstream is free, however long the client takes for what the pipe holds
+                    self.done = True
+                    self._finish(True)
+                return True
+            if count < 0:
+                return False
+            await self.wait()
+
+    def _unpipe(self, pipe: Pipe) -> None:
+        while pipe.held:
+            self._keep(pipe.take(min(pipe.held, BODY_READ_SIZE)))
+
+    # -- end ---------------------------------------------------------------------------------------------------------
+
+    def _finish(self, clean: bool) -> None:
+        sink = self.sink
+        if sink is not None:
+            self.sink = None
+            if clean and self.done:
+                sink.finish()
+            else:
+                sink.abort()
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            reusable = clean and self.reusable and (self.left == 0 or (self.decoder is not None and self.decoder.done))
+            exchange.end(self.attempt, reusable, failed=False)
+
+    def _fail(self, reason: str, level: int = ERR) -> None:
+        """The rest will not come. To the balancer that is no failure, as in nginx: there was an answer."""
+        self.cut = True
+        if self.sink is not None:
+            self.sink.abort()
+            self.sink = None
+        self.request.log_error(level, reason)
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.end(self.attempt, False, failed=False)
+
+    async def _read_on(self) -> None:
+        """The client has left, but a cache wants the rest (nginx: p->cacheable)."""
+        reactor = self.transport.reactor
+        try:
+            while not self.done and self.sink is not None and self.sink.is_wanted():
+                data = self._receive()
+                if data is None:
+                    await self.wait()
+                elif not data:
+                    break
+                elif reactor.is_turn_over():
+                    await reactor.turn()
+        except (BodyCutShort, NetworkSignal):
+            pass  # what there was to say is in the error log
+        finally:
+            self._finish(self.done)
+
+    def close(self) -> None:
+        sink = self.sink
+        if sink is not None and not self.done and not self.cut and sink.is_wanted():
+            self.queue.clear()
+            self.transport.reactor.spawn(self._read_on())
+        else:
+            self._finish(self.done)
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+        self.queue.clear()

@@ -1,0 +1,125 @@
+"""The head of the upstream's answer, made the client's (ngx_http_upstream.c, `ngx_http_upstream_headers_in`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.codec.http1_response import ResponseHead
+from portico.config.values import number_of
+from portico.http.error_pages import REASONS
+from portico.http.response import Body, Response
+from portico.passing.directives import (
+    IGNORE_BUFFERING,
+    IGNORE_CHARSET,
+    IGNORE_LIMIT_RATE,
+    IGNORE_REDIRECT,
+)
+from portico.passing.exchange import HintRules
+from portico.passing.rewrite import Rewriter
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+# Never passed on: they concern the upstream's connection (RFC 9110 section 7.6.1), or Portico itself.
+_HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"trailer",
+        b"content-length",
+    )
+)  # fmt: skip
+_HIDDEN: Final = (
+    b"date", b"server", b"x-pad", b"x-accel-expires", b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-buffering",
+    b"x-accel-charset",
+)  # fmt: skip
+
+
+@final
+class AnswerRules(HintRules):
+    """What one location lets through of an answer's head, and what it does with it."""
+
+    def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter) -> None:
+        passed = frozenset(let_through)
+        self.hidden: frozenset[bytes] = frozenset((*_HIDDEN, *hide)) - passed | _HOP_BY_HOP
+        self.pass_server = b"server" in passed
+        self.ignore = ignore
+        self.rewriter = rewriter
+
+    def hints(self, head: ResponseHead) -> bytes:
+        nominated = head.connection_tokens
+        lines = b""
+        for i in range(len(head.names)):
+            name = head.names[i]
+            if name not in self.hidden and name not in nominated:
+                lines += head.keys[i] + b": " + head.values[i] + b"\r\n"
+        return lines
+
+    def redirect(self, head: ResponseHead) -> bytes | None:
+        """X-Accel-Redirect, when it is there and to be followed."""
+        if self.ignore & IGNORE_REDIRECT:
+            return None
+        return head.get(b"x-accel-redirect")
+
+    def buffering(self, head: ResponseHead, configured: bool) -> bool:
+        """Whether the answer is buffered: as configured, unless X-Accel-Buffering says otherwise."""
+        if self.ignore & IGNORE_BUFFERING:
+            return configured
+        value = head.get(b"x-accel-buffering")
+        if value is None:
+            return configured
+        lower = value.lower()
+        return False if lower == b"no" else True if lower == b"yes" else configured
+
+    def response(self, request: Request, head: ResponseHead, body: Body) -> Response:
+        """The client's answer. Its `content_length` is the upstream's, its body `body`."""
+        response = Response(head.status, body)
+        response.from_upstream = True
+        response.content_length = head.content_length
+        if head.reason != REASONS.get(head.status):
+            response.reason = head.reason or b" "  # a blank: none, where nginx would send the standard one
+        names = head.names
+        values = head.values
+        keys = head.keys
+        hidden = self.hidden
+        nominated = head.connection_tokens
+        fields = response.fields
+        for i in range(len(names)):
+            name = names[i]
+            if name in hidden or (nominated and name in nominated):
+                continue
+            value = values[i]
+            if name == b"content-type":
+                response.content_type = value
+            elif name == b"last-modified":
+                response.last_modified_text = value
+            elif name == b"etag":
+                response.etag = value
+            elif name == b"location":
+                self._location(request, response, keys[i], value)
+            elif name == b"refresh" and self.rewriter.redirects:
+                fields.append((keys[i], self.rewriter.refresh(request, value)))
+            elif name == b"set-cookie" and self.rewriter.cookies:
+                fields.append((keys[i], self.rewriter.cookie(request, value)))
+            elif name == b"server":
+                response.server = value
+            elif name == b"date":
+                response.date = value
+            else:
+                fields.append((keys[i], value))
+        self._accel(head, response)
+        response.no_server = self.pass_server and not response.server
+        return response
+
+    def _location(self, request: Request, response: Response, key: bytes, value: bytes) -> None:
+        changed = self.rewriter.location(request, value)
+        if changed is None:
+            response.fields.append((key, value))  # as it is: a relative one stays relative
+        else:
+            response.location = changed
+
+    def _accel(self, head: ResponseHead, response: Response) -> None:
+        if not self.ignore & IGNORE_LIMIT_RATE:
+            rate = number_of((head.get(b"x-accel-limit-rate") or b"").decode("latin-1"))
+            if rate is not None:
+                response.limit_rate = rate
+        if not self.ignore & IGNORE_CHARSET:
+            response.override_charset = head.get(b"x-accel-charset") or b""

@@ -1,0 +1,229 @@
+"""`proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`, `proxy_cookie_flags`: what an upstream says about itself, made true
+for the client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive
+from portico.config.reader import Statement
+from portico.config.regex import Regex
+from portico.http.listen import parse_regex
+from portico.variables.template import Template, template, template_of
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+_ALL: Final = HTTP | SERVER | LOCATION
+
+SECURE: Final = 1
+NOSECURE: Final = 2
+HTTPONLY: Final = 4
+NOHTTPONLY: Final = 8
+NOSAMESITE: Final = 16
+
+
+@final
+class Rule:
+    """`pattern replacement`: a prefix (or whole name, for domains), or a regex after "~" or "~*"."""
+
+    def __init__(self, pattern: Template | None, regex: Regex | None, replacement: Template | None, word: str) -> None:
+        self.pattern = pattern
+        self.regex = regex
+        self.replacement = replacement
+        self.word = word  # "off", "default", or ""
+
+    def matched(self, request: Request, value: bytes) -> bool:
+        """Whether the regex matches; its captures are there for the replacement then."""
+        assert self.regex is not None
+        captures = self.regex.match(value)
+        if captures is None:
+            return False
+        request.captures = captures
+        named = self.regex.named_values(captures)
+        if named is not None:
+            request.keep_names(named)
+        return True
+
+
+def _rule(statement: Statement) -> Rule:
+    first = statement.args[0].text
+    if len(statement.args) == 1:
+        if first == "off" or (first == "default" and statement.name == "proxy_redirect"):
+            return Rule(None, None, None, first)
+        raise statement.fail(f'invalid parameter "{first}"', statement.args[0])
+    replacement = template(statement, 1)
+    if first.startswith("~"):
+        caseless = first.startswith("~*") or statement.name == "proxy_cookie_domain"
+        regex = parse_regex(statement, 0, first[2:] if first.startswith("~*") else first[1:], caseless)
+        return Rule(None, regex, replacement, "")
+    if statement.name == "proxy_cookie_domain":
+        first = first.lstrip(".")
+    return Rule(template_of(first, statement), None, replacement, "")
+
+
+@final
+class FlagRule:
+    """One `proxy_cookie_flags`: for which cookies, and which flags."""
+
+    def __init__(self, name: Template | None, regex: Regex | None, flags: int, samesite: bytes, off: bool) -> None:
+        self.name = name
+        self.regex = regex
+        self.flags = flags
+        self.samesite = samesite
+        self.off = off
+
+
+_FLAGS: Final = {
+    "secure": SECURE, "nosecure": NOSECURE, "httponly": HTTPONLY, "nohttponly": NOHTTPONLY, "nosamesite": NOSAMESITE,
+}  # fmt: skip
+_SAMESITE: Final = {"samesite=strict": b"Strict", "samesite=lax": b"Lax", "samesite=none": b"None"}
+
+
+def _flags(statement: Statement) -> FlagRule:
+    first = statement.args[0].text
+    if len(statement.args) == 1 and first == "off":
+        return FlagRule(None, None, 0, b"", True)
+    flags = 0
+    samesite = b""
+    for argument in statement.args[1:]:
+        if argument.text in _SAMESITE:
+            samesite = _SAMESITE[argument.text]
+        elif argument.text in _FLAGS:
+            flags |= _FLAGS[argument.text]
+        else:
+            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+    if first.startswith("~"):
+        return FlagRule(None, parse_regex(statement, 0, first[1:], True), flags, samesite, False)
+    return FlagRule(template_of(first, statement), None, flags, samesite, False)
+
+
+PROXY_REDIRECT: Final = Directive[Rule](
+    "proxy_redirect", _ALL, _rule, args="1-2", default=Rule(None, None, None, "default"), many=True,
+    default_text="default", syntax="default | off | REDIRECT REPLACEMENT",
+    doc="How Location and Refresh of an answer are changed: `default` replaces the URL of `proxy_pass` by the prefix of the "
+    "location; a pair replaces a prefix (or, after `~` or `~*`, what a regex matches).",
+    example="proxy_redirect http://127.0.0.1:4000/ /api/;",
+)
+PROXY_COOKIE_DOMAIN: Final = Directive[Rule](
+    "proxy_cookie_domain", _ALL, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
+    default_text="off", syntax="off | DOMAIN REPLACEMENT",
+    doc="Replaces the domain of cookies that the upstream sets.", example="proxy_cookie_domain localhost example.org;",
+)
+PROXY_COOKIE_PATH: Final = Directive[Rule](
+    "proxy_cookie_path", _ALL, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
+    default_text="off", syntax="off | PATH REPLACEMENT",
+    doc="Replaces a prefix of the path of cookies that the upstream sets.", example="proxy_cookie_path /two/ /;",
+)
+PROXY_COOKIE_FLAGS: Final = Directive[FlagRule](
+    "proxy_cookie_flags", _ALL, _flags, args="1+", default=FlagRule(None, None, 0, b"", True), many=True,
+    default_text="off", syntax="off | COOKIE [FLAG ...]",
+    doc="Sets or removes flags of cookies that the upstream sets: `secure`, `httponly`, `samesite=strict|lax|none`, and their "
+    "opposites `nosecure`, `nohttponly`, `nosamesite`. The cookie is a name or a regex after `~`.",
+    example="proxy_cookie_flags one httponly;",
+)
+
+
+@final
+class Rewriter:
+    """The rewriting rules of one location."""
+
+    def __init__(self, redirects: list[Rule], domains: list[Rule], paths: list[Rule], flags: list[FlagRule]) -> None:
+        self.redirects = redirects
+        self.domains = [rule for rule in domains if not rule.word]
+        self.paths = [rule for rule in paths if not rule.word]
+        self.flags = [rule for rule in flags if not rule.off]
+        self.cookies = bool(self.domains or self.paths or self.flags)
+
+    def location(self, request: Request, value: bytes) -> bytes | None:
+        """The new value of a Location, None when no rule applies."""
+        for rule in self.redirects:
+            assert rule.replacement is not None
+            if rule.regex is not None:
+                if rule.matched(request, value):
+                    return rule.replacement.render(request)
+                continue
+            assert rule.pattern is not None
+            pattern = rule.pattern.render(request)
+            if value.startswith(pattern):
+                return rule.replacement.render(request) + value[len(pattern) :]
+        return None
+
+    def refresh(self, request: Request, value: bytes) -> bytes:
+        """A Refresh with its URL rewritten: `5; url=http://…`."""
+        at = value.lower().find(b"url=")
+        if at < 0:
+            return value
+        changed = self.location(request, value[at + 4 :])
+        return value if changed is None else value[: at + 4] + changed
+
+    def cookie(self, request: Request, value: bytes) -> bytes:
+        """A Set-Cookie with domain, path and flags rewritten."""
+        parts = value.split(b";")
+        attributes = [part.strip(b" ") for part in parts[1:]]
+        changed = False
+        for index, attribute in enumerate(attributes):
+            name, equals, text = attribute.partition(b"=")
+            lower = name.strip(b" ").lower()
+            new: bytes | None = None
+            if equals and lower == b"domain":
+                new = self._domain(request, text)
+            elif equals and lower == b"path":
+                new = self._path(request, text)
+            if new is not None:
+                attributes[index] = name + b"=" + new
+                changed = True
+        if self.flags:
+            changed = self._flagged(request, parts[0], attributes) or changed
+        return b"; ".join([parts[0], *attributes]) if changed else value
+
+    def _domain(self, request: Request, value: bytes) -> bytes | None:
+        for rule in self.domains:
+            assert rule.replacement is not None
+            if rule.regex is not None:
+                if rule.matched(request, value):
+                    return rule.replacement.render(request)
+                continue
+            assert rule.pattern is not None
+            if value.lstrip(b".").lower() == rule.pattern.render(request).lower():
+                return rule.replacement.render(request)
+        return None
+
+    def _path(self, request: Request, value: bytes) -> bytes | None:
+        for rule in self.paths:
+            assert rule.replacement is not None
+            if rule.regex is not None:
+                if rule.matched(request, value):
+                    return rule.replacement.render(request)
+                continue
+            assert rule.pattern is not None
+            pattern = rule.pattern.render(request)
+            if value.startswith(pattern):
+                return rule.replacement.render(request) + value[len(pattern) :]
+        return None
+
+    def _flagged(self, request: Request, pair: bytes, attributes: list[bytes]) -> bool:
+        """Apply the first rule for this cookie to its attributes; whether there was one."""
+        name = pair.partition(b"=")[0].strip(b" ")
+        for rule in self.flags:
+            if rule.regex is not None:
+                if rule.regex.match(name) is None:
+                    continue
+            elif rule.name is None or name.lower() != rule.name.render(request).lower():
+                continue
+            _set_flag(attributes, b"Secure", rule.flags & SECURE != 0, rule.flags & NOSECURE != 0)
+            _set_flag(attributes, b"HttpOnly", rule.flags & HTTPONLY != 0, rule.flags & NOHTTPONLY != 0)
+            if rule.samesite or rule.flags & NOSAMESITE:
+                attributes[:] = [a for a in attributes if a.partition(b"=")[0].strip(b" ").lower() != b"samesite"]
+                if rule.samesite:
+                    attributes.append(b"SameSite=" + rule.samesite)
+            return True
+        return False
+
+
+def _set_flag(attributes: list[bytes], flag: bytes, wanted: bool, unwanted: bool) -> None:
+    present = any(attribute.lower() == flag.lower() for attribute in attributes)
+    if wanted and not present:
+        attributes.append(flag)
+    elif unwanted and present:
+        attributes[:] = [attribute for attribute in attributes if attribute.lower() != flag.lower()]

@@ -1,0 +1,163 @@
+"""Where a `proxy_pass` leads: scheme, group of servers, and the URI that the upstream gets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final, final
+
+from portico.balancing.group import Group, Server
+from portico.config.values import octets, port_of
+from portico.errorlog import ERR, INFO
+from portico.http.errors import HTTPError
+from portico.http.networks import packed
+from portico.http.routing.uri import ESCAPE_URI, escape_uri, printable_target
+from portico.passing.groups import round_robin
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+
+_ADDRESS_SECONDS: Final = 30.0  # how long a looked-up address of a proxy_pass with variables is used
+_MOST_ADDRESSES: Final = 1024
+
+
+@final
+class Url:
+    """The parts of a proxy_pass URL. Raises ValueError with nginx's words when it is none."""
+
+    def __init__(self, text: str) -> None:
+        lower = text[:8].lower()
+        if lower.startswith("http://"):
+            self.secure = False
+            rest = text[7:]
+        elif lower.startswith("https://"):
+            self.secure = True
+            rest = text[8:]
+        else:
+            raise ValueError("invalid URL prefix")
+        self.scheme = "https" if self.secure else "http"
+        default_port = 443 if self.secure else 80
+        self.uri = ""
+        self.port = default_port
+        if rest.startswith("unix:"):
+            path, colon, uri = rest[5:].partition(":")
+            if not path:
+                raise ValueError("no path in the unix domain socket")
+            self.host = "unix:" + path
+            self.authority = rest if not colon else rest[: 5 + len(path)]
+            self.uri = uri
+            self.has_port = True
+            return
+        end = len(rest)
+        for mark in "/?":
+            at = rest.find(mark)
+            if 0 <= at < end:
+                end = at
+        self.authority = rest[:end]
+        self.uri = rest[end:]
+        if self.uri.startswith("?"):
+            self.uri = "/" + self.uri
+        self.host, self.port, self.has_port = _host_and_port(self.authority, default_port)
+
+
+def _host_and_port(authority: str, default: int) -> tuple[str, int, bool]:
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        if not bracket:
+            raise ValueError("invalid host")
+        if ":" not in host or packed(host) is None:
+            raise ValueError("invalid IPv6 address")
+        port = rest[1:] if rest.startswith(":") else ""
+    else:
+        host, _, port = authority.partition(":")
+    if not host:
+        raise ValueError("no host")
+    if not port:
+        return host, default, False
+    number = port_of(port)
+    if number is None:
+        raise ValueError("invalid port")
+    return host, number, True
+
+
+@final
+class Target:
+    """What one proxy_pass URL came to: for a constant one made at load, else for each request."""
+
+    def __init__(self, url: Url, group: Group) -> None:
+        self.secure = url.secure
+        self.scheme: bytes = url.scheme.encode()
+        self.group = group
+        self.uri: bytes = url.uri.encode("utf-8", "surrogateescape")
+        self.host: bytes = (  # $proxy_host
+            b"localhost" if url.host.startswith("unix:") else url.authority.encode("utf-8", "surrogateescape")
+        )
+        self.port: bytes = b"" if url.host.startswith("unix:") else b"%d" % url.port  # $proxy_port
+        self.url: bytes = f"{url.scheme}://{url.authority}{url.uri}".encode("utf-8", "surrogateescape")
+
+
+def upstream_uri(request: Request, target: Target, prefix: bytes, whole: bool) -> bytes:
+    """The URI to ask the upstream for (ngx_http_proxy_create_request).
+
+    `prefix`: what the target's URI replaces. `whole`: the target's URI came from variables and is used as it is.
+    """
+    uri = target.uri
+    if whole and uri:
+        return printable_target(uri)
+    if request.left_location:  # nginx: r->valid_location is 0, there is no prefix to replace
+        uri = b""
+    if not uri and request.plain_uri:
+        return request.raw_uri
+    path = request.uri
+    if uri and not request.named_location:
+        path = path[len(prefix) :]
+        if path == b".." or path.startswith(b"../"):  # `location /x { proxy_pass http://app/y/; }` and "/x../"
+            raise HTTPError(400, "client sent a URI that leads out of the one in proxy_pass", INFO)
+    if request.quoted_uri or request.internal:
+        path = escape_uri(path, ESCAPE_URI)
+    made = uri + path
+    return printable_target(made + b"?" + request.args if request.args else made)
+
+
+@final
+class Lookup:
+    """Groups for hosts that only a request names: looked up with the system's resolver, kept for half a minute."""
+
+    def __init__(self, named: dict[str, Group]) -> None:
+        self._named = named
+        self._found: dict[tuple[str, int], tuple[Group, float]] = {}
+
+    async def group(self, request: Request, url: Url) -> Group:
+        """The configured group, or one made of the host's addresses. Raises HTTPError 502."""
+        named = self._named.get(url.authority)
+        if named is not None:
+            return named
+        now = request.client.transport.reactor.now
+        key = (url.host, url.port)
+        known = self._found.get(key)
+        if known is not None and known[1] > now:
+            return known[0]
+        server = Server(f"{url.host}:{url.port}", url.host, url.port, None)
+        if url.host.startswith("unix:"):
+            server.resolve()
+        else:
+            await self._look_up(request, server)
+        known = self._found.get(key)  # once more: another request may have looked it up meanwhile
+        if known is not None:
+            group = known[0]
+            group.balancer.replace(server.peers)  # addresses that stay keep their state and their connections
+        else:
+            group = Group(url.authority, [server], round_robin, None)
+            if len(self._found) >= _MOST_ADDRESSES:
+                for forgotten, _ in self._found.values():
+                    forgotten.stop()
+                self._found.clear()
+        self._found[key] = (group, now + _ADDRESS_SECONDS)
+        return group
+
+    async def _look_up(self, request: Request, server: Server) -> None:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(octets(server.host), server.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise HTTPError(502, f"{server.host} could not be resolved ({error})", ERR) from None
+        server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
