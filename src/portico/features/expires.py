@@ -131,7 +131,7 @@ class ExpiresFilter(HeaderFilter):
             chosen = self._read(request)
             if chosen is None or chosen.kind == OFF:
                 return
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         kind = chosen.kind
         if kind == EPOCH:
             self._set(response, b"Thu, 01 Jan 1970 00:00:01 GMT", b"no-cache")

@@ -212,7 +212,7 @@ class LimitConnHandler(Handler):
         assert counts is not None
         first, second = fingerprint(key)
         slot = counts.take(first, second, zone.owner, number)
-        if slot == REACHED and zone.look_for_dead(request.client.transport.reactor.now, first, second):
+        if slot == REACHED and zone.look_for_dead(request.reactor.now, first, second):
             slot = counts.take(first, second, zone.owner, number)
         return slot
 

@@ -279,7 +279,7 @@ class LimitReqHandler(Handler):
             request.values = noted = {}
         elif STATUS in noted:
             return 0
-        now = int(request.client.transport.reactor.now * 1000.0)
+        now = int(request.reactor.now * 1000.0)
         last = self.count - 1
         counted: RequestLimit | None = None  # the last limit, counted at once
         waiting: list[RequestLimit] = []  # those before it, counted when the last one admits the request

@@ -78,7 +78,7 @@ class SecureLink:
         made = hashlib.md5(self.text.render(request), usedforsecurity=False).digest()
         if not hmac.compare_digest(wanted, made):
             return None
-        return b"0" if expires and expires < request.client.transport.reactor.wall() else b"1"
+        return b"0" if expires and expires < request.reactor.wall() else b"1"
 
 
 def decoded(text: bytes) -> bytes | None:

@@ -253,7 +253,7 @@ class Userid(HeaderFilter):
 
     def _new(self, request: Request) -> bytes:
         """16 bytes that no other client has."""
-        now = int(request.client.transport.reactor.wall()) & 0xFFFFFFFF
+        now = int(request.reactor.wall()) & 0xFFFFFFFF
         sequence = self.sequence
         if self.state == V1:
             return struct.pack("=4I", max(self.service, 0) & 0xFFFFFFFF, now, sequence.start_value, sequence.next_v1())
@@ -265,7 +265,7 @@ class Userid(HeaderFilter):
             return b""
         if self.expires == _MAX_EXPIRES:
             return b"; expires=Thu, 31-Dec-37 23:55:55 GMT"
-        return b"; expires=" + cookie_time(int(request.client.transport.reactor.wall()) + self.expires)
+        return b"; expires=" + cookie_time(int(request.reactor.wall()) + self.expires)
 
 
 def _server_bytes(request: Request) -> bytes:

@@ -111,7 +111,7 @@ class RequestBody:
     async def next(self, seconds: float) -> bytes:
         """The next content, b"" at the end. Raises HTTPError, ClientFailed, ClientTimeout."""
         self.allow()
-        reactor = self.client.transport.reactor
+        reactor = self.client.reactor
         if reactor.is_turn_over():
             await reactor.turn()
         while True:
@@ -176,7 +176,7 @@ class RequestBody:
 
     async def discard(self, seconds: float, deadline: float) -> bool:
         """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
-        reactor = self.client.transport.reactor
+        reactor = self.client.reactor
         while not self.done:
             data = self._take()
             left = deadline - reactor.now

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from portico.codec.fields import RequestFields
     from portico.codec.proxy_protocol import ProxyHeader
     from portico.http.plan import Listener
+    from portico.net.reactor import Reactor
 
 
 @final
@@ -18,6 +19,7 @@ class Client:
 
     def __init__(self, transport: Transport, listener: Listener, peer: tuple[str, int] | None, number: int) -> None:
         self.transport = transport
+        self.reactor: Reactor = transport.reactor
         self.listener = listener
         self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
         self.requests = 0  # nginx's $connection_requests

@@ -212,7 +212,7 @@ def _is_past(expires: bytes, request: Request, response: Response) -> bool:
     if response.date:
         date = parse_date(response.date)
         return date >= 0 and moment < date
-    return moment < request.client.transport.reactor.wall()
+    return moment < request.reactor.wall()
 
 
 def has_token(lines: list[bytes], wanted: bytes) -> bool:

@@ -120,7 +120,7 @@ class Kept(Generic[T]):
 
         A renewal that fails is told to the error log, and the old one goes on.
         """
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         asked = self._asked
         while True:
             known = self.known(reactor.now, seconds)

@@ -40,11 +40,11 @@ class Pace:
         after = 0
         if core.limit_rate_after is not None:
             after = values.size_of(core.limit_rate_after.render(request).decode("latin-1")) or 0
-        return Pace(rate, after, request.client.transport.reactor.now)
+        return Pace(rate, after, request.reactor.now)
 
     async def allowance(self, request: Request, wanted: int) -> int:
         """Wait until at least one byte may be sent; how many may, at most `wanted`."""
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         while True:
             allowed = int(self.rate * (reactor.now - self.started + 1.0)) + self.after - self.sent
             if allowed > 0:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from portico.http.response import Response
     from portico.http.server.http1.connection import Connection
     from portico.http.subrequest import BackgroundRequest
+    from portico.net.reactor import Reactor
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
 
@@ -46,6 +47,7 @@ class Request:
         self, client: Client, line: bytes, method: bytes, version: int, fields: RequestFields, server: VirtualServer
     ) -> None:
         self.client = client
+        self.reactor: Reactor = client.reactor
         self.remote_addr: bytes = client.remote_addr  # of whoever connected, unless a trusted proxy told another one
         self.remote_port: bytes = client.remote_port
         self.told_address = False  # it did (`replace_address`)
@@ -80,7 +82,7 @@ class Request:
         self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
         self.depth = 0  # of subrequests within subrequests
         self.background: list[BackgroundRequest] | None = None  # mirrors under way: the next request waits for them
-        self.started: float = client.transport.reactor.now
+        self.started: float = client.reactor.now
         self.internal = False
         self.redirects = 0
         self.error_status = 0  # the status that error_page keeps for the page it shows
@@ -163,7 +165,7 @@ class Request:
 
     def new_attempt(self, peer: bytes) -> Attempt:
         """Note the start of a try at an upstream peer."""
-        attempt = Attempt(peer, self.client.transport.reactor.now)
+        attempt = Attempt(peer, self.reactor.now)
         if self.attempts is None:
             self.attempts = [attempt]
         else:

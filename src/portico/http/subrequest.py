@@ -126,7 +126,7 @@ class BackgroundRequest:
 
     def start(self) -> None:
         """Begin; returns at the first wait."""
-        self.task = self.request.client.transport.reactor.spawn(self._run())
+        self.task = self.request.reactor.spawn(self._run())
 
     async def _run(self) -> None:
         request = self.request
@@ -140,12 +140,12 @@ class BackgroundRequest:
         finally:
             self.done = True
             if self.waiter is not None:
-                request.client.transport.reactor.soon(self.waiter)
+                request.reactor.soon(self.waiter)
 
     async def wait(self) -> None:
         """Return when it is over."""
         while not self.done:
-            self.waiter = self.request.client.transport.reactor.current
+            self.waiter = self.request.reactor.current
             try:
                 await SUSPEND
             finally:

@@ -116,7 +116,7 @@ def _connection_requests(request: Request) -> bytes | None:
 
 def _connection_time(request: Request) -> bytes | None:
     client = request.client
-    return seconds_text(client.transport.reactor.now - client.started)
+    return seconds_text(client.reactor.now - client.started)
 
 
 def _scheme(request: Request) -> bytes | None:
@@ -182,15 +182,15 @@ def _pid(request: Request) -> bytes | None:
 
 
 def _msec(request: Request) -> bytes | None:
-    return seconds_text(request.client.transport.reactor.wall())
+    return seconds_text(request.reactor.wall())
 
 
 def _time_local(request: Request) -> bytes | None:
-    return _LOCAL_TIME.common(request.client.transport.reactor.wall())
+    return _LOCAL_TIME.common(request.reactor.wall())
 
 
 def _time_iso8601(request: Request) -> bytes | None:
-    return _LOCAL_TIME.iso8601(request.client.transport.reactor.wall())
+    return _LOCAL_TIME.iso8601(request.reactor.wall())
 
 
 CONNECTION_VARIABLES: Final[tuple[Variable, ...]] = (

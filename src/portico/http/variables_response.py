@@ -35,7 +35,7 @@ def _body_bytes_sent(request: Request) -> bytes | None:
 
 
 def _request_time(request: Request) -> bytes | None:
-    return seconds_text(request.client.transport.reactor.now - request.started)
+    return seconds_text(request.reactor.now - request.started)
 
 
 def _request_completion(request: Request) -> bytes | None:

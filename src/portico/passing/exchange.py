@@ -76,7 +76,7 @@ class Exchange:
         request = self.request
         group = self.group
         balancer = group.balancer
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         tried: list[Peer] | None = None
         tries = 0
         started = reactor.now
@@ -121,7 +121,7 @@ class Exchange:
 
     def end(self, attempt: Attempt, reusable: bool, failed: bool) -> None:
         """The exchange is over: the connection goes back or is closed, the balancer is told."""
-        attempt.response_time = self.request.client.transport.reactor.now - attempt.started
+        attempt.response_time = self.request.reactor.now - attempt.started
         connection = self.connection
         if self.in_use:
             self.in_use = False
@@ -201,7 +201,7 @@ class Exchange:
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
         request = self.request
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         try:
             connection = await connect(reactor, peer, self.tls, self.tls_name, self.settings.connect_timeout)
         except UpstreamTimeout:
@@ -469,7 +469,7 @@ class Exchange:
         peer = self.peer
         if peer is not None:
             self.peer = None
-            reactor = self.request.client.transport.reactor
+            reactor = self.request.reactor
             if self.group.balancer.free(peer, failed, reactor.now):
                 self.request.log_error(WARN, "upstream server temporarily disabled")
 

@@ -132,7 +132,7 @@ class Lookup:
         named = self._named.get(url.authority)
         if named is not None:
             return named
-        now = request.client.transport.reactor.now
+        now = request.reactor.now
         key = (url.host, url.port)
         known = self._found.get(key)
         if known is not None and known[1] > now:

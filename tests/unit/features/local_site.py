@@ -87,7 +87,7 @@ class Answer:
         self.request = request
         self.response = response
         self.status = response.status
-        self.body = read(request.client.transport.reactor, response.body)
+        self.body = read(request.reactor, response.body)
         lines = (response.head or fields_of(request, response)).decode("latin-1").split("\r\n")
         self.fields = [line.split(": ", 1) for line in lines if line]
 

@@ -84,7 +84,7 @@ class BasicAuth(AccessStep):
             raise _mismatch(realm, user)
         verifier = self.state.verifier
         tag = verifier.tag(user, password, stored)
-        return ALLOWED if verifier.remembers(tag, request.client.transport.reactor.now) else PENDING
+        return ALLOWED if verifier.remembers(tag, request.reactor.now) else PENDING
 
     async def check_async(self, request: Request) -> int:
         realm = self.realm.render(request)
@@ -92,7 +92,7 @@ class BasicAuth(AccessStep):
         stored = self._stored(request, realm, user)
         verifier = self.state.verifier
         tag = verifier.tag(user, password, stored)
-        hashing = verifier.begin(tag, password, stored, request.client.transport.reactor.now)
+        hashing = verifier.begin(tag, password, stored, request.reactor.now)
         try:
             right = await result_of(request, hashing.future)
         except CryptError as error:

@@ -153,7 +153,7 @@ class JwtAuth(AccessStep):
 
     def _verified(self, request: Request, given: bytes, sets: list[KeySet]) -> Token:
         token = self.state.tokens.verified(given, sets)
-        token.check_times(request.client.transport.reactor.wall(), self.leeway)
+        token.check_times(request.reactor.wall(), self.leeway)
         return token
 
     def _verify(self, request: Request, given: bytes, sets: list[KeySet]) -> None:
@@ -175,7 +175,7 @@ class JwtAuth(AccessStep):
     def _known_keys(self, request: Request) -> list[KeySet] | None:
         """All keys, as far as that is possible without asking. Raises HTTPError 500 for a file that is none."""
         sets = self._file_keys(request)
-        now = request.client.transport.reactor.now
+        now = request.reactor.now
         for asked in self.requests:
             keys = asked.kept.known(now, self._seconds(asked))
             if keys is None:
@@ -201,7 +201,7 @@ class JwtAuth(AccessStep):
         return self.key_cache if asked.is_kept else 0.0
 
     def _may_renew(self, request: Request) -> bool:
-        now = request.client.transport.reactor.now
+        now = request.reactor.now
         return any(self._seconds(asked) > 0.0 and asked.kept.may_renew(now) for asked in self.requests)
 
     def _file_keys(self, request: Request) -> list[KeySet]:

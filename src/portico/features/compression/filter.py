@@ -152,7 +152,7 @@ class CompressionFilter(HeaderFilter):
             response.body = FormBody(form, coding, True)
             response.content_length = len(form.content)
             return True
-        if request.method == b"HEAD" or not is_settled(status, request.client.transport.reactor.wall()):
+        if request.method == b"HEAD" or not is_settled(status, request.reactor.wall()):
             return False
         size = status.st_size
         if size <= coding.at_once:

@@ -56,7 +56,7 @@ class OidcAuth(AccessStep):
             if request.method not in (b"GET", b"HEAD"):  # it could not be repeated after the login
                 raise HTTPError(401, provider.failed("the request has no session"), INFO)
             return PENDING
-        if session.refresh_at and request.client.transport.reactor.wall() >= session.refresh_at:
+        if session.refresh_at and request.reactor.wall() >= session.refresh_at:
             return PENDING
         _let_pass(request, session)
         return ALLOWED

@@ -81,7 +81,7 @@ class MetadataSource(Source[Metadata]):
         self._issuer = issuer
 
     async def fetch(self, request: Request) -> Metadata:
-        answer = await self._client.ask(request.client.transport.reactor, self._url, [], None)
+        answer = await self._client.ask(request.reactor, self._url, [], None)
         if answer.status != 200:
             raise FetchFailed(f"the metadata was answered {answer.status}", 502)
         try:
@@ -104,7 +104,7 @@ class KeySource(Source[KeySet]):
 
     async def fetch(self, request: Request) -> KeySet:
         url = (await self._metadata.get(request, _METADATA_SECONDS, False)).keys
-        answer = await self._client.ask(request.client.transport.reactor, url, [], None)
+        answer = await self._client.ask(request.reactor, url, [], None)
         if answer.status != 200:
             raise FetchFailed(f"the keys were answered {answer.status}", 502)
         try:
@@ -130,5 +130,5 @@ class Discovery:
 
     async def keys(self, request: Request, renew: bool) -> KeySet:
         """The keys, with `renew` newer ones if that may be. Raises FetchFailed."""
-        renew = renew and self._keys.may_renew(request.client.transport.reactor.now)
+        renew = renew and self._keys.may_renew(request.reactor.now)
         return await self._keys.get(request, _KEY_SECONDS, renew)

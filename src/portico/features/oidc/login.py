@@ -126,7 +126,7 @@ def away(request: Request, provider: Provider, metadata: Metadata, place: Place)
     uri = request.raw_uri
     if len(uri) > _LONGEST_PLACE or not uri.startswith(b"/"):
         uri = b"/"
-    now = int(request.client.transport.reactor.wall())
+    now = int(request.reactor.wall())
     state = State(os.urandom(_RANDOM), now, _hash(mark), uri)
     redirect = HTTPError(302, provider.failed("the request has no session: it is sent to the provider"), INFO)
     redirect.fields = (
@@ -189,7 +189,7 @@ class Return:
 async def back(request: Request, provider: Provider, state: State, arguments: dict[str, str], place: Place) -> Return:
     """What a callback comes to: a session, and the way back to where the user wanted to go. Raises HTTPError."""
     home = place.url(state.place)
-    if request.client.transport.reactor.wall() > state.when + LOGIN_SECONDS:  # the browser has forgotten its mark, too
+    if request.reactor.wall() > state.when + LOGIN_SECONDS:  # the browser has forgotten its mark, too
         request.log_error(INFO, provider.failed("the login has taken too long: it begins anew"))
         return Return(home, [])
     mark, count = _mark(request, provider, place.secure)
@@ -259,7 +259,7 @@ async def _signed_in(
 
 def session_of(request: Request, provider: Provider, tokens: Tokens, id_token: str, refresh_token: str, known: str) -> Session:
     """A session with these tokens, from now on."""
-    now = request.client.transport.reactor.wall()
+    now = request.reactor.wall()
     session = Session(id_token, tokens.access_token, refresh_token, known)
     session.created = int(now * 1000.0)
     session.expires = int(now) + provider.settings.session_timeout

@@ -64,7 +64,7 @@ def ended_by_provider(request: Request, provider: Provider, place: Place) -> Res
     if (issuer is None) != (sid is None) or (issuer is not None and issuer != provider.issuer):
         raise HTTPError(400, provider.failed('a front-channel logout has "iss" and "sid" of this provider, or neither'), INFO)
     session = provider.sessions.find(request, provider)
-    now = request.client.transport.reactor.wall()
+    now = request.reactor.wall()
     if sid is not None:
         provider.shared.end_by_sid(sid, now)
         if session is not None and session.sid != sid:
@@ -77,5 +77,5 @@ def ended_by_provider(request: Request, provider: Provider, place: Place) -> Res
 
 def _ended(request: Request, provider: Provider, session: Session | None, place: Place) -> list[tuple[bytes, bytes]]:
     if session is not None:
-        provider.shared.end(session, request.client.transport.reactor.wall())
+        provider.shared.end(session, request.reactor.wall())
     return session_cookies(request, provider.cookie, b"", place.secure)

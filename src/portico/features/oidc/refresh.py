@@ -44,7 +44,7 @@ class Refreshes:
 
     async def refreshed(self, request: Request, provider: Provider, session: Session) -> Refresh:
         """What has become of a session whose tokens are due."""
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         key = (session.id, session.refresh_at)
         known = self._known.get(key)
         if known is not None and reactor.now < known.until:

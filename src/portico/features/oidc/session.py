@@ -185,7 +185,7 @@ class Sessions:
             if session is None:
                 return None
             self._remember(tag, session)
-        now = request.client.transport.reactor.wall()
+        now = request.reactor.wall()
         if now >= session.expires or provider.shared.is_ended(session):
             return None
         return session

@@ -78,7 +78,7 @@ async def exchanged(request: Request, provider: Provider, metadata: Metadata, fo
     else:  # RFC 6749 section 2.3.1: both are form-encoded first
         pair = f"{quote_plus(provider.client_id)}:{quote_plus(provider.client_secret)}"
         fields.append(b"Authorization: Basic " + base64.b64encode(pair.encode()))
-    reactor = request.client.transport.reactor
+    reactor = request.reactor
     answer = await provider.client.ask(reactor, metadata.token, fields, urlencode(form).encode())
     if answer.status in (400, 401):
         raise Refused(_error(answer))
@@ -116,7 +116,7 @@ async def believed(request: Request, provider: Provider, text: str, nonce: bytes
             raise
         keys = await provider.discovery.keys(request, True)
         token = verified(text.encode(), [keys])
-    check_claims(token, provider.issuer, provider.client_id, nonce, request.client.transport.reactor.wall())
+    check_claims(token, provider.issuer, provider.client_id, nonce, request.reactor.wall())
     _check_access_token(token, access_token)
     return token
 
@@ -165,7 +165,7 @@ async def userinfo(request: Request, provider: Provider, metadata: Metadata, acc
     if metadata.userinfo is None:
         raise FetchFailed('its metadata has no "userinfo_endpoint"', 502)
     fields = [b"Authorization: Bearer " + access_token.encode()]
-    answer = await provider.client.ask(request.client.transport.reactor, metadata.userinfo, fields, None)
+    answer = await provider.client.ask(request.reactor, metadata.userinfo, fields, None)
     if answer.status != 200:
         raise FetchFailed(f"the UserInfo endpoint answered {answer.status}", 502)
     try:

@@ -134,7 +134,7 @@ class StaticHandler(Handler):
             elif size <= SMALL:
                 data = os.read(fd, size) if size else b""
                 if self.remembered is not None:
-                    self.remembered.keep(path, status, data, request.client.transport.reactor.wall())
+                    self.remembered.keep(path, status, data, request.reactor.wall())
                 body = BytesBody(data)
             else:
                 body = FileBody(fd, 0, size, True)
@@ -164,7 +164,7 @@ class StaticHandler(Handler):
 
     def _from_cache(self, request: Request, path: bytes, cache: OpenFileCache) -> Response | Unserved:
         settings = self.files.cache_settings
-        info = cache.find(path, settings, request.client.transport.reactor.now, False)
+        info = cache.find(path, settings, request.reactor.now, False)
         if info.error:
             return Unserved(info.error, info.failed, False)
         if not info.is_file:

@@ -149,7 +149,7 @@ class Files:
         """What is at `path`, without opening it."""
         cache = self.cache
         if cache is not None:
-            return cache.find(path, self.cache_settings, request.client.transport.reactor.now, True)
+            return cache.find(path, self.cache_settings, request.reactor.now, True)
         info = FileInfo()
         look(path, info)
         return info

@@ -90,7 +90,7 @@ class FileWriter(LogWriter):
                 self._put(line, request)
                 return
         if not self._held:
-            self._due = request.client.transport.reactor.now + self.flush_time
+            self._due = request.reactor.now + self.flush_time
             self._complaints.remember(request)
         self._held.append(line)
         self._held_size += len(line)

@@ -308,7 +308,7 @@ def _age(request: Request) -> bytes | None:
     caching = request.caching
     if caching is None or caching.stored < 0:
         return None
-    return b"%d" % max(0, int(request.client.transport.reactor.wall()) - caching.stored)
+    return b"%d" % max(0, int(request.reactor.wall()) - caching.stored)
 
 
 def _stored_modified(request: Request) -> bytes | None:

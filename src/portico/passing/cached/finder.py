@@ -125,7 +125,7 @@ class Finder:
     def claim(self, request: Request, caching: Caching) -> bool:
         """Become the one who fetches the key; False: somebody else, who lives, does."""
         store = caching.store
-        now = int(request.client.transport.reactor.now * 1000)
+        now = int(request.reactor.now * 1000)
         age = int(self.settings.lock_age * 1000)
         other = store.index.claim(caching.first, caching.second, store.identity, now, age)
         if other and other != store.identity and not is_alive(other):

@@ -82,7 +82,7 @@ class CachedProxy(Handler):
             request.log_error(ERR, text)
             request.caching = None
             return await self._pass(request, None)
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         bypass = bool(settings.bypass) and any_set(settings.bypass, request)
         wishes = wishes_of(request.fields) if self.rfc else None
         if not bypass:
@@ -273,7 +273,7 @@ class CachedProxy(Handler):
 
     async def _wait(self, request: Request, caching: Caching, wishes: Wishes | None) -> Response | None:
         """`proxy_cache_lock`: fetch, or wait for who does."""
-        reactor = request.client.transport.reactor
+        reactor = request.reactor
         deadline = reactor.now + self.settings.lock_timeout
         connection = request.connection
         pause = _LOOK_SECONDS
@@ -317,7 +317,7 @@ class CachedProxy(Handler):
 
     async def _fetch(self, request: Request, caching: Caching) -> Response | None:
         caching.purges = caching.store.index.purges()
-        caching.asked = int(request.client.transport.reactor.wall())
+        caching.asked = int(request.reactor.wall())
         if self.settings.max_range_offset >= 0 and _is_beyond(request, self.settings.max_range_offset):
             caching.keep = False
             caching.revalidate = False  # a 304 is for the client's conditions
@@ -354,7 +354,7 @@ class CachedProxy(Handler):
             return True
         if failure & (_ANY_ERROR if self.rfc else _NO_ANSWER) == 0:
             return False
-        return caching.store.index.error(entry.row, entry.generation) >= int(request.client.transport.reactor.wall())
+        return caching.store.index.error(entry.row, entry.generation) >= int(request.reactor.wall())
 
     def instead(self, request: Request, caching: Caching, answer: ResponseHead) -> Response | None:
         """The kept answer in place of the upstream's: it says 304, or has failed."""
@@ -408,7 +408,7 @@ class CachedProxy(Handler):
         if caching.entry is not None:
             mine.found(caching.entry)
         again.caching = mine
-        request.client.transport.reactor.spawn(self._run_update(again, mine))
+        request.reactor.spawn(self._run_update(again, mine))
 
     async def _run_update(self, request: Request, caching: Caching) -> None:
         runtime = self.caches.runtime

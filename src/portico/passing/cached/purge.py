@@ -55,9 +55,9 @@ class PurgeHandler(Handler):
         await self.cached.read_body(request)
         key = self.cached.key_of(request)
         if tags:
-            found = await _purge_all(request.client.transport.reactor, store, b"", tags)
+            found = await _purge_all(request.reactor, store, b"", tags)
         elif key.endswith(b"*"):
-            found = await _purge_all(request.client.transport.reactor, store, key[:-1], [])
+            found = await _purge_all(request.reactor, store, key[:-1], [])
         else:
             found = _purge_key(store, key)
         if not found:

@@ -81,7 +81,7 @@ class Answers:
 
     def _tell_kept(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead, response: Response) -> None:
         times = entry.times
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         if b"date" not in self.proxy.rules.hidden:
             response.date = head.get(b"date") or http_date(times.stored)
         asked = caching.asked != 0
@@ -102,7 +102,7 @@ class Answers:
         stored = fill is not None and (fill.done or not fill.over)
         ttl = ANY_AGE
         if stored and fill is not None:
-            ttl = fill.times.valid + 1 - int(request.client.transport.reactor.wall())
+            ttl = fill.times.valid + 1 - int(request.reactor.wall())
         why = caching.why
         if caching.status == BYPASS:
             why = b"bypass"

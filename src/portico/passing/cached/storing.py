@@ -116,7 +116,7 @@ class Keeping:
             return None  # it would push out all the others, and then go itself
         if self.settings.no_cache and any_set(self.settings.no_cache, request):
             return None
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         verdict = self._verdict(request, caching, answer, now)
         if not verdict.keep or not verdict.valid:
             return None
@@ -162,7 +162,7 @@ class Keeping:
 
     def intercepted(self, request: Request, caching: Caching, answer: ResponseHead) -> None:
         """An error page of our own takes the place of the upstream's answer: the status is kept, as long as the answer may be."""
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         verdict = self._verdict(request, caching, answer, now)
         if verdict.keep and verdict.valid >= now and not (self.rfc and verdict.vary):  # it is the same for whoever asks
             self._note_failure(request, caching, answer.status, verdict.valid, now)
@@ -172,7 +172,7 @@ class Keeping:
         seconds = self.settings.valid_for(status)
         if not seconds or (self.rfc and b"authorization" in request.fields.first):  # RFC 9111 section 3.5
             return
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         self._note_failure(request, caching, status, now + seconds, now)
 
     def _note_failure(self, request: Request, caching: Caching, status: int, valid: int, now: int) -> None:
@@ -208,7 +208,7 @@ class Keeping:
 
     def renew(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead) -> None:
         """304: what is kept is good again, for as long as the new head says, or the old one's status allows."""
-        now = int(request.client.transport.reactor.wall())
+        now = int(request.reactor.wall())
         if self.rfc:
             self._freshen(request, caching, entry, answer, now)
             return
@@ -271,7 +271,7 @@ class Keeping:
                 fill.finish()
             else:
                 entry.hold()
-                request.client.transport.reactor.spawn(self._copy(storing, entry))
+                request.reactor.spawn(self._copy(storing, entry))
         except OSError as error:
             storing.failed(error)
         except Damaged:

@@ -113,7 +113,7 @@ def decide_keep_alive(request: Request, response: Response, core: CoreSettings) 
         return False
     if client.requests >= core.keepalive_requests:
         return False
-    return client.transport.reactor.now - client.started < core.keepalive_time
+    return client.reactor.now - client.started < core.keepalive_time
 
 
 def _kept_from(request: Request, core: CoreSettings) -> bool:
