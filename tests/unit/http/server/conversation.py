@@ -1,4 +1,4 @@
-"""A conversation with a server without a socket: what the client sends, what the server says to it, and what state the connection is in.
+"""A conversation with a server without a socket: what the client sends, what the server says, what state the connection is in.
 
     with Conversation("location / { return 200 hello; }", tmp_path) as talk:
         talk.send(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")

@@ -27,7 +27,8 @@ def test_has_body(method: bytes, status: int, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("version", "length", "chunked", "expected"),
     [
-        (11, 0, True, BY_LENGTH), (10, 5, True, BY_LENGTH), (11, -1, True, BY_CHUNKS), (10, -1, True, BY_CLOSE), (11, -1, False, BY_CLOSE),
+        (11, 0, True, BY_LENGTH), (10, 5, True, BY_LENGTH), (11, -1, True, BY_CHUNKS), (10, -1, True, BY_CLOSE),
+        (11, -1, False, BY_CLOSE),
     ],
 )  # fmt: skip
 def test_framing(version: int, length: int, chunked: bool, expected: int) -> None:

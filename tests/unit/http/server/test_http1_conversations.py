@@ -198,7 +198,8 @@ def test_lingering_is_bounded(talk: Talk) -> None:
 
 def test_a_body_is_taken_out_of_the_bytes_and_the_next_request_follows_it(talk: Talk) -> None:
     one = talk("", Reads())
-    one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    head = b"POST / HTTP/1.1\r\nHost: a\r\n"
+    one.send(head + b"Content-Length: 5\r\n\r\nhello" + head + b"Transfer-Encoding: chunked\r\n\r\n")
     assert one.said().endswith(b"\r\n\r\nhello")
     one.send(b"3\r\nabc\r\n")
     assert one.said() == b"" and one.state == SERVING
@@ -238,7 +239,11 @@ def test_a_refused_client_that_holds_its_body_back_is_not_told_to_send_it(talk: 
 
 @pytest.mark.parametrize(
     ("raw", "status"),
-    [(b"Content-Length: 20", 413), (b"Transfer-Encoding: chunked\r\n\r\n20\r\n", 413), (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400)],
+    [
+        (b"Content-Length: 20", 413),
+        (b"Transfer-Encoding: chunked\r\n\r\n20\r\n", 413),
+        (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+    ],
 )
 def test_bodies_that_are_refused(talk: Talk, raw: bytes, status: int) -> None:
     one = talk("client_max_body_size 10;", Reads())
