@@ -29,7 +29,7 @@ from portico.passing.settings import (
     UpstreamSettings,
     upstream_settings,
 )
-from portico.passing.store import StoreDirectives, StoreSettings
+from portico.passing.store_settings import StoreDirectives, StoreSettings
 from portico.passing.tls import TLSDirectives, tls_settings
 from portico.variables.template import Variables
 from portico.zones.zone import Zones

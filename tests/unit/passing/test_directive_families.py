@@ -20,7 +20,7 @@ from portico.net.tls_context import DEFAULT_PROTOCOLS, PROTOCOLS
 from portico.passing.cached.attach import open_caches, store_of_zone
 from portico.passing.cached.settings import UPDATING
 from portico.passing.failure import ERROR, HTTP_404, HTTP_500, TIMEOUT
-from portico.passing.store import store_or_cache
+from portico.passing.store_settings import store_or_cache
 from portico.variables.template import Template
 
 PROXY = EveryFamily("proxy", "the proxied server")

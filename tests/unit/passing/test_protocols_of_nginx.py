@@ -23,7 +23,7 @@ from portico.passing.settings import (
     RetryDirectives,
     upstream_settings,
 )
-from portico.passing.store import StoreDirectives
+from portico.passing.store_settings import StoreDirectives
 from portico.passing.tls import TLSDirectives
 
 # What nginx 1.28 documents, module by module.

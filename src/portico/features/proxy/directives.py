@@ -20,7 +20,7 @@ from portico.passing.settings import (
     RetryDirectives,
     UpstreamFamily,
 )
-from portico.passing.store import StoreDirectives
+from portico.passing.store_settings import StoreDirectives
 from portico.passing.tls import TLSDirectives
 from portico.variables.template import Template, template, templates
 

@@ -27,7 +27,8 @@ from portico.passing.cached.settings import CacheDirectives, CacheSettings
 from portico.passing.cached.storing import Caches
 from portico.passing.directives import ResponseFieldDirectives
 from portico.passing.store import Store as FileStore
-from portico.passing.store import StoreDirectives, StoreSettings, store_or_cache, stores_of
+from portico.passing.store import stores_of
+from portico.passing.store_settings import StoreDirectives, StoreSettings, store_or_cache
 from portico.variables.template import PER_REQUEST, Variable
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
