@@ -8,6 +8,7 @@ from typing import final
 from portico.balancing.tls import UPSTREAM_CIPHERS, UpstreamTLS
 from portico.balancing.tls import UpstreamSettings as TLSSettings
 from portico.config import values
+from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive, Scope
 from portico.config.reader import Statement
 from portico.net.certificates import read_passphrases
@@ -80,7 +81,7 @@ class TLSDirectives(Family):
 
 
 def tls_settings(d: TLSDirectives, scope: Scope) -> TLSSettings:
-    """Return the settings that hold in `scope`. Raises ValueError when they do not fit together."""
+    """Return the settings that hold in `scope`. Raises ConfigError when they do not fit together."""
     settings = TLSSettings()
     settings.server_name = scope.get(d.server_name)
     settings.verify = scope.get(d.verify)
@@ -95,13 +96,14 @@ def tls_settings(d: TLSDirectives, scope: Scope) -> TLSSettings:
     settings.protocols = scope.get(d.protocols)
     settings.ciphers = scope.get(d.ciphers)
     settings.session_reuse = scope.get(d.session_reuse)
-    if settings.verify and not settings.trusted_certificate:
-        raise ValueError(f"no {d.trusted_certificate.name} for {d.verify.name}")
+    verify = scope.setting(d.verify)
+    if verify is not None and verify.value and not settings.trusted_certificate:
+        raise ConfigError(f"no {d.trusted_certificate.name} for {d.verify.name}", verify.where, "it names the authorities to trust")
     return settings
 
 
 def upstream_tls(d: TLSDirectives, scope: Scope) -> UpstreamTLS:
-    """Return the client's end of TLS as set in `scope`. Raises ValueError, and ContextError for certificates."""
+    """Return the client's end of TLS as set in `scope`. Raises ConfigError, and ContextError for certificates."""
     return UpstreamTLS(tls_settings(d, scope))
 
 

@@ -227,8 +227,10 @@ def test_conditions_are_those_of_the_protocol(tmp_path: Path) -> None:
 
 def test_verification_needs_authorities(every: EveryFamily, tmp_path: Path) -> None:
     loaded = Loaded(every, tmp_path, "@_ssl_verify on;")
-    with pytest.raises(ValueError, match=f"^no {every.name}_ssl_trusted_certificate for {every.name}_ssl_verify$"):
+    with pytest.raises(ConfigError) as caught:
         loaded.tls()
+    assert caught.value.message == f"no {every.name}_ssl_trusted_certificate for {every.name}_ssl_verify"
+    assert caught.value.where is not None and caught.value.where.column == len("http { ") + 1
 
 
 # -- caches
