@@ -44,22 +44,17 @@ class NoConnection(Exception):
 
 @final
 class PeerConnection(Watcher):
-    """A connected transport to `peer`, with what was read from it and not used yet."""
+    """A connected transport to `peer`."""
 
     def __init__(self, transport: Transport, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> None:
         self.transport = transport
         self.peer = peer
         self.tls = tls
         self.tls_name = tls_name
-        self.buffer: bytes = b""
         self.requests = 0
-        self.spent = False  # the request was not read to its end: no other can follow it
         self.started: float = transport.reactor.now
         self.pool: Pool | None = None  # set while idle
-        # the last response head and what it came to (see exchange.py)
-        self.last_head: bytes = b""
-        self.last_parsed: object = None
-        self.finished: object = None  # what a handler has made of that header section for its clients
+        self.state: object = None  # what the protocol that is spoken on it has to remember
 
     def close(self) -> None:
         """Close at once."""
@@ -143,10 +138,8 @@ class Pool(IdleHolder):
         if (
             self.most == 0
             or self._closed
-            or connection.spent
             or transport.closed
             or transport.peer_closed
-            or connection.buffer
             or (transport.ready and _has_more(transport))
             or connection.requests >= self.requests
             or now - connection.started >= self.time

@@ -1,10 +1,10 @@
 """One request's dealings with an upstream group: pick, connect, send, read the header section; retry where that is allowed.
 
-What is sent and how a response is read is the protocol's matter (protocol.py), whether a failed attempt is retried that of retry.py. An
-idle connection that dies before the first byte of a response says nothing about its peer: the same attempt goes on with a fresh
+What is sent and how a response is read is the protocol's matter (protocol.py), whether a failed attempt is retried that of retry.py.
+An idle connection that dies before the first byte of a response says nothing about its peer: the same attempt goes on with a fresh
 connection (RFC 9112 section 9.3.1).
 
-A connection that was acquired is released in `end`, or closed in `abandon` on every other way out, and the balancer is told of it once.
+A connection that was acquired is released in `end`, or closed in `abandon` on every other way out; the balancer is told of it once.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from portico.http.response import EMPTY, Body, BytesBody, Response
 from portico.passing.body import Sink, UpstreamBody
 from portico.passing.cached.responses import last_modified_of
 from portico.passing.exchange import Exchange
-from portico.passing.fields import RequestHead
+from portico.passing.fields import RequestFieldRules
+from portico.passing.protocol import UpstreamProtocol, UpstreamRequest
 from portico.passing.response import AnswerRules
 from portico.passing.settings import UpstreamSettings
 from portico.passing.target import Lookup, Target, Url, upstream_uri
@@ -26,7 +27,6 @@ from portico.passing.tunnel import Tunnel
 from portico.variables.template import Template, any_set
 
 if TYPE_CHECKING:
-    from portico.balancing.pool import PeerConnection
     from portico.cache.caching import Caching
     from portico.http.body import RequestBody
     from portico.http.request import Request
@@ -44,7 +44,8 @@ class ProxyHandler(Handler):
     def __init__(
         self,
         settings: UpstreamSettings,
-        head: RequestHead,
+        protocol: UpstreamProtocol,
+        head: RequestFieldRules,
         rules: AnswerRules,
         target: Target | None,
         url: Template,
@@ -53,6 +54,7 @@ class ProxyHandler(Handler):
     ) -> None:
         self.is_async = True
         self.settings = settings
+        self.protocol = protocol
         self.head = head
         self.rules = rules
         self.target = target  # None: `url` holds variables
@@ -64,7 +66,6 @@ class ProxyHandler(Handler):
         self.method: Template | None = None
         self.body: Template | None = None
         self.pass_body = True
-        self.version = 11
         self.key: Template | None = None  # of `hash`
         self.early_hints: list[Template] = []
         self.force_ranges = False
@@ -103,25 +104,25 @@ class ProxyHandler(Handler):
         tls_name = b""
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
-        exchange = Exchange(request, settings, group, tls, tls_name)
-        if self.early_hints and request.parent is None and _takes_hints(request) and any_set(self.early_hints, request):
-            exchange.hints = self.rules
         method = request.method if self.method is None else self.method.render(request)
         if caching is not None and caching.method and self.method is None:
             method = caching.method
         if self.method is not None and not is_method(method):
             raise HTTPError(500, f'proxy_method came to "{shown(method)}", which is no method', ERR)
-        length, chunked = self._framing(request, body)
-        block = self.head.block(request, target.host, length, chunked, self.target is not None)
-        if self.cached is not None:
-            block = self.cached.keeping.conditions(request, caching) + block
-        head = method + b" " + uri + self.head.version + block
+        asked = UpstreamRequest(request, method, uri, target.host, body)
+        asked.is_repeatable = self.target is not None
         if self.body is not None:
-            head += self.body.render(request)
+            asked.content = self.body.render(request)
+        if self.cached is not None:
+            asked.fields = self.cached.keeping.conditions(request, caching)
+        exchange = Exchange(asked, settings, self.protocol, group, tls, tls_name)
+        if self.early_hints and request.parent is None and _takes_hints(request) and any_set(self.early_hints, request):
+            exchange.hints = self.rules
+        encoded = self.protocol.encode(asked)
         if caching is None:
-            answer = await exchange.run(head, body, self._key(request, group))
+            answer = await exchange.run(encoded, self._key(request, group))
         else:
-            answer = await self._run_cached(request, caching, exchange, head, body)
+            answer = await self._run_cached(request, caching, exchange, encoded)
         request.upstream_fields = answer
         try:
             if answer.status == 101:
@@ -132,10 +133,10 @@ class ProxyHandler(Handler):
             raise
 
     async def _run_cached(
-        self, request: Request, caching: Caching, exchange: Exchange, head: bytes, body: RequestBody | None
+        self, request: Request, caching: Caching, exchange: Exchange, encoded: bytes
     ) -> ResponseHead:
         try:
-            return await exchange.run(head, body, self._key(request, exchange.group))
+            return await exchange.run(encoded, self._key(request, exchange.group))
         except HTTPError:
             caching.failure = exchange.failure
             raise
@@ -156,19 +157,9 @@ class ProxyHandler(Handler):
         """The body to send on: read whole with `proxy_request_buffering`."""
         if not self.pass_body or self.body is not None:
             return None
-        if (self.settings.request_buffering or (body.chunked and self.version == 10)) and not body.was_read():
+        if (self.settings.request_buffering or (body.length < 0 and self.protocol.needs_length)) and not body.was_read():
             await body.read_all()
         return body
-
-    def _framing(self, request: Request, body: RequestBody | None) -> tuple[int, bool]:
-        """(length of the body sent, -1 for none; whether it goes chunked)."""
-        if self.body is not None:
-            return len(self.body.render(request)), False
-        if body is None:
-            return -1, False
-        if body.data is None and body.file < 0 and body.chunked:
-            return -1, True
-        return body.length, False
 
     def _key(self, request: Request, group: Group) -> bytes:
         key = group.hash_key
@@ -183,7 +174,6 @@ class ProxyHandler(Handler):
 
     def _answer(self, request: Request, exchange: Exchange, answer: ResponseHead, method: bytes) -> Response:
         rules = self.rules
-        connection = exchange.connection
         attempt = request.attempts[-1] if request.attempts else None
         assert attempt is not None
         status = answer.status
@@ -192,8 +182,7 @@ class ProxyHandler(Handler):
         if caching is not None and self.cached is not None:
             kept = self.cached.instead(request, caching, answer)
             if kept is not None:
-                ends = status == 304 and answer.content_length <= 0 and not answer.chunked  # it announces no body (see below)
-                exchange.end(attempt, ends and not answer.close, False)
+                exchange.end(attempt, status == 304, False)
                 return kept
         if status >= 300 and self.settings.intercept_errors and status in request.location.error_pages:
             exchange.end(attempt, False, False)
@@ -205,19 +194,15 @@ class ProxyHandler(Handler):
             exchange.end(attempt, False, False)
             raise self._accel_redirect(request, answer, redirect)
         if caching is not None and self.cached is not None:
-            sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
+            sink = self.cached.keeping.sink(request, caching, answer, answer.raw)
         elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
             sink = self.store.sink(request, answer)
-        finished = connection.finished
+        finished = answer.finished
         repeated = isinstance(finished, FinishedHead) and finished.owner is self and sink is None and not self.force_ranges
         known = repeated and can_be_finished(self.editors, request, answer)
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
-            bodyless = method == b"HEAD" or status == 204 or status == 304  # by what the upstream was asked
-            # RFC 9110 section 8.6: a 204 has no length, a 304 hardly ever one (no usual server sends it). One that announces a
-            # body may send it, as the beginning of the next answer. To HEAD every server announces what GET would bring.
-            lies = method != b"HEAD" and (length > 0 or answer.chunked)
-            exchange.end(attempt, bodyless and not lies and not answer.close, False)
+            exchange.end(attempt, True, False)
             response = rules.response(request, answer, EMPTY)
             if sink is not None and self.cached is not None:
                 if method == b"HEAD":
@@ -227,26 +212,23 @@ class ProxyHandler(Handler):
                     self.cached.answers.open_to_conditions(request, response, answer, last_modified_of(answer))
                     response.single_range = True
             return response
-        rest = connection.buffer
-        if length >= 0 and len(rest) >= length:
+        content = exchange.stream.whole_body()
+        if content is not None:
             # all of it is here: the upstream is free before the client has its answer
-            connection.buffer = rest[length:]
             attempt.length = length
-            exchange.end(attempt, not answer.close, False)
-            content = rest if len(rest) == length else rest[:length]
+            exchange.end(attempt, True, False)
             if sink is not None:
                 sink.write(content)
                 sink.finish()
             whole = BytesBody(content)
-            response = self._known(connection, status, whole) if known else rules.response(request, answer, whole)
+            response = self._known(answer, status, whole) if known else rules.response(request, answer, whole)
         else:
             buffered = self.settings.buffering
             if b"x-accel-buffering" in answer.first:
                 buffered = rules.buffering(answer, buffered)
-            body = UpstreamBody(exchange, request, attempt, length, answer.chunked, buffered)
-            body.reusable = not answer.close
+            body = UpstreamBody(exchange, request, attempt, length, buffered)
             body.sink = sink
-            response = self._known(connection, status, body) if known else rules.response(request, answer, body)
+            response = self._known(answer, status, body) if known else rules.response(request, answer, body)
             response.buffered = buffered
         if sink is not None and self.cached is not None:
             self.cached.answers.open_to_conditions(request, response, answer, last_modified_of(answer))
@@ -257,17 +239,17 @@ class ProxyHandler(Handler):
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
         elif not known and can_be_finished(self.editors, request, answer) and self.is_memorable(response):
-            connection.finished = finished_head(request, response, self)
+            answer.finished = finished_head(request, response, self)
             buffered = response.buffered
-            response = self._known(connection, status, response.body)
+            response = self._known(answer, status, response.body)
             response.buffered = buffered
         return response
 
-    def _known(self, connection: PeerConnection, status: int, body: Body) -> Response:
+    def _known(self, answer: ResponseHead, status: int, body: Body) -> Response:
         """The answer with a head that is the one before: its lines are made already."""
         response = Response(status, body)
         response.from_upstream = True
-        finished = connection.finished
+        finished = answer.finished
         assert isinstance(finished, FinishedHead)
         response.finished = finished
         return response

@@ -22,8 +22,8 @@ FastCGI     `encode`: BEGIN_REQUEST, PARAMS, and a body in memory as STDIN recor
             `read_head` collects STDOUT until the CGI header section ends, whose Status is the status; STDERR is for the error log.
             The body is done with END_REQUEST. `is_reusable` where FCGI_KEEP_CONN was asked for.
 uwsgi, SCGI `needs_length`, as the length goes first. The response is as CGI's (uwsgi: or HTTP's), and ends with the connection.
-memcached   `encode`: one `get` line. `read_head`: VALUE gives the length, END alone is a 404. The body reader takes `\\r\\nEND\\r\\n` off
-            behind the last byte of content, and holds content back until it knows that this is there.
+memcached   `encode`: one `get` line. `read_head`: VALUE gives the length, END alone is a 404. The body reader takes the END line off
+            behind the last byte of content, and is done when it has seen it.
 HTTP/2      `encode`: the header block, without a dynamic table and so without a connection; `begin` numbers its stream and frames it.
             `stream_of` makes a stream for each request and sets `PeerConnection.concurrency`: the pool hands out by that. Frames are
             told apart by the connection, in the order of their arrival, and what is of a stream is for `read_head` and the reader.

@@ -14,7 +14,7 @@ from portico.passing.directives import (
     IGNORE_LIMIT_RATE,
     IGNORE_REDIRECT,
 )
-from portico.passing.exchange import HintRules
+from portico.passing.hints import HintRules
 from portico.passing.rewrite import Rewriter
 
 if TYPE_CHECKING:

@@ -54,10 +54,8 @@ class Tunnel(Body):
 
     async def relay(self) -> None:
         assert self.exchange is not None
-        connection = self.exchange.connection
         request = self.exchange.request
-        first = connection.buffer  # what the upstream sent after its head
-        connection.buffer = b""
+        first = self.exchange.stream.rest  # what the upstream sent behind its header section
         self.client, received = self.stream.tunnel()
         reactor = self.upstream.reactor
         up = reactor.current

@@ -188,22 +188,22 @@ class Keeping:
 
     # -- what is there already -------------------------------------------------------------------------------------------
 
-    def conditions(self, request: Request, caching: Caching | None) -> bytes:
+    def conditions(self, request: Request, caching: Caching | None) -> list[tuple[bytes, bytes]]:
         """The lines that ask whether the kept answer is still good; or the client's own, when the answer is not for the cache."""
         if caching is None:
-            return self.proxy.head.conditions(request)
+            return self.proxy.head.withheld(request)
         entry = caching.entry
         if entry is None or not caching.revalidate:
             may_keep = caching.keep and caching.uses >= self.settings.min_uses
-            return b"" if may_keep else self.proxy.head.conditions(request)
+            return [] if may_keep else self.proxy.head.withheld(request)
         head = head_of(entry)
-        lines = b""
+        lines: list[tuple[bytes, bytes]] = []
         modified = head.get(b"last-modified")
         if modified is not None and last_modified_of(head) >= 0:
-            lines += b"If-Modified-Since: " + modified + b"\r\n"
+            lines.append((b"If-Modified-Since", modified))
         tag = head.get(b"etag")
         if tag is not None:
-            lines += b"If-None-Match: " + tag + b"\r\n"
+            lines.append((b"If-None-Match", tag))
         return lines
 
     def renew(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead) -> None:
