@@ -21,6 +21,7 @@ from portico.http.response import STREAM, Body
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
 from portico.net.transport import BODY_READ_SIZE, Transport
+from portico.passing.hook import Sink
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
@@ -28,26 +29,6 @@ if TYPE_CHECKING:
 
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
-
-
-class Sink:
-    """Somebody else who gets the body, for a cache. It ends with `finish` or `abort`, and none of this raises."""
-
-    def write(self, data: bytes) -> None:
-        """The next part of the content."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """That was all of it."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """The rest will not come."""
-        raise NotImplementedError
-
-    def is_wanted(self) -> bool:
-        """Whether it is worth reading the rest when the client has left."""
-        raise NotImplementedError
 
 
 @final

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final, final
 
+from portico.cache.policy.ignored import IGNORABLE
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LIMIT_EXCEPT, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
@@ -39,17 +40,6 @@ def _set_header(statement: Statement) -> SetHeader:
 
 def _http_version(statement: Statement) -> int:
     return values.choice({"1.0": 10, "1.1": 11})(statement)
-
-
-_IGNORABLE: Final = {
-    "X-Accel-Redirect": 1, "X-Accel-Expires": 2, "X-Accel-Limit-Rate": 4, "X-Accel-Buffering": 8, "X-Accel-Charset": 16,
-    "Expires": 32, "Cache-Control": 64, "Set-Cookie": 128, "Vary": 256,
-}  # fmt: skip
-IGNORE_REDIRECT: Final = 1
-IGNORE_EXPIRES: Final = 2
-IGNORE_LIMIT_RATE: Final = 4
-IGNORE_BUFFERING: Final = 8
-IGNORE_CHARSET: Final = 16
 
 
 def _lower_name(statement: Statement) -> bytes:
@@ -134,7 +124,7 @@ PROXY_PASS_HEADER: Final = Directive[bytes](
     doc="Lets a field through that would be hidden.", example="proxy_pass_header Server;",
 )
 PROXY_IGNORE_HEADERS: Final = Directive[int](
-    "proxy_ignore_headers", _ALL, values.bits(_IGNORABLE), args="1+", default=0, default_text="none", syntax="FIELD ...",
+    "proxy_ignore_headers", _ALL, values.bits(IGNORABLE), args="1+", default=0, default_text="none", syntax="FIELD ...",
     doc="Fields of the answer that Portico does not act upon: X-Accel-Redirect, X-Accel-Buffering, X-Accel-Limit-Rate, "
     "X-Accel-Charset, X-Accel-Expires, Expires, Cache-Control, Set-Cookie, Vary.",
     example="proxy_ignore_headers X-Accel-Redirect;",

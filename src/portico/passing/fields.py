@@ -29,6 +29,7 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 CONDITIONS: Final = frozenset(
     (b"if-modified-since", b"if-unmodified-since", b"if-none-match", b"if-match", b"range", b"if-range")
 )
+_UPGRADING: Final = frozenset((b"http2-settings",))  # RFC 7540 section 3.2.1: named by clients that would like HTTP/2
 
 
 @final
@@ -55,15 +56,23 @@ class RequestHead:
             self.left_out = CONDITIONS - self.dropped
         self.dropped |= CONDITIONS
 
-    def conditions(self, request: Request) -> bytes:
-        """The lines of the client that were left out, for what the cache has nothing to do with after all (nginx: !u->cacheable)."""
+    def withheld(self, request: Request) -> list[tuple[bytes, bytes]]:
+        """Return the client's fields that were left out, for a request that is not for the cache after all (nginx: !u->cacheable)."""
         fields = request.fields
-        lines = [
-            fields.keys[i] + b": " + fields.values[i] + b"\r\n"
+        return [
+            (fields.keys[i], fields.values[i])
             for i in range(len(fields.names))
             if fields.names[i] in self.left_out and fields.names[i] not in fields.connection_tokens
         ]
-        return b"".join(lines)
+
+    def drops_nominated(self, request: Request) -> bool:
+        """Return whether a field in Connection keeps another one from the upstream that would be passed on otherwise."""
+        if not self.pass_headers:
+            return False
+        first = request.fields.first
+        return any(
+            name in first and name not in self.dropped and name not in _UPGRADING for name in request.fields.connection_tokens
+        )
 
     def settle(self) -> None:
         """Once the values know their variables: whether a block can be remembered."""

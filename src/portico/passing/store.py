@@ -1,7 +1,7 @@
-"""`proxy_store`: answers become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
+"""`proxy_store`: responses become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
 
-A file is written in `proxy_temp_path` and gets its name when it is whole (cache/draft.py), so that a static location beside this
-one never shows half of one. Only answers with status 200 are stored, and only when they are buffered.
+A file is written in `proxy_temp_path` and gets its name when it is complete (cache/draft.py), so that a static location beside this
+one never shows half of one. Only responses with status 200 are stored, and only when they are buffered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from portico.config.reader import Statement, Where
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
 from portico.http.feature import HttpBuild, WorkerHook
-from portico.passing.body import Sink
+from portico.passing.hook import Outgoing, ResponseHook, Sink
 from portico.variables.template import Template, template
 from portico.zones.owner import own_identity
 
@@ -34,7 +34,7 @@ _RIGHTS: Final = {"rw": 6, "r": 4}
 
 @final
 class StoreSetting:
-    """What `proxy_store` says; `path` None: where `root` or `alias` point."""
+    """The setting of `proxy_store`; `path` None: where `root` or `alias` point."""
 
     def __init__(self, wanted: bool, path: Template | None) -> None:
         self.wanted = wanted
@@ -75,7 +75,7 @@ PROXY_STORE_ACCESS: Final = Directive[int](
 
 @final
 class Stores(WorkerHook):
-    """What `proxy_store` has in each worker: whose its drafts are. Those of dead workers are removed."""
+    """The part of `proxy_store` in each worker: names its drafts, and removes those of dead workers."""
 
     def __init__(self) -> None:
         self.temp_paths: set[str] = set()
@@ -88,7 +88,7 @@ class Stores(WorkerHook):
 
 
 def stores_of(http: HttpBuild) -> Stores:
-    """Those of the configuration that is being built."""
+    """Return those of the configuration that is being built."""
     stores = http.state.get(_STATE)
     if stores is None:
         stores = http.state[_STATE] = Stores()
@@ -98,8 +98,8 @@ def stores_of(http: HttpBuild) -> Stores:
 
 
 @final
-class Store:
-    """Stores the answers of one location."""
+class FileStore(ResponseHook):
+    """Stores the responses of one location."""
 
     def __init__(self, scope: Scope, setting: StoreSetting, temp_path: str, stores: Stores) -> None:
         self.path = setting.path
@@ -112,35 +112,39 @@ class Store:
         stores.temp_paths.add(temp_path)
 
     def path_of(self, request: Request) -> bytes:
-        """Where the answer is to be stored."""
+        """Return the path under which a request's response is stored."""
         if self.path is None:
             return self.files.path(request)
         text = self.path.render(request)
         return text if text[:1] == b"/" else self.prefix + text
 
-    def sink(self, request: Request, answer: ResponseHead) -> Sink | None:
-        """Where the answer's body goes; None when it is not stored."""
+    def before_send(self, request: Request, outgoing: Outgoing) -> None:
+        outgoing.abortable = False  # what is to be stored is fetched to its end
+
+    def sink(self, request: Request, head: ResponseHead, method: bytes, raw: bytes) -> Sink | None:
+        if method == b"HEAD":
+            return None
         path = self.path_of(request)
-        if answer.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
+        if head.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
             return None
         if self.path is not None and b"/../" in path and "/../" not in self.path.text:
             shown = os.fsdecode(path)
-            request.log_error(ERR, f'an answer is not stored as "{shown}": what was asked for leads out of the path in proxy_store')
+            request.log_error(ERR, f'a response is not stored as "{shown}": what was asked for leads out of the path in proxy_store')
             return None
         try:
             draft = self.drafts.open(f"{self.temp_path}/{STORE}", self.stores.identity)
         except OSError as error:
-            request.log_error(CRIT, f'an answer cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
+            request.log_error(CRIT, f'a response cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
             return None
-        modified = parse_date(answer.get(b"last-modified") or b"")
-        return StoredFile(request, self, draft, os.fsdecode(path), modified)
+        modified = parse_date(head.get(b"last-modified") or b"")
+        return StoreSink(request, self, draft, os.fsdecode(path), modified)
 
 
 @final
-class StoredFile(Sink):
-    """One answer on its way into its file."""
+class StoreSink(Sink):
+    """Writes one response into its file."""
 
-    def __init__(self, request: Request, store: Store, draft: Draft, path: str, modified: float) -> None:
+    def __init__(self, request: Request, store: FileStore, draft: Draft, path: str, modified: float) -> None:
         self.request = request
         self.store = store
         self.draft: Draft | None = draft
@@ -161,37 +165,39 @@ class StoredFile(Sink):
         if draft is None:
             return
         try:
-            self._dress(draft)
+            self._set_metadata(draft)
             try:
                 self._place(draft)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                self._bring(draft)
+                self._copy_across(draft)
         except OSError as failure:
             self._failed(failure)
         self.abort()
 
-    def _dress(self, draft: Draft) -> None:
+    def _set_metadata(self, draft: Draft) -> None:
+        """Give the file its rights and its time. Raises OSError."""
         os.fchmod(draft.fd, self.store.access)
         if self.modified >= 0:
             os.utime(draft.fd, (self.modified, self.modified))
 
     def _place(self, draft: Draft) -> None:
+        """Give the file its name, in directories that are made for it. Raises OSError."""
         try:
             draft.take_place(self.path)
         except FileNotFoundError:
             access = self.store.access
-            rights = access | (access & 0o444) >> 2  # who may read a file may enter its directory (ngx_dir_access)
+            rights = access | (access & 0o444) >> 2  # whoever may read a file may enter its directory (ngx_dir_access)
             _make_directories(os.path.dirname(self.path), rights)
             draft.take_place(self.path)
 
-    def _bring(self, draft: Draft) -> None:
-        """From the file system of `proxy_temp_path` to that of the path: a copy takes the place."""
+    def _copy_across(self, draft: Draft) -> None:
+        """Copy the file from the file system of `proxy_temp_path` to that of the path, and give the copy its name. Raises OSError."""
         near = Drafts().open(f"{os.path.dirname(self.path)}/{STORE}", self.store.stores.identity)
         try:
             draft.copy_to(near)
-            self._dress(near)
+            self._set_metadata(near)
             near.take_place(self.path)
         finally:
             near.close()
@@ -206,12 +212,12 @@ class StoredFile(Sink):
         return self.draft is not None
 
     def _failed(self, error: OSError) -> None:
-        self.request.log_error(CRIT, f'an answer cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
+        self.request.log_error(CRIT, f'a response cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
         self.abort()
 
 
 def _make_directories(path: str, mode: int) -> None:
-    """Raises OSError."""
+    """Make a directory and those above it. Raises OSError."""
     if not path or os.path.isdir(path):
         return
     _make_directories(os.path.dirname(path), mode)
@@ -222,7 +228,7 @@ def _make_directories(path: str, mode: int) -> None:
 
 
 def store_or_cache(scope: Scope, zone: Directive[Template | None]) -> bool:
-    """Whether `proxy_store` is in force, not `proxy_cache` (`zone`): the nearer one. Raises ConfigError for both in one block."""
+    """Return whether `proxy_store` is in force, not `proxy_cache` (`zone`): the nearer one. Raises ConfigError for both in one."""
     block: Scope | None = scope
     looks_for_store = looks_for_cache = True
     while block is not None:

@@ -16,7 +16,7 @@ from portico.passing.cached.attach import CACHE_DIRECTIVES, CACHE_VARIABLES, ope
 from portico.passing.fields import RequestHead
 from portico.passing.groups import group_of_address, groups_of
 from portico.passing.handler import ProxyHandler
-from portico.passing.response import AnswerRules
+from portico.passing.response import ResponseRules
 from portico.passing.rewrite import (
     PROXY_COOKIE_DOMAIN,
     PROXY_COOKIE_FLAGS,
@@ -82,11 +82,12 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         secure = parsed.secure
         _check_uri(build, parsed)
         target = Target(parsed, _group(build, parsed))
-    rules = AnswerRules(
+    rules = ResponseRules(
         scope.all(d.PROXY_HIDE_HEADER),
         scope.all(d.PROXY_PASS_HEADER),
         scope.get(d.PROXY_IGNORE_HEADERS),
         _rewriter(build, target),
+        scope.get(d.PROXY_FORCE_RANGES),
     )
     tls = _tls(build) if secure else None
     handler = ProxyHandler(settings, head, rules, target, url, _lookup(build.http), tls)
@@ -96,7 +97,6 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     handler.body = scope.get(d.PROXY_SET_BODY)
     handler.pass_body = scope.get(d.PROXY_PASS_REQUEST_BODY)
     handler.version = version
-    handler.force_ranges = scope.get(d.PROXY_FORCE_RANGES)
     handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 

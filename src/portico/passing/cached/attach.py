@@ -27,8 +27,7 @@ from portico.passing.cached.purge import PROXY_CACHE_PURGE, PurgeHandler
 from portico.passing.cached.settings import CacheDirectives, CacheSettings
 from portico.passing.cached.storing import Caches
 from portico.passing.directives import PROXY_HIDE_HEADER
-from portico.passing.store import PROXY_STORE, PROXY_STORE_ACCESS, store_or_cache, stores_of
-from portico.passing.store import Store as FileStore
+from portico.passing.store import PROXY_STORE, PROXY_STORE_ACCESS, FileStore, store_or_cache, stores_of
 from portico.variables.template import PER_REQUEST, Variable
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
@@ -265,10 +264,10 @@ def _begin(reactor: Reactor, keeper: Keeper) -> None:
 
 
 def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
-    """The location's handler, behind a cache where it has one."""
+    """Return the location's handler, behind a cache where it has one, with a store where it has that."""
     scope = build.scope
     if store_or_cache(scope, CACHE.zone):
-        handler.store = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path, stores_of(build.http))
+        handler.hook = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path, stores_of(build.http))
         return handler
     settings = CacheSettings(CACHE, scope)
     if settings.zone is None:
@@ -290,7 +289,7 @@ def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
         for known in caches.stores.values():
             known.memory = max(known.memory, settings.memory)
     if settings.rfc and b"date" not in scope.all(PROXY_HIDE_HEADER):
-        handler.rules.hidden -= {b"date"}  # RFC 9110 section 6.6.1: it says when the answer was made, not when it was sent on
+        handler.rules.hidden -= {b"date"}  # RFC 9110 section 6.6.1: it says when the response was made, not when it was sent on
     handler.head.leave_conditions_out()
     purge = scope.get(PROXY_CACHE_PURGE)
     return PurgeHandler(cached, purge) if purge else cached

@@ -52,7 +52,7 @@ class PurgeHandler(Handler):
             tag for name in (b"cache-tag", b"surrogate-key") for value in request.fields.get_all(name)
             for tag in value.replace(b",", b" ").split()
         ]  # fmt: skip
-        await self.cached.read_body(request)
+        await self.cached.proxy.read_body(request)
         key = self.cached.key_of(request)
         if tags:
             found = await _purge_all(request.reactor, store, b"", tags)
