@@ -267,7 +267,7 @@ def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
     """Return the location's handler, behind a cache where it has one, with a store where it has that."""
     scope = build.scope
     if store_or_cache(scope, CACHE.zone):
-        handler.hook = FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path, stores_of(build.http))
+        handler.attach(FileStore(scope, scope.get(PROXY_STORE), handler.settings.temp_path, stores_of(build.http)))
         return handler
     settings = CacheSettings(CACHE, scope)
     if settings.zone is None:
@@ -284,7 +284,7 @@ def with_cache(build: LocationBuild, handler: ProxyHandler) -> Handler:
             assert setting is not None
             raise ConfigError(f'"proxy_cache" zone "{name}" is unknown', setting.where, "no proxy_cache_path has it as its keys_zone")
         store.memory = max(store.memory, settings.memory)
-        cached.store = store
+        cached.keys.store = store
     else:
         for known in caches.stores.values():
             known.memory = max(known.memory, settings.memory)

@@ -5,8 +5,8 @@
     stale                                ─▶ STALE or UPDATING where that is allowed, else ask the upstream: EXPIRED, REVALIDATED
     not there                            ─▶ MISS; with `proxy_cache_lock`, one request fetches it and the others wait
 
-Here it is decided what happens. `Finder` finds entries, `CachedResponses` makes responses of them, `CacheWriter` stores new ones, and
-`CacheResponseHook` is the cache's part in the exchange with the upstream.
+Here it is decided what happens. `CacheKeys` knows the key, `Finder` finds entries, `CachedResponses` makes responses of them,
+`CacheWriter` stores new ones, and `CacheResponseHook` is the cache's part in the exchange with the upstream.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from portico.cache.index import EXISTS, STATUS_SHIFT
 from portico.cache.policy.control import RequestControl, request_control
 from portico.cache.policy.rfc9111 import control_for, has_validator, satisfies
 from portico.cache.store import Store, digest
-from portico.errorlog import CRIT, ERR
+from portico.errorlog import CRIT
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError, InternalRedirect
 from portico.http.handler import Handler
 from portico.http.response import Response
 from portico.net.reactor import ClientGone, NetworkSignal
 from portico.passing.cached.finder import Finder
 from portico.passing.cached.hook import CacheResponseHook
+from portico.passing.cached.keys import CacheKeys
 from portico.passing.cached.responses import CachedResponses, age_of, head_of
 from portico.passing.cached.settings import BY_METHOD, CacheSettings
 from portico.passing.cached.settings import UPDATING as WHILE_UPDATING
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.05  # between the first two looks whether another worker has what is waited for; each pause is twice as long,
 _MOST_LOOK_SECONDS: Final = 0.5  # … up to this (ngx_http_file_cache_lock): a thousand that wait must not take up the worker
-_KEY_ROOM: Final = 599  # bytes that the header of nginx's file has beside the key; a key too long for proxy_buffer_size is not cached
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 
 
@@ -53,25 +53,25 @@ class CachedProxy(Handler):
         self.settings = settings
         self.caches = caches
         self.rfc = settings.rfc
-        self.store: Store | None = None  # None: its name has variables
+        self.keys = CacheKeys(proxy, settings, caches)
         self.ignore = proxy.rules.ignore
         self.finder = Finder(settings, self.ignore)
         self.responses = CachedResponses(proxy.rules, proxy.target, settings)
         self.writer = CacheWriter(settings, caches, self.ignore, proxy.settings.buffer_size)
         self.hook = CacheResponseHook(settings, proxy.head, self.finder, self.responses, self.writer)
-        proxy.hook = self.hook
+        proxy.attach(self.hook)
 
     def describe(self) -> str:
         return f"{self.proxy.describe()} with a cache"
 
     async def handle_async(self, request: Request) -> Response | None:
-        store = self.store if self.store is not None else self.store_of(request)
+        store = self.keys.store_of(request)
         if store is None or not BY_METHOD.get(request.method, 0) & self.settings.methods:
             return await self._pass(request, store)
         if request.body is not None:  # the key may hold `$request_body`, and an update in the background needs it
             await self.proxy.read_body(request)
-        key = self.key_of(request)
-        if self._is_too_long(request, key):
+        key = self.keys.key_of(request)
+        if self.keys.is_too_long(request, key):
             return await self._pass(request, None)
         now = int(request.reactor.wall())
         bypass = bool(self.settings.bypass) and any_set(self.settings.bypass, request)
@@ -96,42 +96,6 @@ class CachedProxy(Handler):
         if self.rfc and response is not None:
             self.responses.add_status_of_fetch(request, caching, response)
         return response
-
-    def store_of(self, request: Request) -> Store | None:
-        """Return the cache in force; None: it is off. Raises HTTPError 500 for a name that no cache has."""
-        if self.store is not None:
-            return self.store
-        zone = self.settings.zone
-        name = b"" if zone is None else zone.render(request)
-        if not name or name == b"off":
-            return None
-        store = self.caches.stores.get(name)
-        if store is None:
-            shown = name.decode("utf-8", "backslashreplace")
-            raise HTTPError(500, f'cache "{shown}" not found', ERR)
-        return store
-
-    def key_of(self, request: Request) -> bytes:
-        """Return the cache key of a request."""
-        key = self.settings.key
-        if key is not None:
-            return key.render(request)
-        url = self.proxy.url_of(request)
-        if not self.rfc:
-            return url
-        client = request.client  # RFC 9111 section 2: the key has the URI that the client asked for, host and all
-        scheme = b"https" if client.secure else b"http"
-        return b"%b://%b:%d %b" % (scheme, request.host, client.server_addr()[1], url)
-
-    def _is_too_long(self, request: Request, key: bytes) -> bool:
-        """Return whether nginx would not cache under such a long key, which is logged."""
-        room = self.proxy.settings.buffer_size
-        if len(key) + _KEY_ROOM <= room:
-            return False
-        least = (len(key) + _KEY_ROOM + 1023) // 1024 * 1024
-        text = f"proxy_buffer_size {room} is not enough for cache key, it should be increased to at least {least}"
-        request.log_error(ERR, text)
-        return True
 
     def _hit_in_memory(self, request: Request, store: Store, key: bytes, now: int) -> Response | None:
         """Return the response of a fresh entry that this worker has in memory; None: look further."""
@@ -182,7 +146,7 @@ class CachedProxy(Handler):
         """Drop what is stored under the key, after an unsafe method (RFC 9111 section 4.4)."""
         if request.method in _SAFE:
             return
-        first, second = digest(self.key_of(request))
+        first, second = digest(self.keys.key_of(request))
         loaded = store.index.is_loaded()  # asked first: another worker may find the last files in between
         if store.index.look(first, second)[0] or not loaded:  # stored, or being fetched
             store.purge(first, second)
