@@ -1,8 +1,8 @@
 """A site whose upstream has responded before it is asked: `proxy_pass` and all that attaches to it, without a wait.
 
 Each prepared response waits in an idle connection of the group `app`; the one prepared last is used first. When none is left,
-connecting fails at once: there is no socket where the group's only server would be. Reading a body takes part in the reactor's turns, which drop
-other idle connections that have received something: prepare a response right before it is asked for.
+connecting fails at once: there is no socket where the group's only server would be. Reading a body takes part in the reactor's turns,
+which drop other idle connections that have received something: prepare a response right before it is asked for.
 """
 
 from __future__ import annotations
@@ -80,6 +80,17 @@ class ProxySite(Site):
         poll = select.poll()
         poll.register(self.far[number], 0)
         return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def drop_idle(self) -> None:
+        """Close the connections that wait in the pool: the next request finds no upstream."""
+        for connection in list(self.group.pool._idle):
+            self.group.pool.drop(connection)
+
+    def send_again(self, number: int, response: str) -> None:
+        """Let the upstream have responded once more on an idle connection."""
+        self.far[number].send(response.replace("\n", "\r\n").encode())
+        for connection in self.group.pool._idle:
+            connection.transport.ready = True
 
     def get(self, response: str, target: str = "/", fields: str = "", method: str = "GET") -> Answer:
         """Return the client's response when the upstream's is `response`: header section, an empty line, body."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.passing.conftest import MakeProxy
+from tests.unit.passing.prepared_upstream import ProxySite
 
 from portico.codec.http1_response import parse_response_head
 from portico.passing.respond import may_send_body
@@ -63,7 +64,7 @@ def test_a_body_that_ends_with_the_connection(make_proxy: MakeProxy) -> None:
     assert site.ask("/").body == b"hello" and site.is_closed()
 
 
-async def _end_later(site) -> None:  # type: ignore[no-untyped-def]
+async def _end_later(site: ProxySite) -> None:
     for _ in range(3):
         await site.reactor.turn()
     site.end()
@@ -74,16 +75,11 @@ def test_a_repeated_header_section_is_finished_once(make_proxy: MakeProxy) -> No
     site = make_proxy(PLAIN)
     same = "HTTP/1.1 200 Fine\nContent-Length: 5\nX-Own: 1\nContent-Type: a/b\n\n"
     first = site.get(same + "hello")
-    far = site.far[0]
     for body in ("HELLO", "there"):
-        far.send((same + body).replace("\n", "\r\n").encode())
-        for connection in site.group.pool._idle:
-            connection.transport.ready = True
+        site.send_again(0, same + body)
         again = site.ask("/")
         assert again.body == body.encode() and again.fields == first.fields and again.response.reason == b"Fine"
-    far.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Own: 2\r\n\r\nagain")
-    for connection in site.group.pool._idle:
-        connection.transport.ready = True
+    site.send_again(0, "HTTP/1.1 200 OK\nContent-Length: 5\nX-Own: 2\n\nagain")
     assert site.ask("/").get("X-Own") == "2"
 
 

@@ -177,8 +177,11 @@ def test_another_location_in_its_place(make_proxy: MakeProxy) -> None:
 
 @pytest.mark.parametrize(
     ("directive", "field", "stored"),
-    [("", "X-Accel-Buffering: no", False), ("proxy_buffering off;", "X: y", False), ("proxy_buffering off;", "X-Accel-Buffering: yes", True)],
-)
+    [
+        ("", "X-Accel-Buffering: no", False), ("proxy_buffering off;", "X: y", False),
+        ("proxy_buffering off;", "X-Accel-Buffering: yes", True),
+    ],
+)  # fmt: skip
 def test_only_what_is_buffered_has_a_sink(make_proxy: MakeProxy, directive: str, field: str, stored: bool) -> None:
     site = make_proxy(f"location / {{ {directive} proxy_pass http://app; }}")
     hook = NotedHook(site)

@@ -54,8 +54,11 @@ def test_a_server_that_is_passed_on(make_proxy: MakeProxy) -> None:
 
 @pytest.mark.parametrize(
     ("value", "configured", "expected"),
-    [("no", True, False), ("No", True, False), ("yes", False, True), ("maybe", True, True), ("maybe", False, False), ("", True, True)],
-)
+    [
+        ("no", True, False), ("No", True, False), ("yes", False, True), ("maybe", True, True), ("maybe", False, False),
+        ("", True, True),
+    ],
+)  # fmt: skip
 def test_x_accel_buffering(value: str, configured: bool, expected: bool) -> None:
     found = head(f"HTTP/1.1 200 OK\nX-Accel-Buffering: {value}")
     assert rules_of().is_buffered(found, configured) is expected
