@@ -11,14 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.cache.test_cache_files import make_store
 from tests.unit.features.local_site import Answer
 from tests.unit.passing.conftest import MakeProxy
 from tests.unit.passing.prepared_upstream import ProxySite
 
+from portico.cache.caching import Caching
+from portico.cache.entry import Meta, Times
+from portico.cache.fill import Fill
 from portico.cache.store import Store, digest
 from portico.http.errors import BodyCutShort
 from portico.passing.cached.handler import CachedProxy, _is_beyond
 from portico.passing.cached.purge import PurgeHandler
+from portico.passing.cached.storing import CacheSink
+from portico.passing.hook import Outgoing
 from portico.zones.owner import own_identity
 
 PATH = "proxy_cache_path @/cache keys_zone=c:1m;"
@@ -247,6 +253,18 @@ def test_revalidation(make: MakeCached) -> None:
     assert seen(site.ask("/")) == (200, b"hello", "HIT")
 
 
+def test_a_304_that_does_not_say_for_how_long(make: MakeCached) -> None:
+    """`proxy_cache_valid` of the stored response's status says it."""
+    site = make("proxy_cache_revalidate on; proxy_cache_valid 200 10s;")
+    site.get(SOON_STALE.format("", MODIFIED))
+    pass_time(site, 61)
+    assert seen(site.get("HTTP/1.1 304 Not Modified\n\n"))[2] == "REVALIDATED"
+    pass_time(site, 8)
+    assert seen(site.ask("/"))[2] == "HIT"
+    pass_time(site, 5)
+    assert seen(site.get(NEW))[2] == "EXPIRED"
+
+
 def test_a_304_for_the_clients_own_condition(make: MakeCached) -> None:
     """Without `proxy_cache_revalidate` nobody has asked whether the stored response is valid: a 304 is for whoever asked."""
     site = make("proxy_no_cache 1;")
@@ -300,6 +318,8 @@ def test_an_update_in_the_background(make: MakeCached) -> None:
     pass_time(site, 61)
     assert seen(site.get(NEW)) == (200, b"hello", "STALE")
     assert seen(site.ask("/")) == (200, b"new", "HIT")
+    first, second = digest(cached_of(site).keys.key_of(site.request("/")))
+    assert store_of(site).index.claim(first, second, 1, 0, 0) == 0  # the right to fetch is released
 
 
 def test_somebody_else_fetches_it(make: MakeCached) -> None:
@@ -376,6 +396,36 @@ def test_a_response_to_head_tells_that_the_stored_one_is_another_by_now(make: Ma
 def test_ranges_that_are_asked_of_the_upstream(make: MakeCached, text: str, most: int, beyond: bool) -> None:
     site = make()
     assert _is_beyond(site.request("/", f"Range: {text}" if text else ""), most) is beyond
+
+
+def test_a_client_that_leaves_does_not_end_the_fetching_of_what_is_stored(make: MakeCached) -> None:
+    site = make()
+    cached = cached_of(site)
+    request = site.request("/")
+    for may_store in (True, False):
+        request.caching = Caching(store_of(site), b"key", 1, 2)
+        request.caching.may_store = may_store
+        outgoing = Outgoing(b"GET", False)
+        cached.hook.before_send(request, outgoing)
+        assert outgoing.abortable is not may_store
+    request.caching = None
+    outgoing = Outgoing(b"GET", False)
+    cached.hook.before_send(request, outgoing)
+    assert outgoing.abortable
+
+
+def test_a_sink_wants_no_more_than_the_cache_may_hold(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    store.settings.max_size = 8
+    made = Fill(store, *digest(b"key"), 0, False)
+    made.begin(Meta(b"key", b"", b"", b"", b"HTTP/1.1 200 OK\r\n\r\n"), Times(1, 0, 0, 0, 0))
+    sink = CacheSink(made)
+    sink.write(b"hello")
+    assert sink.is_wanted()
+    sink.write(b"hello")
+    assert not sink.is_wanted() and made.over and not made.done
+    sink.finish()
+    assert not made.done
 
 
 def test_a_cache_whose_name_has_variables(make_proxy: MakeProxy) -> None:
