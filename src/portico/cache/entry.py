@@ -109,8 +109,7 @@ class Entry:
         self.sound = False  # the body was compared with its checksum
         self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: not parsed yet
         self.parsed: object = None  # the parsed header section, of the HTTP side
-        self.owner: object = None  # which location made `lines`, its finished header section
-        self.lines: bytes = b""
+        self.finished: object = None  # the header section for clients, finished by a handler
         self.users = 0  # requests that may still need the file
         self.closing = False
 

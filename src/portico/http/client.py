@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, final
 
 from portico.net.transport import Transport
 
 if TYPE_CHECKING:
-    from portico.codec.fields import RequestFields
     from portico.codec.proxy_protocol import ProxyHeader
     from portico.http.plan import Listener
     from portico.net.reactor import Reactor
+    from portico.net.tls import TLSTransport
 
 
 @final
 class Client:
-    """One client connection: its transport and the facts that do not change while it lives."""
+    """The facts of one client connection, whatever the protocol."""
 
     def __init__(self, transport: Transport, listener: Listener, peer: tuple[str, int] | None, number: int) -> None:
-        self.transport = transport
         self.reactor: Reactor = transport.reactor
         self.listener = listener
         self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
@@ -28,24 +28,28 @@ class Client:
         self.remote_addr: bytes = b"unix:" if peer is None else peer[0].partition("%")[0].encode()  # no scope of a link-local one
         self.remote_port: bytes = b"" if peer is None else b"%d" % peer[1]
         self.local: tuple[str, int] | None = None  # asked for when a variable needs it
+        self.tls: TLSTransport | None = None  # facts of the handshake
         self.secure: bool = transport.secure
-        self.buffer: bytes = b""  # received and not yet consumed: the next request, or the start of a body
-        self.memo_fields: RequestFields | None = None  # the header block for which `memo_block` was made, by `memo_owner`
-        self.memo_owner: object = None
-        self.memo_block: bytes = b""
         self.proxied: ProxyHeader | None = None  # what the PROXY protocol said
-        self.continued = False  # 100 Continue was sent, or need not be
+        self._sock = transport.sock
 
-    def forget(self) -> None:
-        """Drop what was remembered of the header block."""
-        self.memo_fields = None
-        self.memo_owner = None
-        self.memo_block = b""
+    def set_secure(self, tls: TLSTransport) -> None:
+        """Note that the connection speaks TLS from now on."""
+        self.tls = tls
+        self.secure = True
+        self._sock = tls.sock
+
+    def tcp_info(self, size: int) -> bytes:
+        """Return the first `size` bytes of the kernel's tcp_info of the connection; b"" for a Unix socket, and once it is closed."""
+        try:
+            return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+        except OSError:
+            return b""
 
     def server_addr(self) -> tuple[str, int]:
         """The local address and port of the connection ("unix:…", 0 for a Unix socket)."""
         if self.local is None:
-            name = self.transport.sock.getsockname()
+            name = self._sock.getsockname()
             if isinstance(name, tuple):
                 self.local = (str(name[0]), int(name[1]))
             else:

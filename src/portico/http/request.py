@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
-    from portico.http.server.http1.connection import Connection
+    from portico.http.server.stream import ClientStream
     from portico.http.subrequest import BackgroundRequest
     from portico.net.reactor import Reactor
 
@@ -75,7 +75,7 @@ class Request:
         self.body: RequestBody | None = None
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
-        self.connection: Connection | None = None
+        self.stream: ClientStream | None = None  # None: the client has no part in it (a subrequest in the background)
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
         self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
         self.uri_changed = False  # by `rewrite`: another location is to be found

@@ -19,7 +19,6 @@ from portico.errorlog import ERR
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler, HeaderFilter
 from portico.http.response import Response
-from portico.net.reactor import ClientGone
 from portico.passing.exchange import Exchange
 from portico.passing.fields import RequestHead
 from portico.passing.hook import Outgoing, ResponseHook
@@ -94,11 +93,11 @@ class ProxyHandler(Handler):
         settings = self.settings
         hook = self.hook
         outgoing = None if hook is None else self._ask_hook(hook, request)
-        connection = request.connection
-        if connection is not None:
-            connection.abortable = not settings.ignore_client_abort and (outgoing is None or outgoing.abortable)
-            if connection.abortable and request.client.transport.peer_closed:
-                raise ClientGone  # it left before anybody watched
+        if request.stream is not None:
+            if settings.ignore_client_abort or (outgoing is not None and not outgoing.abortable):
+                request.stream.unwatch()
+            else:
+                request.stream.watch()
         request.proxy_target = target
         group = target.group
         uri = upstream_uri(request, target, self.prefix, self.target is None)
@@ -109,7 +108,7 @@ class ProxyHandler(Handler):
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
         exchange = Exchange(request, settings, group, tls, tls_name)
-        if self.early_hints and request.version > 10 and request.parent is None and any_set(self.early_hints, request):
+        if self.early_hints and request.parent is None and _takes_hints(request) and any_set(self.early_hints, request):
             exchange.hints = self.rules
         method = self._method(request) if outgoing is None else outgoing.method
         length, chunked = self._framing(request, body)
@@ -198,3 +197,7 @@ class ProxyHandler(Handler):
         if group.key_is_address:
             return request.packed_address()
         return b""
+
+
+def _takes_hints(request: Request) -> bool:
+    return request.stream is not None and request.stream.takes_interim()

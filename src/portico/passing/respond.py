@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.http1_response import ResponseHead
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError, InternalRedirect
+from portico.http.finished import FinishedHead, finished_head
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
-from portico.http.server.http1.output import fields_of
 from portico.passing.body import UpstreamBody
 from portico.passing.exchange import Exchange
 from portico.passing.hook import ResponseHook, Sink
@@ -162,17 +162,15 @@ class Responder:
             return response
         if not rules.may_finish(request, head):
             return rules.response(request, head, body)
-        if connection.last_owner is not self:
+        finished = connection.finished
+        if not isinstance(finished, FinishedHead) or finished.owner is not self:
             response = rules.response(request, head, body)
             if not rules.is_repeatable(response):
                 return response
-            connection.last_owner = self
-            connection.last_lines = fields_of(request, response)
-            connection.last_reason = response.reason
+            finished = connection.finished = finished_head(request, response, self)
         response = Response(head.status, body)
         response.from_upstream = True
-        response.head = connection.last_lines
-        response.reason = connection.last_reason
+        response.finished = finished
         return response
 
     def _tell_hook(self, request: Request, head: ResponseHead, response: Response) -> None:
@@ -182,10 +180,10 @@ class Responder:
 
     def _upgraded(self, request: Request, exchange: Exchange, attempt: Attempt, head: ResponseHead) -> Response:
         """Return the 101 whose body is the tunnel. Raises HTTPError 502 when no upgrade was asked for."""
-        if not request.fields.upgrade:
+        if not request.fields.upgrade or request.stream is None:
             exchange.end(attempt, False, True)
             raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
-        tunnel = Tunnel(exchange, request.client, attempt, self.settings.read_timeout)
+        tunnel = Tunnel(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, head, tunnel)
         response.upgrade = head.upgrade or request.fields.upgrade
         response.fields.append((b"Upgrade", response.upgrade))

@@ -24,10 +24,6 @@ _HOP_BY_HOP: Final = frozenset(
         b"content-length",
     )
 )  # fmt: skip
-_HIDDEN: Final = (
-    b"date", b"server", b"x-pad", b"x-accel-expires", b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-buffering",
-    b"x-accel-charset",
-)  # fmt: skip
 
 
 @final
@@ -36,21 +32,20 @@ class ResponseRules(HintRules):
 
     def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter, force_ranges: bool) -> None:
         passed = frozenset(let_through)
-        self.hidden: frozenset[bytes] = frozenset((*_HIDDEN, *hide)) - passed | _HOP_BY_HOP
+        self.hidden: frozenset[bytes] = frozenset(hide) - passed | _HOP_BY_HOP
         self.pass_server = b"server" in passed
         self.ignore = ignore
         self.rewriter = rewriter
         self.force_ranges = force_ranges
         self.editors: list[HeaderFilter] = []  # the location's filters that may change the result
 
-    def hints(self, head: ResponseHead) -> bytes:
+    def hints(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         nominated = head.connection_tokens
-        lines = b""
-        for i in range(len(head.names)):
-            name = head.names[i]
-            if name not in self.hidden and name not in nominated:
-                lines += head.keys[i] + b": " + head.values[i] + b"\r\n"
-        return lines
+        return [
+            (head.keys[i], head.values[i])
+            for i in range(len(head.names))
+            if head.names[i] not in self.hidden and head.names[i] not in nominated
+        ]
 
     def redirect(self, head: ResponseHead) -> bytes | None:
         """Return the value of X-Accel-Redirect; None when there is none, or it is ignored."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from portico.http.variables_connection import seconds_text
-from portico.http.variables_response import same_name, values_in
+from portico.http.variables_response import same_name
 from portico.variables.template import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _trailer_family(name: str) -> Getter:
         response = request.response
         if response is None or not response.from_upstream or not response.trailers:
             return None
-        values = values_in(response.trailers, wanted)
+        values = [value for key, value in response.trailers if same_name(key, wanted)]
         return b", ".join(values) if values else None
 
     return get

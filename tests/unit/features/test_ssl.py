@@ -31,8 +31,7 @@ from portico.http.request import Request
 from portico.net import openssl
 from portico.net.certificates import self_signed
 from portico.net.reactor import Reactor
-from portico.net.tls import ServerTLS, wrap
-from portico.net.transport import Transport
+from portico.net.tls import ServerTLS, TLSTransport, wrap
 from portico.zones.zone import Zones
 
 FEATURES = (Feature("core", (), CORE_VARIABLES, CORE_FAMILIES), FEATURE, static.FEATURE)
@@ -197,9 +196,10 @@ class Visit:
         assert task.done and self.transport.established
         self.request = self._request(plan, server, self.transport)
 
-    def _request(self, plan: HttpPlan, server: int, transport: Transport) -> Request:
+    def _request(self, plan: HttpPlan, server: int, transport: TLSTransport) -> Request:
         fields = parse_request_fields(b"Host: b.test", 11, HeaderOptions())
         client = Client(transport, plan.listeners[0], ("127.0.0.1", 50000), 1)
+        client.set_secure(transport)
         request = Request(client, b"GET / HTTP/1.1", b"GET", 11, fields, plan.servers[server])
         request.host = b"b.test"
         return request

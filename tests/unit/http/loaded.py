@@ -24,6 +24,8 @@ from portico.http.feature import Feature
 from portico.http.plan import Location
 from portico.http.request import Request
 from portico.http.routing.uri import normalise
+from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.stream import Http1Stream
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
@@ -70,7 +72,9 @@ class Loaded:
         self.peer = socket.create_connection(("127.0.0.1", self.port))
         self.sock, address = listener.accept()
         listener.close()
-        self.client = Client(Transport(self.reactor, self.sock), plan.listeners[0], address, 7)
+        self.transport = Transport(self.reactor, self.sock)
+        self.client = Client(self.transport, plan.listeners[0], address, 7)
+        self.stream = Http1Stream(self.client, self.transport, Prefixes(self.reactor))
         self.client.requests = 1
 
     def close(self) -> None:
@@ -95,6 +99,8 @@ class Loaded:
         request.raw_uri, request.uri, request.args = target, uri.uri, uri.args
         request.host = host
         request.received = len(raw)
+        self.stream.begin(request)
+        request.stream = self.stream
         if location:
             request.location = self.location(location)
         return request

@@ -78,7 +78,9 @@ def test_a_repeated_header_section_is_finished_once(make_proxy: MakeProxy) -> No
     for body in ("HELLO", "there"):
         site.send_again(0, same + body)
         again = site.ask("/")
-        assert again.body == body.encode() and again.fields == first.fields and again.response.reason == b"Fine"
+        assert again.body == body.encode() and again.fields == first.fields
+        finished = again.response.finished
+        assert finished is first.response.finished and finished is not None and finished.reason == b"Fine"
     site.send_again(0, "HTTP/1.1 200 OK\nContent-Length: 5\nX-Own: 2\n\nagain")
     assert site.ask("/").get("X-Own") == "2"
 

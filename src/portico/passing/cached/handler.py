@@ -23,7 +23,7 @@ from portico.errorlog import CRIT
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError, InternalRedirect
 from portico.http.handler import Handler
 from portico.http.response import Response
-from portico.net.reactor import ClientGone, NetworkSignal
+from portico.net.reactor import NetworkSignal
 from portico.passing.cached.finder import Finder
 from portico.passing.cached.hook import CacheResponseHook
 from portico.passing.cached.keys import CacheKeys
@@ -265,14 +265,12 @@ class CachedProxy(Handler):
 
     async def _pause(self, request: Request, caching: Caching, seconds: float) -> None:
         """Wait for whoever fetches the key; a client that leaves meanwhile ends the request. Raises ClientGone."""
-        connection = request.connection
-        if connection is not None:
-            connection.abortable = True
-            if request.client.transport.peer_closed:
-                raise ClientGone
+        stream = request.stream
+        if stream is not None:
+            stream.watch()
         await caching.store.waiting.wait(caching.first, caching.second, seconds)
-        if connection is not None:
-            connection.abortable = False
+        if stream is not None:
+            stream.unwatch()
 
     # -- fetching --------------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class CacheKeys:
         if len(key) + _KEY_ROOM <= room:
             return False
         least = (len(key) + _KEY_ROOM + 1023) // 1024 * 1024
-        text = f"proxy_buffer_size {room} is not enough for cache key, it should be increased to at least {least}"
+        name = f"{self.proxy.settings.prefix}_buffer_size"
+        text = f"{name} {room} is not enough for cache key, it should be increased to at least {least}"
         request.log_error(ERR, text)
         return True

@@ -12,8 +12,8 @@ from portico.cache.entry import ONE_PIECE
 from portico.cache.policy.control import ANY_AGE
 from portico.cache.policy.rfc9111 import cache_status
 from portico.codec.http1_response import ResponseHead, parse_response_head
+from portico.http.finished import FinishedHead, finished_head
 from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
-from portico.http.server.http1.output import fields_of
 from portico.net.reactor import http_date
 from portico.passing.response import ResponseRules, last_modified_of
 from portico.passing.target import Target
@@ -44,14 +44,15 @@ class CachedResponses:
         body = EMPTY if request.method == b"HEAD" else _body_of(entry, caching)
         for_all = body is not EMPTY and merged is None and not request.has_conditions()
         for_all = for_all and self.rules.may_finish(request, head)
-        if for_all and entry.owner is self:
-            response = _finished(entry, head, body)
+        finished = entry.finished
+        if for_all and isinstance(finished, FinishedHead) and finished.owner is self:
+            response = _finished(finished, head, body)
         else:
             response = self._made(request, entry, head, body, for_all)
             if for_all and not response.reason and self.rules.is_repeatable(response):
-                entry.lines = fields_of(request, response)
-                entry.owner = self
-                response = _finished(entry, head, body)
+                made = finished_head(request, response, self)
+                entry.finished = made
+                response = _finished(made, head, body)
         if self.rfc:
             self._add_status(request, caching, entry, head, response)
         return response
@@ -124,11 +125,11 @@ def _body_of(entry: Entry, caching: Caching) -> Body:
     return BytesBody(entry.body())
 
 
-def _finished(entry: Entry, head: ResponseHead, body: Body) -> Response:
+def _finished(finished: FinishedHead, head: ResponseHead, body: Body) -> Response:
     """Return the response with the header section that was finished before."""
     response = Response(head.status, body)
     response.from_upstream = True
-    response.head = entry.lines
+    response.finished = finished
     return response
 
 

@@ -227,7 +227,7 @@ class CacheWriter:
             entry.times = times
             return
         entry.parsed = parse_response_head(raw)
-        entry.owner = None
+        entry.finished = None
         entry.modified = -2.0
         if not changed:
             self._refresh(caching, entry, times)

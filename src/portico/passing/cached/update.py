@@ -26,7 +26,7 @@ def update_of(request: Request, caching: Caching) -> Request | None:
         except FileFailed:
             return None
     update.method = caching.method or request.method
-    update.connection = None
+    update.stream = None
     made = Caching(caching.store, caching.key, caching.first, caching.second)
     made.main_first, made.main_second = caching.main_first, caching.main_second
     made.vary = caching.vary
