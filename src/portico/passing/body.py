@@ -20,6 +20,7 @@ from portico.http.response import STREAM, Body
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
 from portico.net.transport import BODY_READ_SIZE, Transport
+from portico.passing.hook import Sink
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
@@ -29,26 +30,6 @@ if TYPE_CHECKING:
 
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
-
-
-class Sink:
-    """Who gets a copy of a body. It ends with `finish` or `abort`, and none of this raises."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next part of the content."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Note that the content is complete."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """Note that the rest will not come."""
-        raise NotImplementedError
-
-    def is_wanted(self) -> bool:
-        """Return whether it is worth reading the rest when the client has left."""
-        raise NotImplementedError
 
 
 @final

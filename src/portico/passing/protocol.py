@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @final
 class UpstreamRequest:
-    """What an upstream is asked for, in no protocol's terms yet."""
+    """What an upstream is asked for, in no protocol's terms yet. A hook (hook.py) may change it."""
 
     def __init__(self, request: Request, method: bytes, uri: bytes, host: bytes, body: RequestBody | None) -> None:
         self.request = request
@@ -55,6 +55,8 @@ class UpstreamRequest:
         self.body = body  # the client's, where it is passed on
         self.content: bytes | None = None  # a body of the configuration's own
         self.fields: list[tuple[bytes, bytes]] | None = None  # header fields in front of those of the location
+        self.method_is_set = False  # by the configuration (`proxy_method`): a hook leaves it alone
+        self.abortable = True  # a client that leaves ends the exchange
         self.is_repeatable = False  # the location and the client's header section alone decide about the header fields
 
     def length(self) -> int:

@@ -16,7 +16,7 @@ from portico.passing.fields import RequestFieldRules
 from portico.passing.groups import group_of_address, groups_of
 from portico.passing.handler import ProxyHandler
 from portico.passing.http1.protocol import Http1Protocol
-from portico.passing.response import AnswerRules
+from portico.passing.response import ResponseRules
 from portico.passing.settings import upstream_settings
 from portico.passing.target import Lookup, Target, Url
 from portico.passing.tls import upstream_tls
@@ -72,7 +72,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         _check_uri(build, parsed)
         target = Target(parsed, _group(build, parsed))
     fields = ResponseFieldSettings(d.RESPONSE_FIELDS, scope)
-    rules = AnswerRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target))
+    rules = ResponseRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target), settings.force_ranges)
     tls = upstream_tls(d.TLS, scope) if secure else None
     handler = ProxyHandler(settings, Http1Protocol(sent, version), sent, rules, target, url, _lookup(build.http), tls)
     handler.tls_name = scope.get(d.TLS.name)
@@ -80,7 +80,6 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     handler.method = scope.get(d.PROXY_METHOD)
     handler.body = scope.get(d.PROXY_SET_BODY)
     handler.pass_body = settings.pass_request_body
-    handler.force_ranges = settings.force_ranges
     handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 
