@@ -88,7 +88,9 @@ def test_tries(tries: int, peers: int, made: int, another: bool) -> None:
     assert a_policy(tries=tries, most=peers).may_retry(ERROR, True, False, made, 0.0) is another
 
 
-@pytest.mark.parametrize(("seconds", "elapsed", "another"), [(0.0, 1e6, True), (5.0, 4.9, True), (5.0, 5.0, False), (5.0, 9.0, False)])
+@pytest.mark.parametrize(
+    ("seconds", "elapsed", "another"), [(0.0, 1e6, True), (5.0, 4.9, True), (5.0, 5.0, False), (5.0, 9.0, False)]
+)
 def test_time(seconds: float, elapsed: float, another: bool) -> None:
     assert a_policy(seconds=seconds).may_retry(ERROR, True, False, 1, elapsed) is another
 
