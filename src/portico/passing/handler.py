@@ -84,7 +84,7 @@ class ProxyHandler(Handler):
         self.fields.settle()
 
     def describe(self) -> str:
-        return f"proxy_pass {self.url.text}"
+        return f"{self.settings.prefix}_pass {self.url.text}"
 
     async def handle_async(self, request: Request) -> Response | None:
         target = self.target

@@ -134,13 +134,14 @@ class UpstreamStream:
     def is_unprocessed(self, reused: bool) -> bool:
         """Return whether the upstream has not processed the request, now that the connection has failed before any byte came.
 
-        reused: the connection was idle before. Its peer may have closed it meanwhile, which says nothing about the peer.
+        reused: the connection was idle before. Its peer may have closed it meanwhile, which says nothing about the peer (RFC 9112
+        section 9.3.1).
         """
-        raise NotImplementedError
+        return reused
 
     def whole_body(self) -> bytes | None:
         """Return a body that came whole behind the header section, and whose length that has told; None: use `body_reader`."""
-        raise NotImplementedError
+        return None
 
     def body_reader(self) -> ResponseBodyReader:
         """Return what reads the body; `rest` is for it, too."""
@@ -165,10 +166,9 @@ class ResponseBodyReader:
 
     def end(self) -> None:
         """Take the end of the connection. Where it is no end of the body, `done` stays False: the body is truncated."""
-        raise NotImplementedError
 
     def skip(self, count: int) -> None:
-        """Note that `count` of the bytes `left` went to the client without being read here."""
+        """Note that `count` of the bytes `left` went to the client without being read here. Called only where `left` is known."""
         raise NotImplementedError
 
     def trailers(self) -> list[tuple[bytes, bytes]]:

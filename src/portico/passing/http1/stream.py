@@ -106,9 +106,6 @@ class Http1UpstreamStream(UpstreamStream):
         if self._interim > self._limit:
             raise _too_big("early hints")
 
-    def is_unprocessed(self, reused: bool) -> bool:
-        return reused  # RFC 9112 section 9.3.1
-
     def whole_body(self) -> bytes | None:
         head = self._head
         assert head is not None
