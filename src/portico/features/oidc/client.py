@@ -6,8 +6,6 @@ upstreams. All of it waits in the task of the request that needs the answer.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from typing import TYPE_CHECKING, Final, final
 
 from portico.balancing.group import Server
@@ -15,9 +13,10 @@ from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection
 from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, find_head_end, parse_response_head
-from portico.config.values import octets, port_of
+from portico.config.values import port_of
 from portico.http.fetching import FetchFailed
 from portico.net.reactor import ConnectionFailed, Reactor, Timeout
+from portico.net.resolver import ResolveError
 from portico.net.transport import BODY_READ_SIZE
 
 if TYPE_CHECKING:
@@ -115,7 +114,12 @@ class ProviderClient:
 
     async def _connected(self, reactor: Reactor, url: Url, deadline: float) -> PeerConnection:
         server = Server(url.authority, url.host, url.port, None)
-        server.take_addresses(await _addresses(url, _left(reactor, deadline)))
+        try:
+            server.take_addresses((await reactor.resolver.resolve(url.host, url.port, _left(reactor, deadline))).addresses)
+        except ResolveError as unknown:
+            if unknown.timed_out:
+                raise Timeout from None
+            raise FetchFailed(str(unknown), 502) from None
         tls = self._tls if url.secure else None
         for number, peer in enumerate(server.peers):
             seconds = _left(reactor, deadline) / (len(server.peers) - number)
@@ -125,25 +129,6 @@ class ProviderClient:
                 if number == len(server.peers) - 1:
                     raise
         raise FetchFailed(f"{url.host} has no address", 502)
-
-
-async def _addresses(url: Url, seconds: float) -> list[tuple[int, object]]:
-    """Of its host. Raises FetchFailed, and Timeout: a resolver may try for long."""
-    loop = asyncio.get_running_loop()
-    asked = loop.run_in_executor(None, _looked_up, url.host, url.port)
-    timer = loop.call_later(seconds, asked.cancel)
-    try:
-        return await asked
-    except asyncio.CancelledError:
-        raise Timeout from None
-    except OSError as unknown:
-        raise FetchFailed(f"{url.host} could not be resolved ({unknown})", 502) from None
-    finally:
-        timer.cancel()
-
-
-def _looked_up(host: str, port: int) -> list[tuple[int, object]]:
-    return [(int(entry[0]), entry[4]) for entry in socket.getaddrinfo(octets(host), port, type=socket.SOCK_STREAM)]
 
 
 def _left(reactor: Reactor, deadline: float) -> float:
