@@ -128,7 +128,7 @@ class Resolver:
     """Asks for hosts without blocking the worker that it belongs to."""
 
     def __init__(self, threads: int = _THREADS) -> None:
-        self._most_threads = threads
+        self._max_threads = threads
         self._threads: ThreadPoolExecutor | None = None  # made at the first question, in the worker
         self._queries: dict[str, _Query] = {}
 
@@ -162,7 +162,7 @@ class Resolver:
     def _begin(self, host: str) -> _Query:
         query = _Query(host, asyncio.get_running_loop())
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._most_threads, "resolver")
+            self._threads = ThreadPoolExecutor(self._max_threads, "resolver")
         self._queries[host] = query
         query.job = self._threads.submit(self._work, query)
         return query

@@ -15,7 +15,7 @@ from portico.codec.url import Url
 from portico.features.oidc.provider_requests import ask_provider, provider_url
 from portico.http.cached_value import SourceFailed
 from portico.net.reactor import Reactor, new_loop
-from portico.passing.fetch import FetchedResponse
+from portico.passing.fetch_message import FetchedResponse
 
 SECONDS = 0.5
 

@@ -18,7 +18,8 @@ from portico.balancing.tls import UpstreamTLS
 from portico.codec.url import Url
 from portico.net.certificates import ContextError, self_signed
 from portico.net.reactor import ClientGone, Reactor, Task, new_loop
-from portico.passing.fetch import (
+from portico.passing.fetch import fetch, verifying_tls
+from portico.passing.fetch_message import (
     EXHAUSTED,
     HANDSHAKE,
     MALFORMED,
@@ -31,8 +32,6 @@ from portico.passing.fetch import (
     FetchedResponse,
     FetchError,
     FetchRequest,
-    fetch,
-    verifying_tls,
 )
 
 Script = Callable[[socket.socket], None]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from portico.codec.url import Url
 from portico.http.cached_value import SourceFailed
-from portico.passing.fetch import EXHAUSTED, TIMEOUT, FetchedResponse, FetchError, FetchRequest, fetch
+from portico.passing.fetch import fetch
+from portico.passing.fetch_message import EXHAUSTED, SECONDS, TIMEOUT, FetchedResponse, FetchError, FetchRequest
 
 if TYPE_CHECKING:
     from portico.balancing.tls import UpstreamTLS
     from portico.net.reactor import Reactor
 
-SECONDS: Final = 15.0  # for a whole exchange
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _STATUS: Final = {TIMEOUT: 504, EXHAUSTED: 500}  # of the response to a request that needs the provider; else 502
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from portico.features.oidc.discovery import Metadata
     from portico.features.oidc.provider import Provider
     from portico.http.request import Request
-    from portico.passing.fetch import FetchedResponse
+    from portico.passing.fetch_message import FetchedResponse
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
 _MAX_TOKEN: Final = 16384

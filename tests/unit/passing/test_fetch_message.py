@@ -7,7 +7,7 @@ import pytest
 from portico.balancing.tls import UpstreamSettings, UpstreamTLS
 from portico.codec.errors import ProtocolError
 from portico.codec.url import Url
-from portico.passing.fetch import (
+from portico.passing.fetch_message import (
     MALFORMED,
     TOO_LONG,
     TRUNCATED,
