@@ -52,7 +52,7 @@ class Balancer:
         peer = self.single
         if peer is None:
             return self._pick(key, tried, now)
-        if not peer.has_room():
+        if peer.connections >= peer.limit:
             return None
         peer.connections += 1
         return peer
@@ -125,7 +125,7 @@ class Balancer:
             single = self.single
             if single is None:
                 peer = self._pick(key, tried, now)
-            elif single.has_room():
+            elif single.connections < single.limit:
                 peer = single
                 peer.connections += 1
             else:

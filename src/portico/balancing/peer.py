@@ -42,6 +42,7 @@ class ServerSettings:
 
 
 DEFAULT_SETTINGS: Final = ServerSettings()
+_NO_LIMIT: Final = 1 << 40
 
 
 @final
@@ -68,6 +69,7 @@ class Peer:
         self.server: Final[bytes] = server or name
         self.id: Final[int] = peer_id(self.server, number, name)
         self.settings = settings
+        self.limit = _limit_of(settings)  # of `connections`
 
         self.slot = -1  # where the group's shared table has its row, if there is one (shared_state.py)
 
@@ -84,12 +86,7 @@ class Peer:
             settings = self.settings
             if 0 < settings.max_fails <= self.fails and now - self.checked <= settings.fail_timeout:
                 return False
-        return self.has_room()
-
-    def has_room(self) -> bool:
-        """Return whether one more connection may be made, whatever has failed: all that counts for the only peer of a group."""
-        settings = self.settings
-        return not settings.down and (settings.max_conns == 0 or self.connections < settings.max_conns)
+        return self.connections < self.limit
 
     def gain_weight(self) -> int:
         """Take part in one turn of smooth round robin: add the effective weight, which recovers, to the current one; return it."""
@@ -120,6 +117,14 @@ class Peer:
         if settings.weight != self.settings.weight:
             self.effective_weight = settings.weight
         self.settings = settings
+        self.limit = _limit_of(settings)
+
+
+def _limit_of(settings: ServerSettings) -> int:
+    """Return how many connections a peer may have, below any number when it may have none."""
+    if settings.down:
+        return -_NO_LIMIT
+    return settings.max_conns or _NO_LIMIT
 
 
 def peer_id(server: bytes, number: int, name: bytes) -> int:
