@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "portico"
-COMPILED = ("config", "codec", "jose", "cache", "net", "http", "variables", "balancing", "passing", "features", "zones")  # as setup.py
+COMPILED = ("config", "codec", "jose", "cache", "net", "http", "variables", "balancing", "passing", "features", "zones")
 INTERPRETED = ("__init__.py", "certificates.py")  # as setup.py
 PURE = frozenset(("len", "min", "max", "int", "find", "rfind", "index", "rindex", "partition", "start", "end"))  # without effects
 
