@@ -12,9 +12,10 @@ from __future__ import annotations
 import errno
 from typing import Final, final
 
+from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.group import Group
 from portico.balancing.peer import Peer
-from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection, connect
+from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamTLS
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead
@@ -121,7 +122,7 @@ class Exchange:
         if self.in_use:
             self.in_use = False
             if complete and self.stream.is_reusable():
-                self.group.pool.give_back(self.connection)
+                self.group.pool.release(self.connection)
             else:
                 self.connection.close()
         self._free(failed)
@@ -142,7 +143,6 @@ class Exchange:
             attempt.connect_time = 0.0
         self.connection = connection
         self.in_use = True
-        connection.requests += 1
         stream = self.protocol.stream_of(connection)
         self.stream = stream
         transport = connection.transport
@@ -186,8 +186,8 @@ class Exchange:
         """Return an idle connection. One that is to carry what cannot be sent twice is looked at once more."""
         body = self.asked.body
         if (body is not None and not body.was_read()) or not is_idempotent(self.request.method):
-            return self.group.pool.take_checked(peer, self.tls, self.tls_name)
-        return self.group.pool.take(peer, self.tls, self.tls_name)
+            return self.group.pool.acquire_checked(peer, self.tls, self.tls_name)
+        return self.group.pool.acquire(peer, self.tls, self.tls_name)
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
         """Return a fresh connection. Raises AttemptFailed; HTTPError 500 where this worker has none left."""

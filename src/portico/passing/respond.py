@@ -22,7 +22,7 @@ from portico.passing.exchange import Exchange
 from portico.passing.hook import ResponseHook, Sink
 from portico.passing.response import ResponseRules
 from portico.passing.settings import UpstreamSettings
-from portico.passing.tunnel import Tunnel
+from portico.passing.tunnel import TunnelBody
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
@@ -167,7 +167,7 @@ class Responder:
         if not request.fields.upgrade or request.stream is None:
             exchange.end(attempt, False, True)
             raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
-        tunnel = Tunnel(exchange, request.stream, attempt, self.settings.read_timeout)
+        tunnel = TunnelBody(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, head, tunnel)
         response.upgrade = head.upgrade or request.fields.upgrade
         response.fields.append((b"Upgrade", response.upgrade))

@@ -46,7 +46,7 @@ class ProxySite(Site):
         transport = Transport(self.reactor, near, True)
         transport.register()
         connection = PeerConnection(transport, self.group.balancer.peers[0], None, b"")
-        self.group.pool.give_back(connection)
+        self.group.pool.release(connection)
         pieces = [part.replace("\n", "\r\n").encode() for part in parts]
         far.send(pieces[0])
         transport.ready = True
@@ -84,7 +84,7 @@ class ProxySite(Site):
     def drop_idle(self) -> None:
         """Close the connections that wait in the pool: the next request finds no upstream."""
         for connection in list(self.group.pool._idle):
-            self.group.pool.drop(connection)
+            connection.close()
 
     def send_again(self, number: int, response: str) -> None:
         """Let the upstream have responded once more on an idle connection."""
