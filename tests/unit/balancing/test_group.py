@@ -11,9 +11,10 @@ import pytest
 from portico.balancing.balancer import Balancer
 from portico.balancing.group import Group, Server
 from portico.balancing.least_conn import LeastConn
-from portico.balancing.peer import Peer, ServerSettings
+from portico.balancing.peer import Address, Peer, ServerSettings
 from portico.balancing.round_robin import RoundRobin
 from portico.balancing.shared_state import COLUMNS
+from portico.net.resolver import ResolveError, Resolver
 from portico.zones.table import SharedTable
 
 NOW = 1000.0
@@ -37,7 +38,7 @@ def server(text: str, *hosts: str, settings: ServerSettings | None = None) -> Se
     return made
 
 
-def addresses(*hosts: str, port: int = 80) -> list[tuple[int, object]]:
+def addresses(*hosts: str, port: int = 80) -> list[tuple[int, Address]]:
     return [(INET, (host, port)) for host in hosts]
 
 
@@ -142,8 +143,8 @@ def test_an_attempt_to_a_peer_that_is_gone_ends_as_usual() -> None:
 # -- names that do not resolve --------------------------------------------------------------------------------------------
 
 
-class Resolver:
-    """The system's resolver: fails `failures` times for each name, then knows one address."""
+class System:
+    """Stands for getaddrinfo(3): fails `failures` times for each name, then knows one address."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
@@ -161,7 +162,7 @@ def started(group: Group, ready: Callable[[], bool]) -> None:
     """Run the group in a worker until `ready`."""
 
     async def worker() -> None:
-        group.start()
+        group.start(Resolver())
         for _ in range(500):
             if ready():
                 break
@@ -172,28 +173,28 @@ def started(group: Group, ready: Callable[[], bool]) -> None:
 
 
 def test_a_name_that_does_not_resolve_has_no_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", Resolver(9).getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", System(9).getaddrinfo)
     missing = server("late:80")
-    with pytest.raises(OSError):
+    with pytest.raises(ResolveError):
         missing.resolve()
     group = Group("g", [missing], round_robin, None)
     assert not missing.resolved and group.balancer.pick(b"", None, NOW) is None and group.balancer.most_tries() == 0
 
 
 def test_a_worker_asks_until_the_name_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver = Resolver(1)
-    monkeypatch.setattr(socket, "getaddrinfo", resolver.getaddrinfo)
+    system = System(1)
+    monkeypatch.setattr(socket, "getaddrinfo", system.getaddrinfo)
     group = Group("g", [server("known:80", "10.0.0.1"), server("late:80")], round_robin, None)
     known = group.balancer.peers[0]
     assert group.balancer.pick(b"", None, NOW) is known
     started(group, lambda: len(group.balancer.peers) == 2)
-    assert resolver.asked == ["late", "late"]  # and not the one that has addresses
+    assert system.asked == ["late", "late"]  # and not the one that has addresses
     assert names(group.balancer.peers) == [b"10.0.0.1:80", b"10.0.0.7:80"]
     assert group.balancer.peers[0] is known and known.connections == 1
 
 
 def test_where_all_names_resolve_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver = Resolver(0)
-    monkeypatch.setattr(socket, "getaddrinfo", resolver.getaddrinfo)
+    system = System(0)
+    monkeypatch.setattr(socket, "getaddrinfo", system.getaddrinfo)
     started(Group("g", [server("known:80", "10.0.0.1")], round_robin, None), lambda: True)
-    assert resolver.asked == []
+    assert system.asked == []
