@@ -14,11 +14,12 @@ from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, S
 from portico.config.reader import Statement
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.zones import open_zone
 from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.worker.hook import WorkerHook
 from portico.zones.counts import COLUMNS, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint
@@ -26,6 +27,7 @@ from portico.zones.states import fingerprint
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
+    from portico.worker.runtime import Runtime
 
 _KEY: Final = "limit_conn"
 _ALL: Final = HTTP | SERVER | LOCATION
@@ -244,7 +246,7 @@ class Claim(WorkerHook):
     def __init__(self, zones: dict[str, Zone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         owner = own_identity()
         for zone in self.zones.values():
             zone.owner = owner
