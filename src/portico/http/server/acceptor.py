@@ -34,5 +34,6 @@ class ConnectionMaker:
         transport = Transport(runtime.reactor, sock)
         client = Client(transport, listener, peer, runtime.accepted)
         connection = Connection(runtime, self.protocols, transport, listener, client)
-        transport.register()
+        runtime.reactor.own(transport)
         connection.start()
+        connection.transport.register()  # not before: a request that is here already may have been answered, and all be over
