@@ -61,7 +61,7 @@ class Zone:
         self.looked = now
         for owner in counts.owners(first, second):
             if owner != self.owner and not is_alive(owner):
-                return counts.bury(is_alive) > 0
+                return counts.remove_dead(is_alive) > 0
         return False
 
 
@@ -143,7 +143,7 @@ class Hold:
         """Count it no more."""
         counts = self.zone.counts
         assert counts is not None
-        counts.give(self.slot, self.zone.owner)
+        counts.release(self.slot, self.zone.owner)
 
 
 @final
@@ -213,9 +213,9 @@ class LimitConnHandler(Handler):
         counts = zone.counts
         assert counts is not None
         first, second = fingerprint(key)
-        slot = counts.take(first, second, zone.owner, number)
+        slot = counts.acquire(first, second, zone.owner, number)
         if slot == REACHED and zone.look_for_dead(request.reactor.now, first, second):
-            slot = counts.take(first, second, zone.owner, number)
+            slot = counts.acquire(first, second, zone.owner, number)
         return slot
 
     def _refuse(self, request: Request, noted: dict[str, bytes | None], zone: Zone, slot: int) -> None:
@@ -251,7 +251,7 @@ class Claim(WorkerHook):
         for zone in self.zones.values():
             zone.owner = owner
             if zone.counts is not None:
-                zone.counts.bury(is_alive)
+                zone.counts.remove_dead(is_alive)
 
 
 @final

@@ -34,7 +34,7 @@ _UNTIL: Final = 1
 
 @final
 class Lease:
-    """The right to do one job, which one process has at a time. Methods take the row's lock themselves, for microseconds."""
+    """The right to do one job, which one process has at a time. Methods acquire the row's lock themselves, for microseconds."""
 
     def __init__(self, table: SharedTable, row: int = 0, column: int = 0) -> None:
         self._table = table
