@@ -1,4 +1,4 @@
-"""A cache's upkeep: find the files that are there at the start, remove what nobody asks for, hold the limits.
+"""A cache's upkeep: load what is stored at the start, evict what nobody requests, keep within the limits.
 
 One worker at a time does it for all, in short turns of its loop (nginx has two processes for it, the cache manager and the cache
 loader). Which one says the index's lease: it passes on when that worker ends, leaves, dies or hangs (`zones/lease.py`).
@@ -35,15 +35,15 @@ class Keeper:
 
     def __init__(self, store: Store, is_leaving: Callable[[], bool]) -> None:
         self.store = store
-        self.is_leaving = is_leaving  # the worker only finishes what it has, which can take long: another one shall do it
+        self.is_leaving = is_leaving  # the worker shuts down gracefully, which can take long: another one shall do it
         self.ended = False
-        self._next_look = 0.0  # by the monotonic clock: the other one may be set back
+        self._next_look = 0.0  # by the monotonic clock, which is never set back
 
     async def run(self) -> None:
-        """Look after the cache whenever no other worker does, until this one ends."""
+        """Look after the cache in turns, until the worker ends."""
         store = self.store
         settings = store.settings
-        if settings.use_temp_path or settings.levels:  # else it is where all answers are
+        if settings.use_temp_path or settings.levels:  # else it is the directory of all entries
             remove_leftovers(store.drafts_path())
         while not self.ended and not self.is_leaving():
             if self._goes_on():
@@ -59,7 +59,7 @@ class Keeper:
         self.store.index.lease.release(self.store.identity)
 
     def _goes_on(self) -> bool:
-        """Return whether it is for this worker to do the next part; renew the lease for it."""
+        """Return whether it is for this worker to do the next part; acquire or renew the lease for it."""
         if self.ended or self.is_leaving():
             return False
         settings = self.store.settings
@@ -67,7 +67,7 @@ class Keeper:
         return self.store.index.lease.acquire(self.store.identity, seconds)
 
     async def _load(self) -> None:
-        """Take what is in the directory into the index; remove what a dead worker left half written."""
+        """Insert the files of the directory into the index; remove what a dead worker left half written."""
         settings = self.store.settings
         files = _files(settings.path, settings.others)
         done = False
@@ -87,7 +87,7 @@ class Keeper:
             self.store.index.set_loaded()
 
     def _found(self, path: str) -> None:
-        """Enter a file into the index, or remove it when it is not the file of an entry."""
+        """Insert one file into the index, or remove it where it cannot be an entry of this cache."""
         name = os.path.basename(path)
         key = digest_of_name(name)
         if key is None:
@@ -100,10 +100,10 @@ class Keeper:
         if not stat.S_ISREG(status.st_mode) or path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
             key[0], key[1], self.store.room_of(status.st_size), int(time.time())
         ):
-            remove_file(path)  # no file, of other levels, or more than the index has room for
+            remove_file(path)  # not a regular file, of other levels, or more than the index has room for
 
     async def _tidy(self) -> None:
-        """Remove what has not been asked for in time, and what is over the limits; nothing when that was done a moment ago."""
+        """Evict what is inactive or over the limits, when a round is due."""
         store = self.store
         settings = store.settings
         if time.monotonic() < self._next_look:
@@ -120,7 +120,7 @@ class Keeper:
         self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
 
     async def _release_dead(self) -> bool:
-        """Release the entries that dead workers were fetching, which may go then; return whether there were any."""
+        """Release the claims of dead workers that kept entries from being evicted; return whether there were any."""
         index = self.store.index
         dead = {owner for owner in index.in_the_way() if not is_alive(owner)}
         start = 0
@@ -132,7 +132,7 @@ class Keeper:
         return False
 
     def _over_limits(self) -> list[Removed]:
-        """Take out of the index what is over `max_size` or lacks to `min_free`, and return it."""
+        """Return entries evicted to meet `max_size` or `min_free`."""
         settings = self.store.settings
         index = self.store.index
         if settings.max_size and index.size() > settings.max_size:
@@ -148,7 +148,7 @@ class Keeper:
         return []
 
     async def _remove(self, removed: list[Removed]) -> None:
-        """Remove the files of what the index has given up."""
+        """Remove the files of evicted entries, in short turns."""
         turn = min(self.store.settings.manager_threshold, _TURN)
         until = time.monotonic() + turn
         for gone in removed:
@@ -159,7 +159,7 @@ class Keeper:
 
 
 def _files(path: str, others: list[str]) -> Iterator[str]:
-    """Iterate over the files below a directory, without those of `others`, the caches in there."""
+    """Yield every file below a directory, but for those of other caches inside it."""
     pending = [path]
     while pending:
         directory = pending.pop()

@@ -1,7 +1,7 @@
-"""Requests of this worker that wait while another one fetches their key (`proxy_cache_lock`).
+"""Who waits, in this worker, until somebody else is done with fetching a key (`proxy_cache_lock`).
 
-When a response was stored, it is there for all of them. When none was, one of them may fetch next: the others would look into the
-cache for nothing, and of thousands that wait for what must not be stored each would do so thousands of times.
+When something was stored, it is there for all of them. When nothing was, one of them may try next: all the others would look for
+nothing, and of thousands that wait for what nobody may keep each would do so thousands of times.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import final
 
 @final
 class Waiting:
-    """The waiting requests by key, the longest waiting first."""
+    """By key, whoever came first first."""
 
     def __init__(self) -> None:
         self._futures: dict[tuple[int, int], OrderedDict[asyncio.Future[bool], None]] = {}
 
     async def wait(self, first: int, second: int, seconds: float) -> None:
-        """Return when woken, or after `seconds`. A request that was woken and cannot go on (its client has left) wakes the next."""
+        """Return when woken, or after `seconds`. Who was woken and cannot go on, as its client has left, wakes the next one."""
         key = (first, second)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
@@ -40,18 +40,18 @@ class Waiting:
                 self.wake_one(first, second)
 
     def wake_one(self, first: int, second: int) -> None:
-        """Wake the longest waiting: nobody fetches the key any more, and nothing was stored."""
+        """Nobody fetches the key, and nothing came of it."""
         waiting = self._futures.get((first, second))
         while waiting:
             future, _ = waiting.popitem(last=False)
-            if not future.done():  # else its time is up: it goes on in any case
+            if not future.done():  # else its time is up: it looks in any case
                 future.set_result(True)
                 break
         if waiting is not None and not waiting:
             del self._futures[(first, second)]
 
     def wake_all(self, first: int, second: int) -> None:
-        """Wake all: there is something for the key."""
+        """There is something for the key."""
         waiting = self._futures.pop((first, second), None)
         if waiting is None:
             return
@@ -60,7 +60,7 @@ class Waiting:
                 future.set_result(False)  # for all of them: there is nothing to hand on
 
     def count(self) -> int:
-        """Return how many wait."""
+        """How many wait."""
         return sum(len(waiting) for waiting in self._futures.values())
 
 

@@ -72,7 +72,7 @@ class Rows:
         self._place = 0  # in the directory, of what `_match` found last
 
     def enter(self) -> None:
-        """Acquire the lock, and repair what a process that died has left half done."""
+        """Take the lock."""
         self._lock.acquire()
         if self.cells[DIRTY]:
             try:
@@ -82,18 +82,18 @@ class Rows:
                 raise
 
     def leave(self) -> None:
-        """Release it."""
+        """Give it back."""
         self._lock.release()
 
     # -- with the lock held ------------------------------------------------------------------------------------------------
 
     def find(self, first: int, second: int) -> int:
-        """Return the row of a key; 0: there is none."""
+        """The row of a key; 0: there is none."""
         tag = self._tag(first)
         return self._match(first, second, tag, self._home(tag))
 
     def find_all(self, first: int, second: int) -> list[int]:
-        """Return the rows of a key, for owners that have several for one."""
+        """The rows of a key, for owners that have several for one."""
         rows: list[int] = []
         tag = self._tag(first)
         row = self._match(first, second, tag, self._home(tag))
@@ -103,7 +103,7 @@ class Rows:
         return rows
 
     def _match(self, first: int, second: int, tag: int, place: int) -> int:
-        """Return the first row of a key from a place of the directory on, which becomes `_place`; 0: none up to the next gap."""
+        """The first row of a key from a place of the directory on, which becomes `_place`; 0: there is none up to the next gap."""
         cells = self.cells
         while True:
             found = cells[place]
@@ -117,11 +117,11 @@ class Rows:
             place = self._after(place)
 
     def has_room(self, spare: int = 0) -> bool:
-        """Return whether `add` finds a row, and `spare` more are left then."""
+        """Whether `add` finds a row, and `spare` more are left then."""
         return self.cells[self._count] + spare < self.most
 
     def add(self, first: int, second: int) -> int:
-        """Return a row for a key, its other columns 0, as the newest of the ring. Needs room."""
+        """A row for a key, its other columns 0, as the newest of the ring. Needs room."""
         cells = self.cells
         cells[DIRTY] = 1
         row = cells[self._free]
@@ -135,17 +135,17 @@ class Rows:
         cells[row] = first
         cells[row + SECOND] = second
         cells[self._count] += 1
-        self._hash_insert(row, first)
+        self._enlist(row, first)
         if self._age:
             self._ring(row)
         cells[DIRTY] = 0
         return row
 
     def remove(self, row: int) -> None:
-        """Remove a row: another key may have it."""
+        """Give a row back."""
         cells = self.cells
         cells[DIRTY] = 1
-        self._hash_remove(row)
+        self._strike(row)
         if self._age:
             self._unring(row)
         if self._summed:
@@ -165,15 +165,15 @@ class Rows:
         cells[DIRTY] = 0
 
     def oldest(self) -> int:
-        """Return the row used longest ago; 0: none is used."""
+        """The row used longest ago; 0: none is used."""
         return self.cells[_OLDEST]
 
     def newest(self) -> int:
-        """Return the row used last; 0: none is used."""
+        """The row used last; 0: none is used."""
         return self.cells[_NEWEST]
 
     def newer(self, row: int) -> int:
-        """Return the row that was used next after this one; 0: none."""
+        """The row that was used next after this one; 0: none."""
         return self.cells[row + NEWER]
 
     def set_summed(self, row: int, value: int) -> None:
@@ -185,19 +185,19 @@ class Rows:
         cells[DIRTY] = 0
 
     def used(self) -> list[int]:
-        """Return all rows that stand for a key; walks through every one."""
+        """All rows that stand for a key; walks through every one."""
         cells = self.cells
         return [row for row in range(self.width, cells[_REACHED] + 1, self.width) if cells[row + SECOND]]
 
     def between(self, start: int, count: int) -> tuple[range, int]:
-        """Return `count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
+        """`count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
         start = max(start, self.width)
         last = self.cells[_REACHED]
         end = start + count * self.width
         return range(start, min(end, last + 1), self.width), end if end <= last else 0
 
     def rebuild(self) -> None:
-        """Make directory, ring, free rows and the sum from the rows: a process died while it changed them."""
+        """Somebody died while this was changed: make directory, ring, free rows and the sum from the rows."""
         cells = self.cells
         cells[DIRTY] = 1
         for cell in range(self._directory, self._end):
@@ -214,7 +214,7 @@ class Rows:
                 self._give_back(row)
                 continue
             cells[self._count] += 1
-            self._hash_insert(row, cells[row])
+            self._enlist(row, cells[row])
             if self._age:
                 self._ring(row)
             if self._summed:
@@ -228,18 +228,18 @@ class Rows:
         return first * self._secret >> _TAG_AT & _TAG if self._secret else first & _TAG
 
     def _home(self, tag: int) -> int:
-        """Return the place of the directory where a key belongs."""
+        """Where in the directory a key belongs."""
         return self._directory + tag % self._places
 
     def _after(self, place: int) -> int:
-        """Return the next place of the directory."""
+        """The next place of the directory."""
         place += 1
         return place if place < self._end else self._directory
 
     # -- while dirty -------------------------------------------------------------------------------------------------------
 
-    def _hash_insert(self, row: int, first: int) -> None:
-        """Enter a row into the directory: in the first gap from its own place on."""
+    def _enlist(self, row: int, first: int) -> None:
+        """Into the first gap from its own place on."""
         cells = self.cells
         tag = self._tag(first)
         place = self._home(tag)
@@ -247,8 +247,8 @@ class Rows:
             place = self._after(place)
         cells[place] = tag << _SHIFT | row
 
-    def _hash_remove(self, row: int) -> None:
-        """Take a row out of the directory; what was put behind it for want of room moves up (Knuth, TAOCP 6.4, algorithm R)."""
+    def _strike(self, row: int) -> None:
+        """Out of the directory; what was put behind it for want of room moves up (Knuth, TAOCP section 6.4, algorithm R)."""
         cells = self.cells
         tag = self._tag(cells[row])
         wanted = tag << _SHIFT | row
