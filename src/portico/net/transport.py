@@ -18,6 +18,7 @@ import os
 import socket
 from typing import Final
 
+from portico.net.duplex import Duplex
 from portico.net.reactor import (
     ERR,
     HUP,
@@ -28,7 +29,6 @@ from portico.net.reactor import (
     ClientFailed,
     ClientTimeout,
     ConnectionFailed,
-    Pollable,
     Reactor,
     Suspend,
     Task,
@@ -57,7 +57,7 @@ class Watcher:
         """The deadline passed while nobody was waiting."""
 
 
-class Transport(Pollable):
+class Transport(Duplex):
     """A connected TCP or Unix stream socket. TLS is a subclass (`net/tls.py`)."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, upstream: bool = False) -> None:
