@@ -20,9 +20,9 @@ from portico.features.limit_req import LimitReqHandler
 from portico.http.access import AccessPhase
 from portico.http.client import Client
 from portico.http.handler import Handler
-from portico.http.networks import NetworkTable, network, packed
 from portico.http.plan import Location, VirtualServer
 from portico.http.request import Request
+from portico.net.networks import NetworkTable, network, packed
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.program import Source, load_program

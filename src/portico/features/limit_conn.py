@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.admission.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
@@ -16,10 +17,10 @@ from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import PREACCESS, Handler, Logger
-from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
-from portico.http.zones import open_zone
-from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.variables.template import Template, template
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.zones.counts import COLUMNS, REACHED, Counts
+from portico.zones.opening import open_zone
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint
 

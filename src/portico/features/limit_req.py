@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.admission.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
@@ -17,10 +18,10 @@ from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
-from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.waiting import pause
-from portico.http.zones import open_zone
-from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.variables.template import Template, template
+from portico.variables.variable import PER_REQUEST, Variable
+from portico.zones.opening import open_zone
 from portico.zones.states import COLUMNS, States, fingerprint
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.codec.proxy_protocol import ProxyHeader, find_tlv
 from portico.http.feature import Feature
-from portico.variables.template import STABLE_FIELDS, Getter, Variable, VariableFamily
+from portico.variables.variable import STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -41,7 +41,7 @@ def _server_port(request: Request) -> bytes | None:
     return None if header is None else b"%d" % header.server_port if header.server_port else b""
 
 
-def _tlv(name: str) -> Getter:
+def _tlv(name: str) -> Getter[Request]:
     """`$proxy_protocol_tlv_alpn`, `…_0xEA`; inside the TLV `ssl`: `…_ssl_cn`, `…_ssl_0x22` (ngx_proxy_protocol_get_tlv)."""
     inside = name.startswith("ssl_")
     word = name.removeprefix("ssl_")

@@ -13,10 +13,10 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
-from portico.http.networks import Network, NetworkTable, network, unmapped
-from portico.variables.template import STABLE_FIELDS, Variable
+from portico.net.forwarded_for import Peer, peer_behind
+from portico.net.networks import Network, NetworkTable, network, unmapped
+from portico.variables.variable import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer

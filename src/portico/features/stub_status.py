@@ -16,7 +16,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler, Logger
 from portico.http.response import Response, text_response
 from portico.http.runtime import Runtime
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.table import SharedTable
 

@@ -12,8 +12,8 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
 from portico.config.reader import Where
 from portico.config.regex import RegexFailed
+from portico.config.server_names import DEFAULT, ServerNames
 from portico.http.routing.location_tree import LocationTree
-from portico.http.routing.server_names import DEFAULT, ServerNames
 from portico.http.server.http1.lines import RequestLines
 from portico.net.listen import ListenSpec
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.config.regex import Regex
-from portico.http.listen import parse_regex
+from portico.config.regex import Regex, parse_regex
 from portico.variables.template import Template, template, template_of
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from portico.features.static import feature as static
 from portico.http import error_pages, listen, phases, settings
 from portico.http.build import build_http
 from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.request import Request
 from portico.http.response import Body, Response
 from portico.http.routing.uri import normalise
 from portico.http.server.http1.output import fields_of
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.zones.zone import Zones

@@ -25,9 +25,9 @@ from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import HttpPlan, build_http
 from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.request import Request
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net import openssl
 from portico.net.certificates import self_signed
 from portico.net.reactor import Reactor

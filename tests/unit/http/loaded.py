@@ -19,11 +19,11 @@ from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import build_http
 from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.plan import Location
 from portico.http.request import Request
 from portico.http.routing.uri import normalise
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES

@@ -11,14 +11,14 @@ import pytest
 from tests.unit.http.loaded import PLAIN, Loaded
 
 from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.request import Request
 from portico.http.response import BytesBody, Response
 from portico.http.subrequest import subrequest_of
-from portico.http.variables_connection import LocalTime, seconds_text
-from portico.http.variables_request import basic_user, cookie_in
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
+from portico.http.variables.request import basic_user, cookie_in
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
-from portico.variables.template import PER_REQUEST, STABLE_FIELDS
+from portico.variables.clock import LocalTime, seconds_text
+from portico.variables.variable import PER_REQUEST, STABLE_FIELDS
 
 Load = Callable[[str], Loaded]
 

@@ -27,7 +27,8 @@ from portico.passing.rewrite import (
 )
 from portico.passing.settings import UpstreamSettings
 from portico.passing.target import Lookup, Target, Url
-from portico.variables.template import STABLE_FIELDS, Template, Variable
+from portico.variables.template import Template
+from portico.variables.variable import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -20,7 +20,6 @@ from portico.errorlog import CRIT
 from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
 from portico.http.handler import Handler
 from portico.http.runtime import Runtime
-from portico.http.zones import open_zone
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
 from portico.passing.cached.purge import PROXY_CACHE_PURGE, PurgeHandler
@@ -29,7 +28,8 @@ from portico.passing.cached.storing import Caches
 from portico.passing.directives import PROXY_HIDE_HEADER
 from portico.passing.store import PROXY_STORE, PROXY_STORE_ACCESS, store_or_cache, stores_of
 from portico.passing.store import Store as FileStore
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
+from portico.zones.opening import open_zone
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict

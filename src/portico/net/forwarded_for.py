@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import final
 
-from portico.http.networks import Network, packed
+from portico.net.networks import Network, packed
 
 
 @final

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
 from portico.http.routing.uri import arg
-from portico.variables.template import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
+from portico.variables.variable import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -55,7 +55,7 @@ def _is_args(request: Request) -> bytes | None:
     return b"?" if request.args else b""
 
 
-def _arg_family(name: str) -> Getter:
+def _arg_family(name: str) -> Getter[Request]:
     wanted = name.encode()
 
     def get(request: Request) -> bytes | None:
@@ -135,7 +135,7 @@ def _http_host(request: Request) -> bytes | None:
     return request.fields.host
 
 
-def _http_family(name: str) -> Getter:
+def _http_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
     variants = b"-" in wanted and wanted not in _ONE_SPELLING
 
@@ -152,7 +152,7 @@ def _http_family(name: str) -> Getter:
     return get
 
 
-def _cookie_family(name: str) -> Getter:
+def _cookie_family(name: str) -> Getter[Request]:
     wanted = name.encode().lower()
 
     def get(request: Request) -> bytes | None:
@@ -244,7 +244,7 @@ def _pipe(request: Request) -> bytes | None:
     return b"p" if request.pipelined else b"."
 
 
-REQUEST_VARIABLES: Final[tuple[Variable, ...]] = (
+REQUEST_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("args", _args, PER_REQUEST, "The query of the request: what stands behind `?`."),
     Variable(
         "content_length",
@@ -304,7 +304,7 @@ REQUEST_VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("uri", _uri, PER_REQUEST, "The path, decoded and normalised; changes with internal redirects."),
 )
 
-REQUEST_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+REQUEST_FAMILIES: Final[tuple[VariableFamily[Request], ...]] = (
     VariableFamily("arg_", _arg_family, PER_REQUEST, "An argument of the query, undecoded."),
     VariableFamily("cookie_", _cookie_family, STABLE_FIELDS, "A cookie of the request."),
     VariableFamily(

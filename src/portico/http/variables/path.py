@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.http.content.files import ALIAS
 from portico.http.listen import LocationPattern
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope
@@ -72,7 +72,7 @@ def _request_filename(request: Request) -> bytes | None:
     return request_filename(request)
 
 
-PATH_VARIABLES: Final[tuple[Variable, ...]] = (
+PATH_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("document_root", _document_root, PER_REQUEST, "The `root` or `alias` in force."),
     Variable(
         "realpath_root", _realpath_root, PER_REQUEST, "`$document_root` with every symbolic link resolved."

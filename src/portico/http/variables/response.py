@@ -9,25 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.config.values import size_of
-from portico.http.variables_connection import seconds_text
-from portico.variables.template import PER_REQUEST, Getter, Variable, VariableFamily
+from portico.variables.clock import seconds_text
+from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-
-
-def _status(request: Request) -> bytes | None:
-    status = request.status
-    if not status:
-        status = request.error_status
-        if not status and request.response is not None:
-            status = request.response.status
-    return b"%d" % status if status >= 100 else b"%03d" % status
-
-
-def _bytes_sent(request: Request) -> bytes | None:
-    return b"%d" % (request.head_bytes + request.body_bytes)
 
 
 def _body_bytes_sent(request: Request) -> bytes | None:
@@ -88,7 +75,7 @@ def _sent_transfer_encoding(request: Request, response: Response) -> bytes | Non
     return b"chunked" if chunked and not bodyless else None
 
 
-def _sent_family(name: str) -> Getter:
+def _sent_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -149,7 +136,7 @@ def values_in(block: bytes, name: bytes) -> list[bytes]:
     return values
 
 
-def _trailer_family(name: str) -> Getter:
+def _trailer_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -162,9 +149,8 @@ def _trailer_family(name: str) -> Getter:
     return get
 
 
-RESPONSE_VARIABLES: Final[tuple[Variable, ...]] = (
+RESPONSE_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("body_bytes_sent", _body_bytes_sent, PER_REQUEST, "Bytes sent to the client without the head."),
-    Variable("bytes_sent", _bytes_sent, PER_REQUEST, "Bytes sent to the client."),
     Variable(
         "limit_rate", _limit_rate, PER_REQUEST, "Bytes a second that the answer is sent with; 0 is no limit."
     ),
@@ -180,10 +166,9 @@ RESPONSE_VARIABLES: Final[tuple[Variable, ...]] = (
         PER_REQUEST,
         "Seconds with milliseconds since the first bytes of the request came.",
     ),
-    Variable("status", _status, PER_REQUEST, "The status of the answer."),
 )
 
-RESPONSE_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+RESPONSE_FAMILIES: Final[tuple[VariableFamily[Request], ...]] = (
     VariableFamily(
         "sent_http_",
         _sent_family,
