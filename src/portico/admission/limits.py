@@ -1,4 +1,4 @@
-"""What the limits (`limit_req`, `limit_conn`) have in common: how zones, levels and statuses are written, and told apart."""
+"""What the limits (`limit_req`, `limit_conn`) have in common: how zones and levels are written, and told apart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALLEST: Final = 32768  # bytes: nginx's eight pages
 
 
 def zone_and_size(statement: Statement, argument: Argument) -> tuple[str, int]:
-    """Name and bytes of `zone=NAME:SIZE`. Raises ConfigError."""
+    """Return name and bytes of `zone=NAME:SIZE`. Raises ConfigError."""
     name, colon, text = argument.text[5:].partition(":")
     size = values.size_of(text) if colon else None
     if size is None:
@@ -28,20 +28,14 @@ def zone_and_size(statement: Statement, argument: Argument) -> tuple[str, int]:
     return name, size
 
 
-def status(statement: Statement) -> int:
-    """The status of what is refused, 400 to 599 (ngx_conf_check_num_bounds). A directive's parser."""
-    number = values.number(statement)
-    if not 400 <= number <= 599:
-        reason = "must be equal to or greater than 400" if number < 400 else "must be equal to or less than 599"
-        raise statement.fail(f'"{statement.name}" directive value {reason}', statement.args[0])
-    return number
+def declare_zone(zones: Zones, block: str, limit: str, name: str, size: int, key: str, where: Where) -> Zone:
+    """Return the zone of a `limit_…_zone` in `block` ("http").
 
-
-def declare_zone(zones: Zones, name: str, size: int, limit: str, key: str, where: Where) -> Zone:
-    """The zone of a `limit_…_zone`. Raises ConfigError for one that is declared otherwise too, now or in the plan that runs."""
+    Raises ConfigError for one that is declared otherwise too, now or in the plan that runs.
+    """
     known = zones.get(name)
     try:
-        zone = zones.add(name, size, f"http_{limit}")
+        zone = zones.add(name, size, f"{block}_{limit}")
     except ZoneConflict as error:
         raise ConfigError(str(error), where) from None
     if known is not None:
@@ -55,7 +49,7 @@ def declare_zone(zones: Zones, name: str, size: int, limit: str, key: str, where
 
 
 def unknown_zone(zones: Zones, name: str, limit: str, where: Where) -> ConfigError:
-    """The error for a `limit_…` whose zone no `limit_…_zone` declares."""
+    """Return the error for a `limit_…` whose zone no `limit_…_zone` declares."""
     if zones.get(name) is not None:
         return ConfigError(f'the shared memory zone "{name}" is already declared for a different use', where)
     return ConfigError(f'zero size shared memory zone "{name}"', where, f"no {limit}_zone declares it")
