@@ -106,13 +106,13 @@ def _positive(statement: Statement, argument: Argument, text: str) -> int:
 class Charge:
     """What one request came to at one limit."""
 
-    def __init__(self, limit: RateLimit, first: int, second: int, excess: int, counted: bool) -> None:
+    def __init__(self, limit: RateLimit, first: int, second: int, excess: int, account: bool) -> None:
         self.limit = limit
         self.first = first  # its key
         self.second = second
         self.excess = excess
         self.refused = excess > limit.burst  # stays as it is though `account` may find another excess
-        self.counted = counted  # in the zone; else `RateLimit.account` has to do it
+        self.counted = account and not self.refused  # in the zone; else `RateLimit.account` has to do it
 
     def wait(self) -> int:
         """Return how long the request has to wait, in milliseconds."""
