@@ -38,10 +38,10 @@ class TrustedProxies:
         for networks in given:
             for found in networks:
                 self._networks.put(found, True)
-        self._unix = any(not networks for networks in given)
+        self._unix_sockets = any(not networks for networks in given)
 
     def trusts(self, address: bytes) -> bool:
         """Return whether an address in network order is trusted; b"" is that of a Unix socket."""
         if not address:
-            return self._unix
+            return self._unix_sockets
         return self._networks.find(address) is not None
