@@ -41,7 +41,10 @@ def _server_port(session: Session) -> bytes | None:
 
 
 def _tlv(name: str) -> Getter[Session]:
-    """`$proxy_protocol_tlv_alpn`, `…_0xEA`; inside the TLV `ssl`: `…_ssl_cn`, `…_ssl_0x22` (ngx_proxy_protocol_get_tlv)."""
+    """Return the getter of `$proxy_protocol_tlv_alpn`, `…_0xEA`; inside the TLV `ssl`: `…_ssl_cn`, `…_ssl_0x22`.
+
+    (ngx_proxy_protocol_get_tlv.)
+    """
     inside = name.startswith("ssl_")
     word = name.removeprefix("ssl_")
     kind = _number(word) if word.startswith("0x") else (_OF_SSL if inside else _TYPES).get(word, -1)

@@ -19,7 +19,7 @@ _DEFAULT_ROOT: Final = "html"  # under the prefix
 
 
 def document_root(request: Request) -> bytes:
-    """The location's `root` or `alias` for this request, an absolute path."""
+    """Return the location's `root` or `alias` for this request, an absolute path."""
     location = request.location
     load = location.scope.load
     root = location.root
@@ -32,7 +32,7 @@ def document_root(request: Request) -> bytes:
 
 
 def request_filename(request: Request) -> bytes | None:
-    """The path that the request's URI stands for; whether anything is there is not looked at.
+    """Return the path that the request's URI stands for; whether anything is there is not looked at.
 
     `root`: the directory and the URI. `alias`: what it says in place of the prefix of the location that has
     it; in a location given by a regex it is the whole path. None when the URI was rewritten to one without
@@ -49,7 +49,7 @@ def request_filename(request: Request) -> bytes | None:
 
 
 def _aliased(scope: Scope) -> LocationPattern:
-    """The location, this one or one around it, that the alias in force was written in."""
+    """Return the location, this one or one around it, that the alias in force was written in."""
     while scope.parent is not None and not scope.own_settings(ALIAS):
         scope = scope.parent
     pattern = scope.value

@@ -81,7 +81,7 @@ def _is_request_port(request: Request) -> bytes | None:
 
 
 def _port_asked(request: Request) -> bytes:
-    """The port in an absolute-form target, else (without such a target) in Host; b"" without one."""
+    """Return the port in an absolute-form target, else (without such a target) in Host; b"" without one."""
     words = request.line.split(b" ")
     host = b""
     try:
@@ -101,13 +101,13 @@ def _remote_user(request: Request) -> bytes | None:
 
 
 def basic_user(authorization: bytes) -> bytes | None:
-    """The name in a Basic Authorization field (RFC 7617), None when there is none."""
+    """Return the name in a Basic Authorization field (RFC 7617), None when there is none."""
     credentials = basic_credentials(authorization)
     return None if credentials is None else credentials[0]
 
 
 def basic_credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """Name and password in a Basic Authorization field (RFC 7617), None when there are none.
+    """Return name and password in a Basic Authorization field (RFC 7617), None when there are none.
 
     Read as ngx_http_auth_basic_user does: padding may be missing, a name may not.
     """
@@ -169,7 +169,7 @@ def _cookie_family(name: str) -> Getter[Request]:
 
 
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
-    """The value of the cookie `name` (lower-case) in one Cookie field, None when it is not there.
+    """Return the value of the cookie `name` (lower-case) in one Cookie field, None when it is not there.
 
     As ngx_http_parse_multi_header_lines: names compare without case, pairs may be parted by "," too, the
     value goes up to the next ";" with the spaces before it.

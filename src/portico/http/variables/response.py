@@ -86,7 +86,7 @@ def _sent_family(name: str) -> Getter[Request]:
 
 
 def sent_field(request: Request, response: Response, name: bytes) -> bytes | None:
-    """The value of a field of the answer, `name` in lower case; several are joined by ", ".
+    """Return the value of a field of the response, `name` in lower case; several are joined by ", ".
 
     Server and Date only when an upstream's were passed on, as in nginx.
     """
@@ -122,12 +122,12 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
 
 
 def same_name(key: bytes, name: bytes) -> bool:
-    """Whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
+    """Return whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
     return len(key) == len(name) and key.lower().replace(b"_", b"-") == name
 
 
 def values_in(block: bytes, name: bytes) -> list[bytes]:
-    """The values of a field in a block of lines `Name: value`; `name` as for `same_name`."""
+    """Return the values of a field in a block of lines `Name: value`; `name` as for `same_name`."""
     values: list[bytes] = []
     for line in block.split(b"\r\n"):
         key, colon, value = line.partition(b":")
