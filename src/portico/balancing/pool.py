@@ -59,9 +59,7 @@ class PeerConnection(Watcher):
         # the last response head and what it came to (see exchange.py)
         self.last_head: bytes = b""
         self.last_parsed: object = None
-        self.last_owner: object = None
-        self.last_lines: bytes = b""
-        self.last_reason: bytes = b""
+        self.finished: object = None  # what a handler has made of that header section for its clients
 
     def close(self) -> None:
         """Close at once."""

@@ -109,8 +109,7 @@ class Entry:
         self.sound = False  # the body was compared with its checksum
         self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: nobody has looked
         self.parsed: object = None  # what the HTTP side has made of the head
-        self.owner: object = None  # whose `lines` are
-        self.lines: bytes = b""
+        self.finished: object = None  # what a handler has made of its header section for its clients
         self.users = 0  # requests that may still need the file
         self.closing = False
 

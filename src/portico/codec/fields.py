@@ -226,7 +226,7 @@ def connection_of(first: dict[bytes, bytes], names: list[bytes], values: list[by
 
 @final
 class RequestFields:
-    """A client's header block, checked and never changed again: requests that repeat it can share it."""
+    """The header section of requests, checked and never changed again: those of a connection that repeat it share it."""
 
     def __init__(
         self,
@@ -254,6 +254,8 @@ class RequestFields:
         self.upgrade: bytes = upgrade
         self.expect_continue: bool = expect_continue
         self.connection_tokens: frozenset[bytes] = connection.nominated
+        self.memo: bytes = b""  # what `memo_owner` has made of them last: it holds as long as they do
+        self.memo_owner: object = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case name."""

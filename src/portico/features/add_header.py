@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.dates import parse_date
-from portico.codec.fields import one_line
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
+from portico.http.finished import FinishedHead
 from portico.http.handler import BodyTransform, HeaderFilter
 from portico.variables.template import Template, template
 
@@ -107,19 +107,13 @@ class ConstantFields:
     """Fields whose values have no variables, made once."""
 
     def __init__(self, fields: list[AddedField]) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.lines = b""
-        for field in fields:
-            if field.fixed:  # an empty value adds nothing
-                self.fields.append((field.name, field.fixed))
-                self.lines += one_line(field.name + b": " + field.fixed) + b"\r\n"
+        made = [(field.name, field.fixed) for field in fields if field.fixed]  # an empty value adds nothing
+        self._block = FinishedHead(made) if made else None
 
     def add_to(self, response: Response) -> None:
         """Add them all."""
-        if response.head:
-            response.head += self.lines
-        else:
-            response.fields.extend(self.fields)
+        if self._block is not None:
+            response.append(self._block)
 
 
 @final
@@ -165,12 +159,10 @@ class TrailerTransform(BodyTransform):
         return data
 
     def finish(self) -> bytes:
-        lines = [self.response.trailers]
         for field in self.fields:
             value = field.value.render(self.request).translate(_TO_SPACE)
             if value:
-                lines.append(field.name + b": " + value + b"\r\n")
-        self.response.trailers = b"".join(lines)
+                self.response.trailers.append((field.name, value))
         return b""
 
 
@@ -187,12 +179,12 @@ class AddTrailerFilter(HeaderFilter):
         fields = [field for field in self.added if safe or field.always]
         if not fields or status < 200 or status in _BODYLESS or request.method == b"HEAD":
             return
-        if request.version < 11 or not request.location.core.chunked:
+        if request.stream is None or not request.stream.takes_trailers():
             return
         response.body = FilteredBody(response.body, TrailerTransform(fields, request, response))
         response.content_length = -1
         response.replace(b"content-length", b"", b"")
-        response.head = b""
+        response.finished = None
 
 
 def _inherited(scope: Scope, fields: Directive[AddedField | None], inherit: Directive[int]) -> list[AddedField]:

@@ -16,7 +16,7 @@ from portico.http.subrequest import answer_of, finish, subrequest_of
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.net.transport import Transport
+    from portico.http.server.stream import ClientStream
 
 _ALL: Final = HTTP | SERVER | LOCATION
 
@@ -92,11 +92,11 @@ class AdditionBody(Body):
         self.answer = answer
         self.current = answer.body
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         if self.current is not None:
             await self.current.absorb(client, seconds)
         else:
-            await client.writable(seconds)
+            await client.room(seconds)
 
     def close(self) -> None:
         self.waiting.clear()
@@ -121,7 +121,7 @@ class AdditionFilter(HeaderFilter):
         response.file = None
         response.allow_ranges = False
         response.replace(b"accept-ranges", b"", b"")
-        response.head = b""
+        response.finished = None
         weaken_etag(response)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.net.transport import Transport
+    from portico.http.server.stream import ClientStream
 
 _ALL: Final = HTTP | SERVER | LOCATION
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS  # with gzip's head and check sum, and nothing else
@@ -173,7 +173,7 @@ class GunzipBody(Body):
         else:
             await self.source.wait()
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         await self.source.absorb(client, seconds)
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class GunzipFilter(HeaderFilter):
         if self._takes(request, response):
             return
         del response.fields[place]
-        response.head = b""
+        response.finished = None
         response.content_length = -1
         response.file = None
         response.allow_ranges = False

@@ -63,7 +63,7 @@ class MirrorHandler(Handler):
         for uri in self.uris:
             mirrored = subrequest_of(request, uri, request.args)
             mirrored.method = request.method
-            mirrored.connection = None  # a client that leaves ends its own request, not this one
+            mirrored.stream = None  # a client that leaves ends its own request, not this one
             mirrored.body = body if self.with_body else None
             running = BackgroundRequest(mirrored)
             background.append(running)

@@ -27,7 +27,7 @@ from portico.variables.variable import PER_REQUEST, Variable
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.net.transport import Transport
+    from portico.http.server.stream import ClientStream
 
 _ORDER: Final = 5  # before conditions are looked at: they are about the whole
 _CONTENT_RANGE: Final = re.compile(rb"bytes +(\d{1,18}) *- *(\d{1,18}) */ *(\d{1,18}|\*) *")
@@ -177,11 +177,11 @@ class SliceBody(Body):
         asked.log_error(ERR, reason)
         raise BodyCutShort
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         if self.current is not None:
             await self.current.absorb(client, seconds)
         else:
-            await client.writable(seconds)
+            await client.room(seconds)
 
     def close(self) -> None:
         self.next = self.slices.complete
@@ -209,7 +209,7 @@ class SliceFilter(HeaderFilter):
             raise HTTPError(502, problem, ERR)
         response.status = 200
         response.reason = b""
-        response.head = b""
+        response.finished = None
         response.content_length = slices.complete
         response.content_offset = slices.start
         response.replace(b"content-range", b"", b"")

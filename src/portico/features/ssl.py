@@ -335,8 +335,8 @@ def check_client_certificate(request: Request) -> HTTPError | None:
     handshake's.
     """
     server = request.server.tls
-    transport = request.client.transport
-    if server is None or server.verify == VERIFY_OFF or not isinstance(transport, TLSTransport):
+    transport = request.client.tls
+    if server is None or server.verify == VERIFY_OFF or transport is None:
         return None
     if transport.server is not server or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
         return HTTPError(
@@ -395,8 +395,8 @@ class SSLFeature(Feature):
 
 def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter[Request]:
     def getter(request: Request) -> bytes | None:
-        transport = request.client.transport
-        if not isinstance(transport, TLSTransport):
+        transport = request.client.tls
+        if transport is None:
             return None
         value = get(transport)
         return value.encode("latin-1", "replace") if value else None
@@ -406,8 +406,8 @@ def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter[Request]
 
 def _of_certificate(get: Callable[[Certificate], bytes]) -> Getter[Request]:
     def getter(request: Request) -> bytes | None:
-        transport = request.client.transport
-        if not isinstance(transport, TLSTransport):
+        transport = request.client.tls
+        if transport is None:
             return None
         certificate = transport.certificate()
         return None if certificate is None else get(certificate)

@@ -8,33 +8,28 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
-from portico.codec.chunked import ChunkedDecoder
-from portico.codec.errors import ProtocolError
-from portico.errorlog import ERR, INFO, WARN
+from portico.errorlog import WARN
 from portico.http.errors import FileFailed, HTTPError
-from portico.net.transport import BODY_READ_SIZE
 
 if TYPE_CHECKING:
     from portico.http.request import Request
-
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+    from portico.http.server.stream import ClientStream
 
 
 @final
 class RequestBody:
-    """The body of one request on its client's connection. `length` in bytes, -1 while chunked and not read whole."""
+    """The body of one request. `length` in bytes, -1 when it is not known before the body was read whole."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, stream: ClientStream | None) -> None:
+        """Take the body that `stream` brings; None: one that is there already (`copy_for`)."""
         fields = request.fields
         self.request = request
-        self.client = request.client
-        self.length = fields.content_length
+        self.stream = stream
+        self.length = -1 if fields.chunked else fields.content_length
         self.chunked = fields.chunked
-        self.decoder: ChunkedDecoder | None = None  # made when it is needed: the location decides the largest size
-        self.left = 0 if self.chunked else self.length
-        self.done = not self.chunked and self.length <= 0
+        self.done = stream is None or stream.body_ended()
         self.data: bytes | None = None  # the whole body, when it was read into memory
         self.file = -1  # descriptor of the temporary file that holds it otherwise
         self.file_path: str = ""  # where the file was made, for the error log
@@ -42,16 +37,12 @@ class RequestBody:
         self.size = 0  # bytes of content received
 
     def allow(self) -> None:
-        """Tell a client that waits for it to go on (RFC 9110 section 10.1.1)."""
-        client = self.client
-        if client.continued:
-            return
-        client.continued = True
-        if self.request.fields.expect_continue and self.request.version > 10 and not client.buffer and not self.done:
-            client.transport.send(_CONTINUE)
+        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1)."""
+        if self.stream is not None:
+            self.stream.allow_body()
 
     def take(self) -> bytes | None:
-        """Content that is there: b"" at the end of the body, None when more must come.
+        """Return content that is there: b"" at the end of the body, None when more must come.
 
         Raises HTTPError, ClientFailed; and what it failed with before, when it was to be read whole.
         """
@@ -60,65 +51,27 @@ class RequestBody:
         return self._take()
 
     def _take(self) -> bytes | None:
-        if self.done:
+        stream = self.stream
+        if self.done or stream is None:
             return b""
-        client = self.client
-        while True:  # a read may bring nothing but the framing of chunks
-            data: bytes | None = client.buffer
-            if data:
-                client.buffer = b""
-            else:
-                data = client.transport.recv(BODY_READ_SIZE) if client.transport.ready else None
-                if data is None:
-                    return None
-                if not data:
-                    raise _closed_early()
-            content = self._consume(data)
-            if content or self.done:
-                return content
-
-    def _consume(self, data: bytes) -> bytes:
-        self.request.received += len(data)
-        decoder = self.decoder
-        if decoder is None and self.chunked:
-            decoder = self.decoder = ChunkedDecoder(True, self.request.location.core.client_max_body_size)
-        if decoder is None:
-            left = self.left
-            if len(data) > left:
-                self.client.buffer = data[left:]
-                self.request.received -= len(data) - left
-                data = data[:left]
-            self.left = left - len(data)
-            self.done = self.left == 0
-            self.size += len(data)
-            return data
-        try:
-            content = b"".join(decoder.feed(data))
-        except ProtocolError as error:
-            reason = error.reason
-            if error.status == 413:
-                reason += f" (client_max_body_size is {self.request.location.core.client_max_body_size})"
-            failure = HTTPError(error.status, reason, ERR if error.status == 413 else INFO)
-            failure.close = True
-            raise failure from None
-        if decoder.done:
-            self.done = True
-            self.client.buffer = decoder.remainder
-            self.request.received -= len(decoder.remainder)
-        self.size += len(content)
+        content = stream.take_body()
+        if content is not None:
+            self.size += len(content)
+        self.done = stream.body_ended()
         return content
 
     async def next(self, seconds: float) -> bytes:
         """The next content, b"" at the end. Raises HTTPError, ClientFailed, ClientTimeout."""
         self.allow()
-        reactor = self.client.reactor
+        reactor = self.request.reactor
         if reactor.is_turn_over():
             await reactor.turn()
         while True:
             data = self.take()
             if data is not None:
                 return data
-            await self.client.transport.readable(seconds)
+            if self.stream is not None:
+                await self.stream.body_readable(seconds)
 
     async def read_all(self) -> None:
         """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), FileFailed, ClientFailed, ClientTimeout."""
@@ -176,22 +129,22 @@ class RequestBody:
 
     async def discard(self, seconds: float, deadline: float) -> bool:
         """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
-        reactor = self.client.reactor
-        while not self.done:
+        reactor = self.request.reactor
+        stream = self.stream
+        while not self.done and stream is not None:
             data = self._take()
             left = deadline - reactor.now
             if left <= 0.0 and not self.done:
                 return False
             if data is None:
-                await self.client.transport.readable(min(seconds, left))
+                await stream.body_readable(min(seconds, left))
             elif reactor.is_turn_over():
                 await reactor.turn()
         return True
 
     def copy_for(self, request: Request) -> RequestBody:
         """The same body, which was read whole, for a request that goes on when this one is over. Raises FileFailed."""
-        copy = RequestBody(request)
-        copy.done = True
+        copy = RequestBody(request, None)
         copy.length = copy.size = self.size
         copy.data = self.data
         if self.file >= 0:
@@ -218,9 +171,3 @@ class RequestBody:
             os.close(self.file)
             self.file = -1
         self.data = None
-
-
-def _closed_early() -> HTTPError:
-    error = HTTPError(400, "client prematurely closed connection", INFO)
-    error.close = True
-    return error

@@ -227,4 +227,4 @@ def say_vary(response: Response) -> None:
             if lowered.strip(b" \t") == b"*" or has_token([lowered], b"accept-encoding"):
                 return
     response.fields.append((b"Vary", b"Accept-Encoding"))
-    response.head = b""
+    response.finished = None

@@ -137,7 +137,8 @@ def error_response(request: Request, error: HTTPError) -> Response:
     if error.fields:  # nginx keeps them through an error_page too
         request.kept_fields = [*(request.kept_fields or ()), *error.fields]
     request.kept_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
-    request.client.continued = True  # nginx: an error answers an Expect, no 100 Continue after it
+    if request.stream is not None and request.parent is None:
+        request.stream.expect_none()  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location
     chosen = location.error_pages.get(status)
     if chosen is not None and (not request.in_error_page or location.core.recursive_error_pages):

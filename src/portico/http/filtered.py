@@ -15,7 +15,7 @@ from portico.http.response import STREAM, Body, Response
 
 if TYPE_CHECKING:
     from portico.http.handler import BodyTransform
-    from portico.net.transport import Transport
+    from portico.http.server.stream import ClientStream
 
 # Where filters of bodies stand among a location's header filters: before ranges (90), and after add_header (50) as in nginx, but for
 # gunzip: a Content-Encoding that add_header adds is not the body's, and nginx keeps the two apart.
@@ -54,7 +54,7 @@ class FilteredBody(Body):
     async def wait(self) -> None:
         await self.source.wait()
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         await self.source.absorb(client, seconds)
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
     response.file = None
     response.allow_ranges = False
     response.replace(b"accept-ranges", b"", b"")
-    response.head = b""
+    response.finished = None
 
 
 def transform_bytes(response: Response, transform: BodyTransform) -> None:
     """Have `transform`, which makes one byte of one byte, change the body: its length stays, and parts can be asked for."""
     response.body = FilteredBody(response.body, transform, True)
     response.file = None
-    response.head = b""
+    response.finished = None
 
 
 def weaken_etag(response: Response) -> None:

@@ -54,15 +54,3 @@ class Pace:
     def used(self, count: int) -> None:
         """`count` bytes were sent."""
         self.sent += count
-
-    async def send(self, request: Request, data: bytes, seconds: float) -> None:
-        """Send `data`, however long that takes."""
-        transport = request.client.transport
-        at = 0
-        while at < len(data):
-            count = await self.allowance(request, len(data) - at)
-            sent = transport.send(data[at : at + count])
-            if sent == 0:
-                await transport.writable(seconds)
-            at += sent
-            self.sent += sent

@@ -105,7 +105,7 @@ def _finished(request: Request, response: Response) -> Response:
         _keep_fields(request, response)
     request.response = response  # for $sent_http_…, as far as it is made
     location = request.location
-    for header_filter in location.adding_filters if response.head else location.header_filters:
+    for header_filter in location.header_filters if response.finished is None else location.adding_filters:
         if request.parent is None or header_filter.concerns_subrequests():
             header_filter.apply(request, response)
     return response

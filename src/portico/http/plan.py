@@ -14,7 +14,6 @@ from portico.config.reader import Where
 from portico.config.regex import RegexFailed
 from portico.config.server_names import DEFAULT, ServerNames
 from portico.http.routing.location_tree import LocationTree
-from portico.http.server.http1.lines import RequestLines
 from portico.net.listen import ListenSpec
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ class Listener:
         self.proxy_protocol = False  # every connection begins with a header that says who the client is
         self.captures_names = False  # some server_name is a regex with named groups
         self.servers: list[VirtualServer] = []
-        self.lines = RequestLines()
         self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port
 
     def make_default(self, server: VirtualServer) -> None:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.errorlog import ErrorLog
     from portico.http.body import RequestBody
-    from portico.http.client import Client
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
-    from portico.http.server.http1.connection import Connection
+    from portico.http.server.stream import ClientStream
     from portico.http.subrequest import BackgroundRequest
+    from portico.variables.client import Client
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
 
@@ -48,7 +48,6 @@ class Request(Session):
         self, client: Client, line: bytes, method: bytes, version: int, fields: RequestFields, server: VirtualServer
     ) -> None:
         super().__init__(client)
-        self.client = client
         self.line = line  # the request line as received, without its line end
         self.method = method
         self.version = version  # 10 or 11
@@ -70,7 +69,7 @@ class Request(Session):
         self.body: RequestBody | None = None
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
-        self.connection: Connection | None = None
+        self.stream: ClientStream | None = None  # None: the client has no part in it (a subrequest in the background)
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
         self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
         self.uri_changed = False  # by `rewrite`: another location is to be found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.fields import one_line
 from portico.http.errors import FileFailed
 
 if TYPE_CHECKING:
     from portico.cache.entry import Entry
-    from portico.net.transport import Transport
+    from portico.http.finished import FinishedHead
+    from portico.http.server.stream import ClientStream
 
 BYTES: Final = 0
 FILE: Final = 1
@@ -34,9 +34,9 @@ class Body:
         """Return when `take` is worth another try. Raises Timeout."""
         raise NotImplementedError
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
-        """The client takes no more for now: wait until it does. A source that buffers reads on meanwhile."""
-        await client.writable(seconds)
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
+        """Wait until the client takes more. A source that buffers reads on meanwhile. Raises ClientTimeout."""
+        await client.room(seconds)
 
     def can_splice(self) -> bool:
         """Whether the rest can be moved by the kernel from socket to socket."""
@@ -50,7 +50,7 @@ class Body:
         """After `relay`: how many bytes the client got."""
         return 0
 
-    async def splice(self, client: Transport, seconds: float) -> int:
+    async def splice(self, client: ClientStream, seconds: float) -> int:
         """Move the rest to `client` without copying; bytes moved. Call only when `can_splice` says so."""
         raise NotImplementedError
 
@@ -185,7 +185,7 @@ class SpanBody(Body):
         else:
             await self.source.wait()
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         await self.source.absorb(client, seconds)
 
     def close(self) -> None:
@@ -221,7 +221,7 @@ class Response:
         self.date: bytes = b""
         self.no_server = False  # proxy_pass_header Server, and the upstream named none
         self.fields: list[tuple[bytes, bytes]] = []
-        self.trailers: bytes = b""
+        self.trailers: list[tuple[bytes, bytes]] = []
         self.file: os.stat_result | None = None  # of the file whose whole the body is, unchanged
         self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
         self.unmodified_length: int = -1
@@ -239,7 +239,8 @@ class Response:
         self.buffered: bool = True  # false: pass on every piece at once (proxy_buffering off)
         self.limit_rate: int = -1  # bytes a second, set by X-Accel-Limit-Rate
         self.override_charset: bytes = b""  # X-Accel-Charset
-        self.head: bytes = b""  # the lines of all fields, when whoever made the response knows them: no attribute has any then
+        self.finished: FinishedHead | None = None  # all fields, when they are made once: no attribute has any then
+        self.appended: FinishedHead | None = None  # fields made once that stand behind those
 
     def get(self, name: bytes) -> bytes | None:
         """The first field called `name` (lower-case), None when there is none."""
@@ -250,10 +251,14 @@ class Response:
 
     def add(self, key: bytes, value: bytes) -> None:
         """Another field, behind those that are there. Whatever the value came from, it does not become two."""
-        if self.head:
-            self.head += one_line(key + b": " + value) + b"\r\n"
+        self.fields.append((key, value))
+
+    def append(self, block: FinishedHead) -> None:
+        """Add fields that are made once, behind those that are there."""
+        if self.finished is not None and self.appended is None and not self.fields:
+            self.appended = block
         else:
-            self.fields.append((key, value))
+            self.fields.extend(block.fields)
 
     def replace(self, name: bytes, key: bytes, value: bytes) -> None:
         """Replace every field called `name` (lower-case) by one `key: value`; an empty value removes them."""

@@ -14,7 +14,7 @@ from portico.net.room import IdleHolder, Spare
 
 if TYPE_CHECKING:
     from portico.errorlog import ErrorLog
-    from portico.http.server.http1.connection import Connection
+    from portico.http.server.connection import Connection
 
 
 _NO_LIMIT: Final = 1 << 30

@@ -334,8 +334,6 @@ class CoreSettings:
         self.reset_timedout: bool = scope.get(RESET_TIMEDOUT_CONNECTION)
         self.server_tokens: Template = scope.get(SERVER_TOKENS)
         self.server_line: bytes | None = _server_line(self.server_tokens)  # None: it holds variables
-        self.prefixes: dict[int, bytes] = {}  # output.py: status → head up to Date, made once a second
-        self.prefix_second = -1
         self.tcp_nodelay: bool = scope.get(TCP_NODELAY)
         self.tcp_nopush: bool = scope.get(TCP_NOPUSH)
         self.sendfile: bool = scope.get(SENDFILE)

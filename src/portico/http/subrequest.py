@@ -34,7 +34,7 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     request.told_address = parent.told_address
     request.depth = parent.depth + 1
     request.internal = True
-    request.connection = parent.connection
+    request.stream = parent.stream
     request.raw_uri = parent.raw_uri
     request.uri = uri
     request.args = args
@@ -66,10 +66,7 @@ def clone_of(parent: Request) -> Request:
 
 async def answer_of(request: Request) -> Response:
     """The answer to a subrequest; the caller closes its body. Raises what the client's side raises, and CloseConnection."""
-    client = request.client
-    continued = client.continued
     response = await respond(request)
-    client.continued = continued  # an error in here does not answer the client's Expect
     request.status = response.status
     return response
 

@@ -18,12 +18,13 @@ import traceback
 from typing import TYPE_CHECKING, Final, final
 
 from portico.errorlog import ALERT, CRIT, ErrorLog
-from portico.http.client import Client
 from portico.http.runtime import Runtime, has_arrived
-from portico.http.server.http1.connection import Connection
+from portico.http.server.connection import Connection
+from portico.http.server.protocols import protocols_of
 from portico.net.accepted import accepted
 from portico.net.reactor import IN, Pollable, Reactor, new_loop
 from portico.net.transport import Transport
+from portico.variables.client import Client
 
 if TYPE_CHECKING:
     from portico.http.build import HttpPlan
@@ -53,6 +54,7 @@ class Acceptor(Pollable):
         self.inet = sock.family != socket.AF_UNIX
         self.nodelay = listener.default.core.tcp_nodelay
         self.registered = False
+        self.protocols = protocols_of(runtime.reactor)
 
     def open(self) -> None:
         """Begin to accept."""
@@ -93,8 +95,8 @@ class Acceptor(Pollable):
                 listener = listener.for_address(sock.getsockname()[0])
         runtime.accepted += 1
         transport = Transport(runtime.reactor, sock)
-        client = Client(transport, listener, peer, runtime.accepted)
-        connection = Connection(runtime, transport, listener, client)
+        client = Client(transport, listener.spec.address, listener.default.core.error_log, peer, runtime.accepted)
+        connection = Connection(runtime, self.protocols, transport, listener, client)
         transport.register()
         connection.start()
         return True

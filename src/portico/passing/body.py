@@ -24,6 +24,7 @@ from portico.net.transport import BODY_READ_SIZE, Transport
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
+    from portico.http.server.stream import ClientStream
     from portico.passing.exchange import Exchange
 
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
@@ -190,14 +191,14 @@ class UpstreamBody(Body):
 
     # -- reading ahead -----------------------------------------------------------------------------------------------
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         if not self.buffered or self.done or self.cut:
-            await client.writable(seconds)
+            await client.room(seconds)
             return
-        client.writable(seconds)
+        client.room(seconds)
         transport = self.transport
         try:
-            while client.writer is not None:
+            while client.waits_for_room():
                 self._read_ahead()
                 if transport.ready and self.exchange is not None and self._has_room():
                     await transport.reactor.turn()  # the upstream sends faster than this worker should read for one client
@@ -214,7 +215,7 @@ class UpstreamBody(Body):
         except UpstreamTimeout:
             self._fail(_TIMED_OUT)
         finally:
-            client.writer = None
+            client.stop_waiting()
             if self.exchange is not None:
                 transport.reader = None
 
@@ -281,7 +282,7 @@ class UpstreamBody(Body):
             and not self.transport.secure
         )
 
-    async def splice(self, client: Transport, seconds: float) -> int:
+    async def splice(self, client: ClientStream, seconds: float) -> int:
         """Move on until the rest is moved, or, with buffering, until the client takes no more: then the buffers take over."""
         pool = client.reactor.pipes
         pipe = pool.acquire()
@@ -292,13 +293,13 @@ class UpstreamBody(Body):
             while self.left > 0 or pipe.held:
                 if pipe.held == 0 and not await self._fill(pipe):
                     break
-                sent = pipe.drain(client)
+                sent = client.send_from(pipe)
                 moved += sent
                 if sent == 0:
                     if self.buffered and self.left > 0 and self.settings.max_temp_file_size > 0:
                         self._unpipe(pipe)
                         return moved
-                    await client.writable(seconds)
+                    await client.room(seconds)
                 elif self.left > 0 and client.reactor.is_turn_over():
                     await client.reactor.turn()
         finally:

@@ -37,8 +37,8 @@ _INTERIM: Final = b"HTTP/1.1 1"
 class HintRules:
     """What of an upstream's early hints the client gets."""
 
-    def hints(self, head: ResponseHead) -> bytes:
-        """The lines of a 103 for the client; b"" when nothing is left of it."""
+    def hints(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
+        """Return the fields of a 103 that the client gets."""
         raise NotImplementedError
 
 
@@ -267,7 +267,7 @@ class Exchange:
                     parsed = parse_response_head(raw)
                     connection.last_head = raw
                     connection.last_parsed = parsed
-                    connection.last_owner = None
+                    connection.finished = None
                 if parsed.status >= 200 or parsed.status == 101:
                     break
                 self._count_interim(end)
@@ -342,7 +342,8 @@ class Exchange:
     async def _stream_body(self, connection: PeerConnection, attempt: Attempt, body: RequestBody) -> None:
         """Pass a body on as it comes from the client, until the upstream answers."""
         seconds = self.request.location.core.client_body_timeout
-        client = self.request.client.transport
+        client = self.request.stream
+        assert client is not None  # a request without one has no body, or one that is read
         transport = connection.transport
         body.allow()
         while True:
@@ -351,7 +352,7 @@ class Exchange:
                 if transport.ready and self._answered(connection):
                     return
                 try:
-                    client.readable(seconds)
+                    client.body_readable(seconds)
                     transport.clear_deadline()
                     transport.reader = transport.reactor.current
                     await SUSPEND
@@ -395,15 +396,14 @@ class Exchange:
         connection.spent = True  # it did not read the request to its end
         return True
 
-    async def _pass_on(self, lines: bytes) -> None:
+    async def _pass_on(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Early hints for the client (RFC 8297). Raises ClientFailed; ClientGone when it does not take them."""
-        if not lines:
-            return
         request = self.request
+        stream = request.stream
+        if not fields or stream is None:
+            return
         try:
-            await request.client.transport.send_all(
-                b"HTTP/1.1 103 Early Hints\r\n" + lines + b"\r\n", request.location.core.send_timeout
-            )
+            await stream.send_interim(103, b"Early Hints", fields, request.location.core.send_timeout)
         except ClientTimeout:
             raise ClientGone from None
 

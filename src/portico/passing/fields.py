@@ -71,15 +71,14 @@ class RequestHead:
 
     def block(self, request: Request, proxy_host: bytes, length: int, chunked: bool, memorable: bool) -> bytes:
         """Every line after the request line, with the blank one. `length`: of the body, -1 when there is none."""
-        client = request.client
+        fields = request.fields
         remember = memorable and self.memorable and length < 0 and not chunked and request.shares_fields
-        if remember and client.memo_fields is request.fields and client.memo_owner is self:
-            return client.memo_block
+        if remember and fields.memo_owner is self:
+            return fields.memo
         made = self._make(request, proxy_host, length, chunked)
         if remember:
-            client.memo_fields = request.fields
-            client.memo_owner = self
-            client.memo_block = made
+            fields.memo_owner = self
+            fields.memo = made
         return made
 
     def _make(self, request: Request, proxy_host: bytes, length: int, chunked: bool) -> bytes:

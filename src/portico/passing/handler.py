@@ -11,11 +11,10 @@ from portico.codec.http1_request import is_method
 from portico.codec.http1_response import ResponseHead
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError, InternalRedirect
+from portico.http.finished import FinishedHead, finished_head
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
-from portico.http.server.http1.output import fields_of
-from portico.net.reactor import ClientGone
 from portico.passing.body import Sink, UpstreamBody
 from portico.passing.cached.responses import last_modified_of
 from portico.passing.exchange import Exchange
@@ -90,11 +89,11 @@ class ProxyHandler(Handler):
             body = await self._prepare_body(request, body)
         settings = self.settings
         caching = request.caching if self.cached is not None else None  # it may be that of a location that has sent us here
-        connection = request.connection
-        if connection is not None:
-            connection.abortable = not settings.ignore_client_abort and self.store is None and (caching is None or not caching.keep)
-            if connection.abortable and request.client.transport.peer_closed:
-                raise ClientGone  # it left before anybody watched
+        if request.stream is not None:
+            if settings.ignore_client_abort or self.store is not None or (caching is not None and caching.keep):
+                request.stream.unwatch()
+            else:
+                request.stream.watch()
         request.proxy_target = target
         group = target.group
         uri = upstream_uri(request, target, self.prefix, self.target is None)
@@ -105,7 +104,7 @@ class ProxyHandler(Handler):
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
         exchange = Exchange(request, settings, group, tls, tls_name)
-        if self.early_hints and request.version > 10 and request.parent is None and any_set(self.early_hints, request):
+        if self.early_hints and request.parent is None and _takes_hints(request) and any_set(self.early_hints, request):
             exchange.hints = self.rules
         method = request.method if self.method is None else self.method.render(request)
         if caching is not None and caching.method and self.method is None:
@@ -209,7 +208,8 @@ class ProxyHandler(Handler):
             sink = self.cached.keeping.sink(request, caching, answer, connection.last_head)
         elif self.store is not None and method != b"HEAD" and rules.buffering(answer, self.settings.buffering):
             sink = self.store.sink(request, answer)
-        repeated = connection.last_owner is self and sink is None and not self.force_ranges
+        finished = connection.finished
+        repeated = isinstance(finished, FinishedHead) and finished.owner is self and sink is None and not self.force_ranges
         known = repeated and can_be_finished(self.editors, request, answer)
         length = answer.content_length
         if method == b"HEAD" or (request.method == b"HEAD" and sink is None) or status == 204 or status == 304:
@@ -257,9 +257,7 @@ class ProxyHandler(Handler):
             response.last_modified = last_modified_of(answer)
             response.replace(b"accept-ranges", b"", b"")
         elif not known and can_be_finished(self.editors, request, answer) and self.is_memorable(response):
-            connection.last_owner = self
-            connection.last_lines = fields_of(request, response)
-            connection.last_reason = response.reason
+            connection.finished = finished_head(request, response, self)
             buffered = response.buffered
             response = self._known(connection, status, response.body)
             response.buffered = buffered
@@ -269,8 +267,9 @@ class ProxyHandler(Handler):
         """The answer with a head that is the one before: its lines are made already."""
         response = Response(status, body)
         response.from_upstream = True
-        response.head = connection.last_lines
-        response.reason = connection.last_reason
+        finished = connection.finished
+        assert isinstance(finished, FinishedHead)
+        response.finished = finished
         return response
 
     def is_memorable(self, response: Response) -> bool:
@@ -289,10 +288,10 @@ class ProxyHandler(Handler):
     def _upgraded(self, request: Request, exchange: Exchange, answer: ResponseHead) -> Response:
         attempt = request.attempts[-1] if request.attempts else None
         assert attempt is not None
-        if not request.fields.upgrade:
+        if not request.fields.upgrade or request.stream is None:
             exchange.end(attempt, False, True)
             raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
-        tunnel = Tunnel(exchange, request.client, attempt, self.settings.read_timeout)
+        tunnel = Tunnel(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, answer, tunnel)
         response.upgrade = answer.upgrade or request.fields.upgrade
         response.fields.append((b"Upgrade", response.upgrade))
@@ -307,3 +306,7 @@ class ProxyHandler(Handler):
         if not redirect.named and request.method != b"HEAD":
             request.method = b"GET"
         return redirect
+
+
+def _takes_hints(request: Request) -> bool:
+    return request.stream is not None and request.stream.takes_interim()

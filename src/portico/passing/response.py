@@ -44,14 +44,13 @@ class AnswerRules(HintRules):
         self.ignore = ignore
         self.rewriter = rewriter
 
-    def hints(self, head: ResponseHead) -> bytes:
+    def hints(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         nominated = head.connection_tokens
-        lines = b""
-        for i in range(len(head.names)):
-            name = head.names[i]
-            if name not in self.hidden and name not in nominated:
-                lines += head.keys[i] + b": " + head.values[i] + b"\r\n"
-        return lines
+        return [
+            (head.keys[i], head.values[i])
+            for i in range(len(head.names))
+            if head.names[i] not in self.hidden and head.names[i] not in nominated
+        ]
 
     def redirect(self, head: ResponseHead) -> bytes | None:
         """X-Accel-Redirect, when it is there and to be followed."""

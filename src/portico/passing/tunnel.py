@@ -19,8 +19,8 @@ from portico.net.reactor import ConnectionFailed, NetworkSignal, Shutdown, Task,
 from portico.net.transport import BODY_READ_SIZE, Transport
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.request import Attempt
+    from portico.http.server.stream import ClientStream
     from portico.passing.exchange import Exchange
 
 
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 class Tunnel(Body):
     """The two directions of an upgraded connection, as a body that "ends" when the tunnel does."""
 
-    def __init__(self, exchange: Exchange, client: Client, attempt: Attempt, seconds: float) -> None:
+    def __init__(self, exchange: Exchange, stream: ClientStream, attempt: Attempt, seconds: float) -> None:
         self.kind = STREAM
         self.length = -1
         self.exchange: Exchange | None = exchange
-        self.client = client
+        self.stream = stream
+        self.client: Transport = exchange.connection.transport  # until `relay`
         self.attempt = attempt
         self.upstream: Transport = exchange.connection.transport
         self.seconds = seconds
@@ -57,6 +58,7 @@ class Tunnel(Body):
         request = self.exchange.request
         first = connection.buffer  # what the upstream sent after its head
         connection.buffer = b""
+        self.client, received = self.stream.tunnel()
         reactor = self.upstream.reactor
         up = reactor.current
         assert up is not None
@@ -64,7 +66,7 @@ class Tunnel(Body):
         down = Task(reactor, self._down(first, finished, up))
         try:
             down.resume()
-            await self._up()
+            await self._up(received)
             if not finished.done():
                 await finished
         except Timeout:
@@ -77,12 +79,10 @@ class Tunnel(Body):
                 down.throw(Shutdown())
             self.close()
 
-    async def _up(self) -> None:
+    async def _up(self, received: bytes) -> None:
         """Client to upstream. An upstream that takes no more may still have something to say, unless that too has failed."""
-        first = self.client.buffer
-        self.client.buffer = b""
         try:
-            await self._carry(self.client.transport, self.upstream, first)
+            await self._carry(self.client, self.upstream, received)
         except UpstreamFailed:
             if self.stopped:
                 raise
@@ -91,7 +91,7 @@ class Tunnel(Body):
         """Upstream to client. When it ends otherwise than with the stream, the other direction is told."""
         failure: NetworkSignal | None = None
         try:
-            await self._carry(self.upstream, self.client.transport, first)
+            await self._carry(self.upstream, self.client, first)
         except Shutdown:
             return  # by `relay`, which is over
         except NetworkSignal as error:
@@ -111,7 +111,7 @@ class Tunnel(Body):
     async def _carry(self, source: Transport, sink: Transport, data: bytes) -> None:
         """One direction, to its end. Raises Timeout, ClientFailed, UpstreamFailed."""
         reactor = source.reactor
-        to_client = sink is self.client.transport
+        to_client = sink is self.client
         while True:
             if data:
                 self.last_activity = reactor.now

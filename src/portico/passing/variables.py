@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from portico.http.variables.response import same_name, values_in
+from portico.http.variables.response import same_name
 from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
@@ -116,7 +116,7 @@ def _trailer_family(name: str) -> Getter[Request]:
         response = request.response
         if response is None or not response.from_upstream or not response.trailers:
             return None
-        values = values_in(response.trailers, wanted)
+        values = [value for key, value in response.trailers if same_name(key, wanted)]
         return b", ".join(values) if values else None
 
     return get

@@ -26,15 +26,15 @@ def _binary_remote_addr(session: Session) -> bytes | None:
 
 
 def _original_addr(session: Session) -> bytes | None:
-    return session.client_connection.remote_addr
+    return session.client.remote_addr
 
 
 def _original_port(session: Session) -> bytes | None:
-    return session.client_connection.remote_port
+    return session.client.remote_port
 
 
 def _local(session: Session) -> tuple[str, int]:
-    connection = session.client_connection
+    connection = session.client
     try:
         return connection.server_addr()
     except OSError:  # closed already, and never asked before: the listener's own address is the best we know
@@ -52,7 +52,7 @@ def _server_port(session: Session) -> bytes | None:
 
 
 def _connection(session: Session) -> bytes | None:
-    return b"%d" % session.client_connection.number
+    return b"%d" % session.client.number
 
 
 def _bytes_sent(session: Session) -> bytes | None:

@@ -17,7 +17,7 @@ _SSL_FIXED: Final = 5  # bytes of client and verify before the TLVs inside
 
 
 def _header(session: Session) -> ProxyHeader | None:
-    return session.client_connection.proxied
+    return session.client.proxied
 
 
 def _addr(session: Session) -> bytes | None:

@@ -10,56 +10,21 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from portico.codec.proxy_protocol import ProxyHeader
     from portico.errorlog import ErrorLog
-    from portico.net.listen import Address
     from portico.net.reactor import Reactor
-    from portico.net.transport import Transport
-
-
-class ClientConnection:
-    """A connection that a client has opened: the facts that do not change while it lives.
-
-    `listening`: the address of the socket that accepted it. `peer`: address and port of whoever connected, None for a Unix socket.
-    """
-
-    def __init__(
-        self, transport: Transport, listening: Address, error_log: ErrorLog, peer: tuple[str, int] | None, number: int
-    ) -> None:
-        self.transport = transport
-        self.reactor: Reactor = transport.reactor
-        self.listening: Address = listening
-        self.error_log = error_log  # of the listener's default server
-        self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
-        self.started: float = transport.reactor.now
-        # of whoever connected; that of a session may be another one (`Session.remote_addr`)
-        self.remote_addr: bytes = b"unix:" if peer is None else peer[0].partition("%")[0].encode()  # no scope of a link-local one
-        self.remote_port: bytes = b"" if peer is None else b"%d" % peer[1]
-        self.local: tuple[str, int] | None = None  # asked for when a variable needs it
-        self.secure: bool = transport.secure
-        self.proxied: ProxyHeader | None = None  # what the PROXY protocol said
-
-    def server_addr(self) -> tuple[str, int]:
-        """Return the local address and port of the connection ("unix:…", 0 for a Unix socket). Raises OSError when it is closed."""
-        if self.local is None:
-            name = self.transport.sock.getsockname()
-            if isinstance(name, tuple):
-                self.local = (str(name[0]), int(name[1]))
-            else:
-                self.local = (f"unix:{name}", 0)
-        return self.local
+    from portico.variables.client import Client
 
 
 class Session:
     """One client being served, and what has been found out about it so far."""
 
-    def __init__(self, client_connection: ClientConnection) -> None:
-        self.client_connection = client_connection
-        self.reactor: Reactor = client_connection.reactor
-        self.remote_addr: bytes = client_connection.remote_addr  # unless a trusted proxy told another one
-        self.remote_port: bytes = client_connection.remote_port
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.reactor: Reactor = client.reactor
+        self.remote_addr: bytes = client.remote_addr  # unless a trusted proxy told another one
+        self.remote_port: bytes = client.remote_port
         self.told_address = False  # it did (`replace_address`)
-        self.started: float = client_connection.reactor.now
+        self.started: float = client.reactor.now
         self.status = 0  # as sent, or as logged
         self.received = 0  # bytes received from the client
         self.body_bytes = 0  # bytes sent to the client; of a request those after its response's header section, framing included
@@ -69,13 +34,13 @@ class Session:
 
     def error_log(self) -> ErrorLog:
         """Return the log for what goes wrong with this session."""
-        return self.client_connection.error_log
+        return self.client.error_log
 
     def log_error(self, level: int, message: str) -> None:
         """Write a line to the error log, with nginx's context behind it."""
         log = self.error_log()
         if level > 0 and log.enabled(level):
-            log.write(level, f"{message}{self.context()}", self.client_connection.number)
+            log.write(level, f"{message}{self.context()}", self.client.number)
 
     def context(self) -> str:
         """Return what nginx puts behind its messages: `, client: …`."""

@@ -20,15 +20,17 @@ from portico.features.rewrite import feature as rewrite
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, phases, settings
 from portico.http.build import build_http
-from portico.http.client import Client
 from portico.http.feature import Feature
 from portico.http.request import Request
 from portico.http.response import Body, Response
 from portico.http.routing.uri import normalise
-from portico.http.server.http1.output import fields_of
+from portico.http.server.http1.output import field_lines
+from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.stream import Http1Stream
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
+from portico.variables.client import Client
 from portico.zones.zone import Zones
 
 CORE = Feature("core", (), CORE_VARIABLES, CORE_FAMILIES)
@@ -88,7 +90,7 @@ class Answer:
         self.response = response
         self.status = response.status
         self.body = read(request.reactor, response.body)
-        lines = (response.head or fields_of(request, response)).decode("latin-1").split("\r\n")
+        lines = field_lines(request, response).decode("latin-1").split("\r\n")
         self.fields = [line.split(": ", 1) for line in lines if line]
 
     def get(self, name: str) -> str | None:
@@ -120,9 +122,10 @@ class Site:
         self.plan = plan
         self.reactor = Reactor()
         self.sockets = socket.socketpair()
-        self.client = Client(
-            Transport(self.reactor, self.sockets[0]), plan.listeners[0], ("127.0.0.1", 50000), 1
-        )
+        transport = Transport(self.reactor, self.sockets[0])
+        listener = plan.listeners[0]
+        self.client = Client(transport, listener.spec.address, listener.default.core.error_log, ("127.0.0.1", 50000), 1)
+        self.stream = Http1Stream(self.client, transport, Prefixes(self.reactor))
 
     def close(self) -> None:
         """Give everything back."""
@@ -141,6 +144,8 @@ class Site:
         request.quoted_uri = uri.quoted
         request.host = b"example.com"
         request.asked_host = b"example.com"
+        self.stream.begin(request)
+        request.stream = self.stream
         return request
 
     def ask(self, target: str, fields: str = "", method: str = "GET") -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.features.conftest import MakeSite
 
 import portico.features.compression.body
 from portico.features.compression.body import CompressedBody, Threads, compressed_at_once
@@ -24,7 +24,6 @@ from portico.features.compression.forms import Form, Forming, Forms, form_key, i
 from portico.http.errors import BodyCutShort, HTTPError
 from portico.http.response import STREAM, Body, BytesBody, FileBody, PartsBody
 from portico.net.reactor import ClientFailed, Reactor, new_loop
-from portico.net.transport import Transport
 
 COMPILED = str(portico.features.compression.body.__file__).endswith(".so")
 
@@ -269,15 +268,14 @@ def test_a_long_piece_is_worked_on_in_steps(coding: Coding, reactor: Loop, threa
     assert sum(steps) == len(LISTING) and max(steps) <= 65536
 
 
-def test_nothing_is_done_for_a_client_that_left(reactor: Loop, threads: Threads) -> None:
-    near, far = socket.socketpair()
-    with near, far:
-        body = CompressedBody(parts([LISTING]), brotli_coding(9, 19), -1, False, reactor[0], threads)
-        body.client = Transport(reactor[0], near)
-        body.client.broken = True
-        with pytest.raises(ClientFailed):
-            read(reactor, body)
-        assert body.after == 0
+def test_nothing_is_done_for_a_client_that_left(reactor: Loop, threads: Threads, make_site: MakeSite) -> None:
+    body = CompressedBody(parts([LISTING]), brotli_coding(9, 19), -1, False, reactor[0], threads)
+    site = make_site("")
+    site.stream.transport.broken = True
+    body.client = site.stream
+    with pytest.raises(ClientFailed):
+        read(reactor, body)
+    assert body.after == 0
 
 
 def test_a_body_that_is_closed_wants_no_work(reactor: Loop) -> None:

@@ -11,8 +11,9 @@ from portico.codec.http1_response import parse_response_head
 from portico.features import gunzip, limit_req, sub_filter
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
+from portico.http.finished import FinishedHead, finished_head
 from portico.http.response import BytesBody, Response
-from portico.http.server.http1.output import fields_of
+from portico.http.server.http1.output import field_lines
 
 ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.FEATURE, compression.ZSTD,
        gunzip.FEATURE, sub_filter.FEATURE, charset.FEATURE)  # fmt: skip
@@ -78,22 +79,36 @@ def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields:
         made, known = (Response(status, BytesBody(b"an answer of more than twenty bytes")) for _ in range(2))
         made.content_type = answer.first.get(b"content-type", b"")
         made.fields = [(key, answer.first[key.lower()]) for key in answer.keys if not key.startswith(b"Content-")]
-        known.head = fields_of(request, made)
+        known.finished = finished_head(request, made)
         body = known.body
         for response, filters in ((made, location.header_filters), (known, location.adding_filters)):
             response.from_upstream = True
             request.response = response
             for one in filters:
                 one.apply(request, response)
-        assert (known.head, known.body, known.fields) == (fields_of(request, made), body, [])
+        assert known.finished is not None and known.body is body
+        assert field_lines(request, known) == field_lines(request, made)
     site.close()
 
 
-def test_what_is_added_to_finished_lines_is_one_line() -> None:
+def test_what_is_added_to_a_finished_head_is_one_line(tmp_path: Path) -> None:
     response = Response(200, BytesBody(b""))
-    response.head = b"A: 1\r\n"
-    response.add(b"B", b"2\r\nSet-Cookie: c\0")
-    assert (response.head, response.fields) == (b"A: 1\r\nB: 2  Set-Cookie: c \r\n", [])
+    response.finished = FinishedHead([(b"A", b"1")])
+    response.append(FinishedHead([(b"B", b"2\r\nX: d")]))
+    response.add(b"C", b"3\r\nSet-Cookie: c\0")
+    site = Site("", tmp_path, ALL)
+    assert field_lines(site.request("/"), response) == b"A: 1\r\nB: 2  X: d\r\nC: 3  Set-Cookie: c \r\n"
+    site.close()
+
+
+def test_fields_made_once_stand_in_the_order_of_their_filters(tmp_path: Path) -> None:
+    response = Response(200, BytesBody(b""))
+    response.finished = FinishedHead([(b"A", b"1")])
+    response.add(b"B", b"2")
+    response.append(FinishedHead([(b"C", b"3")]))
+    site = Site("", tmp_path, ALL)
+    assert field_lines(site.request("/"), response) == b"A: 1\r\nB: 2\r\nC: 3\r\n"
+    site.close()
 
 
 def test_the_fields_of_a_limit(tmp_path: Path) -> None:
@@ -103,10 +118,11 @@ def test_the_fields_of_a_limit(tmp_path: Path) -> None:
     location = request.server.locations.find(request.uri).value
     assert location.handlers[0].handle(request) is None
     response = Response(200, BytesBody(b""))
-    response.head = b"A: 1\r\n"
+    response.finished = FinishedHead([(b"A", b"1")])
     for one in location.adding_filters:
         one.apply(request, response)
-    assert response.head.startswith(b"A: 1\r\nRateLimit-Policy: ") and b"\r\nRateLimit: " in response.head
+    lines = field_lines(request, response)
+    assert lines.startswith(b"A: 1\r\nRateLimit-Policy: ") and b"\r\nRateLimit: " in lines
     site.close()
 
 

@@ -193,7 +193,7 @@ def test_a_small_file_is_served_from_memory_as_from_disk(make_site: MakeSite) ->
     assert len(remembered_by(site)) == 1
     again = site.ask("/this.py")
     assert (again.status, again.fields, again.body) == (200, first.fields, first.body)
-    assert again.response.head and not first.response.head
+    assert again.response.finished is not None and first.response.finished is None
     part = site.ask("/this.py", "Range: bytes=1-3\r\n")
     assert (part.status, part.body) == (206, first.body[1:4])
     assert site.ask("/this.py", f"If-None-Match: {first.get('etag')}\r\n").status == 304
@@ -215,7 +215,7 @@ def test_the_lines_of_a_file_from_memory(make_site: MakeSite, text: str, finishe
     """They are made once, where no filter has anything to change in them; with conditions there may be."""
     site = make_site(f"location / {{ root {Path(os.__file__).parent}; {text} }}")
     first, *rest = (site.ask("/this.py", condition) for condition in ("", "", "Range: bytes=x", "If-Match: *", ""))
-    assert [bool(answer.response.head) for answer in rest] == [finished, False, False, finished]
+    assert [answer.response.finished is not None for answer in rest] == [finished, False, False, finished]
     assert rest[0].fields == rest[3].fields and sorted(rest[0].fields) == sorted(first.fields)
 
 

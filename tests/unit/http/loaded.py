@@ -18,15 +18,17 @@ from portico.features import access_log
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import build_http
-from portico.http.client import Client
 from portico.http.feature import Feature
 from portico.http.plan import Location
 from portico.http.request import Request
 from portico.http.routing.uri import normalise
+from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.stream import Http1Stream
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
+from portico.variables.client import Client
 from portico.zones.zone import Zones
 
 FEATURES = (
@@ -70,7 +72,10 @@ class Loaded:
         self.peer = socket.create_connection(("127.0.0.1", self.port))
         self.sock, address = listener.accept()
         listener.close()
-        self.client = Client(Transport(self.reactor, self.sock), plan.listeners[0], address, 7)
+        self.transport = Transport(self.reactor, self.sock)
+        spec, server = plan.listeners[0].spec, plan.listeners[0].default
+        self.client = Client(self.transport, spec.address, server.core.error_log, address, 7)
+        self.stream = Http1Stream(self.client, self.transport, Prefixes(self.reactor))
         self.client.requests = 1
 
     def close(self) -> None:
@@ -95,6 +100,8 @@ class Loaded:
         request.raw_uri, request.uri, request.args = target, uri.uri, uri.args
         request.host = host
         request.received = len(raw)
+        self.stream.begin(request)
+        request.stream = self.stream
         if location:
             request.location = self.location(location)
         return request

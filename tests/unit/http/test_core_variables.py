@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from tests.unit.http.loaded import PLAIN, Loaded
 
-from portico.http.client import Client
+from portico.http.finished import FinishedHead
 from portico.http.request import Request
 from portico.http.response import BytesBody, Response
 from portico.http.subrequest import subrequest_of
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.variables.request import basic_user, cookie_in
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
+from portico.variables.client import Client
 from portico.variables.clock import LocalTime, seconds_text
 from portico.variables.variable import PER_REQUEST, STABLE_FIELDS
 
@@ -203,7 +204,7 @@ def test_connection(site: Loaded) -> None:
 
 def test_address_of_a_link_local_client_has_no_scope(site: Loaded) -> None:
     client = site.client
-    site.client = Client(client.transport, client.listener, ("fe80::1%eth0", 80), 8)
+    site.client = Client(site.transport, client.listening, client.error_log, ("fe80::1%eth0", 80), 8)
     request = site.request()
     assert value(site, "remote_addr", request) == b"fe80::1"
     assert request.packed_address() == b"\xfe\x80" + b"\0" * 13 + b"\1"
@@ -328,7 +329,7 @@ def test_sent_fields(site: Loaded) -> None:
     response.last_modified_text = b"Mon"
     response.allow_ranges = True
     response.fields = [(b"Cache-Control", b"a"), (b"X-A", b"1"), (b"cache-control", b"b")]
-    response.trailers = b"X-Sum: 5\r\n"
+    response.trailers = [(b"X-Sum", b"5")]
     expected = {
         "content_type": b"text/plain",
         "content_length": b"5",
@@ -353,9 +354,12 @@ def test_sent_fields(site: Loaded) -> None:
 
 def test_sent_fields_of_a_finished_block(site: Loaded) -> None:
     request = site.request()
-    answer(request).head = b"Content-Type: text/css\r\nX-B: 1\r\nX-B: 2\r\n"
+    response = answer(request)
+    response.finished = FinishedHead([(b"Content-Type", b"text/css"), (b"X-B", b"1")])
+    response.append(FinishedHead([(b"X-B", b"2")]))
+    response.add(b"X-B", b"3")
     assert value(site, "sent_http_content_type", request) == b"text/css"
-    assert value(site, "sent_http_x_b", request) == b"1, 2"
+    assert value(site, "sent_http_x_b", request) == b"1, 2, 3"
     assert value(site, "sent_http_x", request) is None
 
 

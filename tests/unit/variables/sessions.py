@@ -18,10 +18,11 @@ from portico.errorlog import INFO, ErrorLog, LogFiles, LogTarget
 from portico.logs.directives import parse_access_log, parse_log_format
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
+from portico.variables.client import Client
 from portico.variables.geo import Geo, declare_geos
 from portico.variables.map import declare_maps, parse_map
 from portico.variables.proxy_protocol import PROXY_PROTOCOL_FAMILIES, PROXY_PROTOCOL_VARIABLES
-from portico.variables.session import ClientConnection, Session
+from portico.variables.session import Session
 from portico.variables.shared import SHARED_VARIABLES
 from portico.variables.split_clients import declare_splits, parse_split
 from portico.variables.template import template, variable_name
@@ -90,7 +91,7 @@ class Served:
 
     def session(self, address: str = "192.0.2.7", port: int = 5000, number: int = 42) -> Session:
         """The session of a client that connects from there."""
-        return Session(ClientConnection(self.transport, ("127.0.0.1", 8080), self.error_log, (address, port), number))
+        return Session(Client(self.transport, ("127.0.0.1", 8080), self.error_log, (address, port), number))
 
     def render(self, session: Session) -> list[bytes]:
         """Every `text` of the configuration, for the session."""

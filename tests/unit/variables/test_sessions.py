@@ -61,7 +61,7 @@ def test_what_the_proxy_protocol_told(serve: Serve) -> None:
     assert served.render(session) == [b" "]
     header = ProxyHeader(16)
     header.address, header.tlvs = b"198.51.100.1", b"\x01\x00\x02h2"
-    session.client_connection.proxied = header
+    session.client.proxied = header
     assert served.render(session) == [b"198.51.100.1 h2"]
 
 

@@ -186,7 +186,7 @@ def _say(request: Request, response: Response, media_type: bytes, charset: bytes
         return
     said = charset and response.status not in _UNSAID
     response.content_type = media_type + b"; charset=" + charset if said else media_type
-    response.head = b""
+    response.finished = None
 
 
 def _shown(name: bytes) -> str:

@@ -26,8 +26,8 @@ from portico.http.response import BYTES, STREAM, Body
 from portico.net.reactor import ClientFailed
 
 if TYPE_CHECKING:
+    from portico.http.server.stream import ClientStream
     from portico.net.reactor import Reactor
-    from portico.net.transport import Transport
 
 _TURN: Final = 0.002  # seconds of work, then others have their turn
 _PIECE: Final = 32768  # what comes out is sent in pieces of at least this, unless it is all there is for now
@@ -59,7 +59,7 @@ class Threads(WorkerHook):
 class Step:
     """A piece of work for a coder. By the time that a thread has come to it, `client` may have left."""
 
-    def __init__(self, coder: Coder, data: bytes, flush: bool, finish: bool, client: Transport | None) -> None:
+    def __init__(self, coder: Coder, data: bytes, flush: bool, finish: bool, client: ClientStream | None) -> None:
         self.coder = coder
         self.data = data
         self.flush = flush
@@ -68,7 +68,7 @@ class Step:
 
     def run(self) -> bytes:
         """What comes out. Raises ClientFailed when nobody wants it any more."""
-        if self.client is not None and self.client.broken:
+        if self.client is not None and self.client.is_broken():
             raise ClientFailed(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         out = self.coder.feed(self.data) if self.data else b""
         if self.finish:
@@ -127,7 +127,7 @@ class CompressedBody(CompressedSource):
         self.flushes = flushes  # somebody may wait for what is there
         self.reactor = reactor
         self.threads = threads
-        self.client: Transport | None = None  # who gets it
+        self.client: ClientStream | None = None  # who gets it
         self.job: asyncio.Future[bytes] | None = None
         self.held: bytes = b""  # taken from the source, compressed up to `at`
         self.at = 0
@@ -255,7 +255,7 @@ class CompressedBody(CompressedSource):
         else:
             await self.source.wait()
 
-    async def absorb(self, client: Transport, seconds: float) -> None:
+    async def absorb(self, client: ClientStream, seconds: float) -> None:
         await self.source.absorb(client, seconds)
 
     def close(self) -> None:

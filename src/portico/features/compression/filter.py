@@ -115,7 +115,7 @@ class CompressionFilter(HeaderFilter):
         length = response.content_length
         response.content_length = -1
         response.allow_ranges = False
-        response.head = b""
+        response.finished = None
         response.replace(b"accept-ranges", b"", b"")
         response.fields.append((b"Content-Encoding", coding.name))
         weaken_etag(response)
@@ -135,10 +135,9 @@ class CompressionFilter(HeaderFilter):
         response.body = self._body(request, response, coding, length, flushes)
 
     def _body(self, request: Request, response: Response, coding: Coding, length: int, flushes: bool) -> CompressedBody:
-        client = request.client.transport
         threads = self.threads if coding.heavy else None
-        body = CompressedBody(response.body, coding, length, flushes, client.reactor, threads)
-        body.client = client
+        body = CompressedBody(response.body, coding, length, flushes, request.reactor, threads)
+        body.client = request.stream
         return body
 
     def _from_forms(self, request: Request, response: Response, coding: Coding, forms: Forms) -> bool:

@@ -18,10 +18,10 @@ from portico.http.content.files import Files
 from portico.http.content.open_file_cache import OPEN_FLAGS, OpenFileCache
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
+from portico.http.finished import finished_head
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.response import Body, BytesBody, FileBody, Response
 from portico.http.routing.uri import ESCAPE_URI, escape_uri
-from portico.http.server.http1.output import fields_of
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class StaticHandler(Handler):
                 file.known = known = self._known(request, file)
             if can_be_finished(self.editors, request, known.head):
                 response = Response(200, BytesBody(file.data))
-                response.head = known.lines
+                response.finished = known.finished
                 return response
         return self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
 
@@ -160,7 +160,7 @@ class StaticHandler(Handler):
         response = self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
         first = {b"content-type": response.content_type, b"last-modified": response.last_modified_text, b"etag": response.etag}
         head = ResponseHead(11, 200, b"OK", [], [], [], first, response.content_length, False, False, b"", _NO_TOKENS)
-        return KnownHead(self, request.uri, head, fields_of(request, response))
+        return KnownHead(self, request.uri, head, finished_head(request, response, self))
 
     def _from_cache(self, request: Request, path: bytes, cache: OpenFileCache) -> Response | Unserved:
         settings = self.files.cache_settings

@@ -13,6 +13,7 @@ from stat import ST_MTIME
 from typing import Final, final
 
 from portico.codec.http1_response import ResponseHead
+from portico.http.finished import FinishedHead
 
 _SETTLED: Final = 2.0  # seconds since the last change
 _OVERHEAD: Final = 1500  # bytes of memory that an entry takes beside its content and its name
@@ -22,11 +23,11 @@ _OVERHEAD: Final = 1500  # bytes of memory that an entry takes beside its conten
 class KnownHead:
     """What the answer with a file said, to whom it applies: the URI, and the handler of the location."""
 
-    def __init__(self, owner: object, uri: bytes, head: ResponseHead, lines: bytes) -> None:
+    def __init__(self, owner: object, uri: bytes, head: ResponseHead, finished: FinishedHead) -> None:
         self.owner = owner
         self.uri = uri  # of which the type was made
         self.head = head
-        self.lines = lines
+        self.finished = finished
 
 
 @final

@@ -5,7 +5,6 @@ Source of names and meanings: https://nginx.org/en/docs/http/ngx_http_core_modul
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -41,12 +40,7 @@ def _https(request: Request) -> bytes | None:
 
 def _tcp_info(offset: int) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
-        try:
-            info = request.client.transport.sock.getsockopt(
-                socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE
-            )
-        except OSError:  # a Unix socket, or closed
-            return None
+        info = request.client.tcp_info(_TCP_INFO_SIZE)
         if len(info) < offset + 4:
             return None
         number: int = struct.unpack_from("=I", info, offset)[0]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
+_OF_THE_CONNECTION: Final = (b"connection", b"keep-alive", b"transfer-encoding")
+
 
 def _body_bytes_sent(request: Request) -> bytes | None:
     return b"%d" % request.body_bytes
@@ -55,26 +57,6 @@ def _sent_content_length(request: Request, response: Response) -> bytes | None:
     return b"%d" % response.content_length
 
 
-def _sent_connection(request: Request, response: Response) -> bytes | None:
-    if response.upgrade:
-        return b"upgrade"
-    return b"keep-alive" if request.keep_alive else b"close"
-
-
-def _sent_keep_alive(request: Request) -> bytes | None:
-    announced = request.location.core.keepalive_announced
-    if not request.keep_alive or not announced:
-        return None
-    return announced.removeprefix(b"Keep-Alive: ").removesuffix(b"\r\n")
-
-
-def _sent_transfer_encoding(request: Request, response: Response) -> bytes | None:
-    status = response.status
-    bodyless = request.method == b"HEAD" or status == 304 or status == 204 or status < 200
-    chunked = response.content_length < 0 and request.version > 10 and request.location.core.chunked
-    return b"chunked" if chunked and not bodyless else None
-
-
 def _sent_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
@@ -91,12 +73,8 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
     Server and Date only when an upstream's were passed on, as in nginx.
     """
     found: bytes | None = None
-    if name == b"connection":
-        return _sent_connection(request, response)
-    if name == b"keep-alive":
-        return _sent_keep_alive(request)
-    if name == b"transfer-encoding":
-        return _sent_transfer_encoding(request, response)
+    if name in _OF_THE_CONNECTION:
+        return None if request.stream is None else request.stream.framing_field(name, response)
     if name == b"content-length":
         found = _sent_content_length(request, response)
     elif name == b"content-type":
@@ -115,25 +93,17 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
         found = b"bytes"
     if found:
         return found
-    values = [value for key, value in response.fields if same_name(key, name)]
-    if not values and response.head:
-        values = values_in(response.head, name)
+    values: list[bytes] = []
+    for block in (response.finished, response.appended):
+        if block is not None:
+            values += [value for key, value in block.fields if same_name(key, name)]
+    values += [value for key, value in response.fields if same_name(key, name)]
     return b", ".join(values) if values else None
 
 
 def same_name(key: bytes, name: bytes) -> bool:
     """Return whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
     return len(key) == len(name) and key.lower().replace(b"_", b"-") == name
-
-
-def values_in(block: bytes, name: bytes) -> list[bytes]:
-    """Return the values of a field in a block of lines `Name: value`; `name` as for `same_name`."""
-    values: list[bytes] = []
-    for line in block.split(b"\r\n"):
-        key, colon, value = line.partition(b":")
-        if colon and same_name(key, name):
-            values.append(value.strip(b" \t"))
-    return values
 
 
 def _trailer_family(name: str) -> Getter[Request]:
@@ -143,7 +113,7 @@ def _trailer_family(name: str) -> Getter[Request]:
         response = request.response
         if response is None or not response.trailers:
             return None
-        values = values_in(response.trailers, wanted)
+        values = [value for key, value in response.trailers if same_name(key, wanted)]
         return b", ".join(values) if values else None
 
     return get

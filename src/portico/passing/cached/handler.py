@@ -23,7 +23,7 @@ from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPE
 from portico.http.handler import Handler
 from portico.http.response import Response
 from portico.http.subrequest import clone_of
-from portico.net.reactor import ClientGone, NetworkSignal
+from portico.net.reactor import NetworkSignal
 from portico.passing.cached.finder import Finder
 from portico.passing.cached.responses import Answers, age_of, head_of
 from portico.passing.cached.settings import BY_METHOD, CacheSettings
@@ -275,7 +275,7 @@ class CachedProxy(Handler):
         """`proxy_cache_lock`: fetch, or wait for who does."""
         reactor = request.reactor
         deadline = reactor.now + self.settings.lock_timeout
-        connection = request.connection
+        stream = request.stream
         pause = _LOOK_SECONDS
         seen = 0  # what was looked at last: the generation of a file, or a failure's status below zero
         while True:
@@ -302,16 +302,14 @@ class CachedProxy(Handler):
             if reactor.now >= deadline:
                 caching.keep = False
                 return None
-            if connection is not None:
-                connection.abortable = True
-                if request.client.transport.peer_closed:
-                    raise ClientGone
+            if stream is not None:
+                stream.watch()
             caching.collapsed = True
             await caching.store.waiting.wait(caching.first, caching.second, min(pause, deadline - reactor.now))
             pause = min(2.0 * pause, _MOST_LOOK_SECONDS)
             seen = max(seen, 0)
-            if connection is not None:
-                connection.abortable = False
+            if stream is not None:
+                stream.unwatch()
 
     # -- fetching --------------------------------------------------------------------------------------------------------
 
@@ -396,7 +394,7 @@ class CachedProxy(Handler):
                 caching.release()
                 return
         again.method = caching.method or request.method
-        again.connection = None
+        again.stream = None
         mine = Caching(caching.store, caching.key, caching.first, caching.second)
         mine.main_first, mine.main_second = caching.main_first, caching.main_second
         mine.vary = caching.vary

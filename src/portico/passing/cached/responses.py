@@ -13,9 +13,9 @@ from portico.cache.policy.control import ANY_AGE
 from portico.cache.policy.rfc9111 import cache_status
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
+from portico.http.finished import FinishedHead, finished_head
 from portico.http.handler import can_be_finished
 from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
-from portico.http.server.http1.output import fields_of
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:
@@ -44,14 +44,15 @@ class Answers:
         body = EMPTY if request.method == b"HEAD" else _body_of(entry, caching)
         for_all = body is not EMPTY and merged is None and not request.has_conditions()
         for_all = for_all and can_be_finished(self.proxy.editors, request, head)
-        if for_all and entry.owner is self:
-            response = _known(entry, head, body)
+        finished = entry.finished
+        if for_all and isinstance(finished, FinishedHead) and finished.owner is self:
+            response = _known(finished, head, body)
         else:
             response = self._made(request, entry, head, body, for_all)
             if for_all and not response.reason and self.proxy.is_memorable(response):
-                entry.lines = fields_of(request, response)
-                entry.owner = self
-                response = _known(entry, head, body)
+                made = finished_head(request, response, self)
+                entry.finished = made
+                response = _known(made, head, body)
         if self.rfc:
             self._tell_kept(request, caching, entry, head, response)
         return response
@@ -123,11 +124,11 @@ def _body_of(entry: Entry, caching: Caching) -> Body:
     return BytesBody(entry.body())
 
 
-def _known(entry: Entry, head: ResponseHead, body: Body) -> Response:
-    """The answer with a head whose lines are made already."""
+def _known(finished: FinishedHead, head: ResponseHead, body: Body) -> Response:
+    """The response with a header section that is made already."""
     response = Response(head.status, body)
     response.from_upstream = True
-    response.head = entry.lines
+    response.finished = finished
     return response
 
 

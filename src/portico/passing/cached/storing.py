@@ -248,7 +248,7 @@ class Keeping:
             entry.times = times
             return
         entry.parsed = parse_response_head(raw)
-        entry.owner = None
+        entry.finished = None
         entry.modified = -2.0
         if not changed:
             self._refresh(caching, entry, times)

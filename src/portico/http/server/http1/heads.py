@@ -19,8 +19,9 @@ from portico.http.request import Request
 from portico.http.routing.uri import NormalUri, normalise
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.plan import Listener, VirtualServer
+    from portico.http.server.http1.lines import RequestLines
+    from portico.variables.client import Client
 
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
@@ -30,9 +31,10 @@ NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, 
 class RequestHeads:
     """Makes a request of each head. A head that breaks the protocol gives a request that exists only to be refused (`refusal`)."""
 
-    def __init__(self, client: Client, listener: Listener) -> None:
+    def __init__(self, client: Client, listener: Listener, lines: RequestLines) -> None:
         self.client = client
         self.listener = listener
+        self.lines = lines
         self.pipelined = False  # the head at hand came before the answer to the one before was sent
         # the last header block and what it led to
         self.fields: RequestFields = NO_FIELDS
@@ -66,7 +68,6 @@ class RequestHeads:
         """Idle for a while: what is remembered of the last header block is not worth its memory."""
         self.fields = NO_FIELDS
         self.fields_version = 0
-        self.client.forget()
 
     def request_of(self, head: bytes) -> Request:
         """The request that a head, with its blank line, is."""
@@ -78,7 +79,7 @@ class RequestHeads:
             return self.refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
         block = head[line_end + 1 : len(head) - 2]  # at least empty, now that the line ends are known
         try:
-            known = self.listener.lines.read(line, self.listener.default.core.merge_slashes)
+            known = self.lines.read(line)
             parsed = known.parsed
             if block != self.fields.raw or parsed.version != self.fields_version:
                 self._new_fields(parsed, block)

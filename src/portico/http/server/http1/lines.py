@@ -28,22 +28,23 @@ class KnownLine:
 
 @final
 class RequestLines:
-    """The lines that one listener has met."""
+    """The request lines that one listening socket has met in one worker. `merge_slashes`: how their paths are made normal."""
 
-    def __init__(self) -> None:
+    def __init__(self, merge_slashes: bool) -> None:
+        self._merge_slashes = merge_slashes
         self._known: dict[bytes, KnownLine] = {}
         self._recent = Recent()  # met once
 
-    def read(self, line: bytes, merge_slashes: bool) -> KnownLine:
+    def read(self, line: bytes) -> KnownLine:
         """The line (without its CRLF) taken apart. Raises ProtocolError; ValueError when the path cannot be decoded."""
         known = self._known.get(line)
-        return known if known is not None else self._read(line, merge_slashes)
+        return known if known is not None else self._read(line)
 
-    def _read(self, line: bytes, merge_slashes: bool) -> KnownLine:
+    def _read(self, line: bytes) -> KnownLine:
         parsed = parse_request_line(line)
         if parsed.target[:1] != b"/":
             return KnownLine(parsed, None)
-        known = KnownLine(parsed, normalise(parsed.target, merge_slashes))
+        known = KnownLine(parsed, normalise(parsed.target, self._merge_slashes))
         if len(line) <= LONGEST and self._recent.is_again(hash(line), MOST):
             if len(self._known) >= MOST:
                 self._known.clear()

@@ -1,0 +1,319 @@
+"""HTTP/1 on one client connection: requests one after the other, answered in order.
+
+The states of the connection are those of `states.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.errorlog import INFO
+from portico.http.body import RequestBody
+from portico.http.error_pages import PLAIN_TO_TLS
+from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
+from portico.http.phases import respond
+from portico.http.server.failures import note_failure
+from portico.http.server.http1.head_reader import HeadReader
+from portico.http.server.http1.lines import RequestLines
+from portico.http.server.http1.output import send_response
+from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.states import CLOSED, DISCARDING, HEAD, IDLE, LINGERING, NAMES, SERVING, TUNNEL, may_follow
+from portico.http.server.http1.stream import Http1Stream
+from portico.http.server.protocol import ClientProtocol, ServedProtocol
+from portico.net.reactor import ClientFailed, ClientGone, ClientTimeout, NetworkSignal, Shutdown, Timeout
+from portico.net.transport import READ_SIZE
+
+if TYPE_CHECKING:
+    from portico.http.plan import Listener
+    from portico.http.request import Request
+    from portico.http.response import Response
+    from portico.http.server.connection import Connection
+    from portico.net.reactor import Reactor
+
+_COOLING: Final = 1.0  # seconds
+
+
+@final
+class Http1(ClientProtocol):
+    """HTTP/1.0 and 1.1 in one worker. What has been met before is remembered for all connections of a listening socket."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.prefixes = Prefixes(reactor)
+        self._lines = RequestLines(False)
+        self._merged_lines = RequestLines(True)
+
+    def is_spoken(self, connection: Connection) -> bool:
+        return True
+
+    def begin(self, connection: Connection) -> ServedProtocol:
+        return Http1Server(self, connection)
+
+    def lines_of(self, listener: Listener) -> RequestLines:
+        """Return the request lines that were met before, with their paths as `merge_slashes` has them."""
+        return self._merged_lines if listener.default.core.merge_slashes else self._lines
+
+
+@final
+class Http1Server(ServedProtocol):
+    """Reads requests, has them answered, and decides what becomes of the connection."""
+
+    def __init__(self, protocol: Http1, connection: Connection) -> None:
+        self.connection = connection
+        self.runtime = connection.runtime
+        self.transport = connection.transport
+        self.listener = connection.listener
+        self.client = connection.client
+        self.stream = Http1Stream(connection.client, connection.transport, protocol.prefixes)
+        self.reader = HeadReader(connection.client, connection.listener, protocol.lines_of(connection.listener))
+        self.state = IDLE
+
+    async def serve(self) -> None:
+        if self.listener.ssl and not self.client.secure:
+            await self._plain_to_tls()
+            return
+        await self._requests()
+
+    def close(self) -> None:
+        self._enter(CLOSED)
+        self.stream.end()
+
+    def on_client_left(self) -> None:
+        """The client left: a request that waits for something else ends (nginx: 499)."""
+        task = self.connection.task
+        if self.stream.is_watched and task is not None and not task.done:
+            self.stream.unwatch()
+            task.throw(ClientGone())
+
+    def _enter(self, state: int) -> None:
+        if not may_follow(self.state, state):
+            raise AssertionError(f"a connection cannot be {NAMES[state]} after {NAMES[self.state]}")
+        self.state = state
+
+    async def _plain_to_tls(self) -> None:
+        """Answer plain HTTP on a port for TLS with 400, as nginx does (its own code 497)."""
+        seconds = self.listener.default.core.client_header_timeout
+        request = await self._next_request(seconds, seconds)
+        if request is not None:
+            if request.refusal is None:
+                request.refusal = HTTPError(PLAIN_TO_TLS, "client sent plain HTTP request to HTTPS port")
+            await self._serve(request)
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def _requests(self) -> None:
+        runtime = self.runtime
+        client = self.client
+        stream = self.stream
+        core = self.listener.default.core
+        header_timeout = core.client_header_timeout
+        idle_timeout = header_timeout  # the first request gets client_header_timeout, nginx's way
+        while True:
+            request = await self._next_request(idle_timeout, header_timeout)
+            if request is None:
+                return
+            if not await self._serve(request):
+                return
+            if (stream.buffer or self.transport.ready) and runtime.reactor.is_turn_over():
+                await runtime.reactor.turn()  # the client sends requests without waiting for responses
+            idle_timeout = request.location.core.keepalive_timeout
+            if client.requests == 1:
+                self.reader.heads.forget()  # most connections that idle have served one request: remember from the second on
+            del request  # an idle connection holds on to nothing of its last request
+
+    async def _next_request(self, idle_timeout: float, header_timeout: float) -> Request | None:
+        """Return the next request, which may be one to be refused; None when the connection ends.
+
+        What is remembered of the last request is forgotten when the connection has been idle for a while: it is memory then.
+        """
+        reader = self.reader
+        stream = self.stream
+        transport = self.transport
+        connection = self.connection
+        idle = self.runtime.idle
+        self._enter(IDLE)
+        request = reader.begin(stream.buffer)
+        seconds = _COOLING if idle_timeout > _COOLING else idle_timeout
+        while request is None and not reader.buffer:
+            data = transport.recv(READ_SIZE) if transport.ready else None
+            if data is None:
+                idle[connection] = None
+                try:
+                    await transport.readable(seconds)
+                except Timeout:
+                    idle_timeout -= seconds
+                    if idle_timeout <= 0.0:
+                        raise
+                    seconds = idle_timeout
+                    reader.heads.forget()
+                finally:
+                    idle.pop(connection, None)
+                continue
+            if not data:
+                return None
+            request = reader.feed(data)
+            break
+        if request is None:
+            request = await self._read_head(header_timeout)
+            if request is None:
+                return None
+        transport.clear_deadline()
+        stream.buffer = reader.rest
+        self.client.requests += 1
+        self.runtime.requests += 1
+        return request
+
+    async def _read_head(self, seconds: float) -> Request | None:
+        """Read on until a request is whole or refused; None when the client ends the stream. All of it may take `seconds`."""
+        reader = self.reader
+        transport = self.transport
+        reactor = self.runtime.reactor
+        until = reactor.now + seconds
+        while True:
+            data = transport.recv(READ_SIZE) if transport.ready else None
+            if data is None:
+                self._enter(HEAD)
+                await self._more(until - reactor.now, seconds)
+                continue
+            if not data:
+                if reader.buffer:
+                    self.connection.log(INFO, "client prematurely closed connection while sending request")
+                return None
+            request = reader.feed(data)
+            if request is not None:
+                return request
+            if reactor.is_turn_over():  # it may go on with empty lines for ever
+                await reactor.turn()
+                if until <= reactor.now:
+                    self._late(seconds)
+                    raise transport.timed_out()
+
+    async def _more(self, left: float, seconds: float) -> None:
+        """Wait for the rest of a header section; after `client_header_timeout` the request ends as nginx's 408."""
+        try:
+            if left <= 0.0:
+                raise self.transport.timed_out()
+            await self.transport.readable(left)
+        except Timeout:
+            self._late(seconds)
+            raise
+
+    def _late(self, seconds: float) -> None:
+        """Log that a header section did not come in time."""
+        self.connection.log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
+        self._log_request(self.reader.heads.unanswered(self.reader.buffer, 408))
+
+    # -- one request -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, request: Request) -> bool:
+        """Answer one request; return whether the connection can take another."""
+        stream = self.stream
+        self._enter(SERVING)
+        self._begin(request)
+        response: Response | None = None
+        self.runtime.serving += 1
+        try:
+            response = await respond(request)
+            if request.body is not None:
+                self._settle_expectation(request, response)
+            await send_response(stream, request, response, self.runtime.draining)
+            if response.upgrade:
+                await self._tunnel(request, response)
+            request.complete = True
+        except (NetworkSignal, CloseConnection, BodyCutShort, HTTPError, FileFailed) as failure:
+            note_failure(request, failure)
+            if isinstance(failure, (CloseConnection, ClientTimeout)) and request.location.core.reset_timedout:
+                self.transport.reset()
+            if isinstance(failure, Shutdown):
+                raise
+        finally:
+            stream.unwatch()
+            if response is not None:
+                response.body.close()
+            self._log_request(request)
+            self.runtime.serving -= 1
+        if request.background is not None:
+            for mirrored in request.background:
+                await mirrored.wait()
+        kept = True
+        body = request.body
+        if body is not None:
+            body.close()
+            if not body.done and request.keep_alive and not self.transport.closed:
+                kept = await self._discard_body(request, body)
+            request.body = None if body.done else body
+        if kept and not request.keep_alive:
+            kept = False
+            await self._linger(request)
+        stream.end()
+        return kept and not self.transport.closed
+
+    def _begin(self, request: Request) -> None:
+        stream = self.stream
+        request.stream = stream
+        if stream.begin(request):
+            request.body = RequestBody(request, stream)
+        if request.refusal is None:
+            fields = request.fields
+            request.keep_alive = not fields.close and (request.version > 10 or fields.keep_alive)
+
+    def _settle_expectation(self, request: Request, response: Response) -> None:
+        """Nobody has read the body that the client holds back until it is told: whether it will come."""
+        body = request.body
+        if body is not None and not body.done and request.fields.expect_continue:
+            if response.is_error:
+                request.keep_alive = False  # whether the body still comes is the client's choice
+            else:
+                body.allow()  # nobody reads it: it is discarded, and must come before the response does
+
+    async def _tunnel(self, request: Request, response: Response) -> None:
+        """101 was sent: the connection belongs to another protocol until it ends."""
+        self._enter(TUNNEL)
+        self.stream.unwatch()
+        request.keep_alive = False
+        body = response.body
+        try:
+            await body.relay()
+        finally:
+            request.body_bytes = body.relayed()
+
+    def _log_request(self, request: Request) -> None:
+        for logger in request.location.loggers:
+            logger.log(request)
+
+    # -- after the response ------------------------------------------------------------------------------------------
+
+    async def _discard_body(self, request: Request, body: RequestBody) -> bool:
+        """Read and forget what the handler did not want of the body; return whether its end was reached."""
+        self._enter(DISCARDING)
+        core = request.location.core
+        try:
+            return await body.discard(core.lingering_timeout, self.runtime.reactor.now + core.lingering_time)
+        except (HTTPError, ClientTimeout, ClientFailed):
+            return False
+
+    async def _linger(self, request: Request) -> None:
+        """Close without losing the response: a reset, caused by unread data, would take it from the client's buffer."""
+        core = request.location.core
+        transport = self.transport
+        if transport.closed or core.lingering_close == 0:
+            return
+        unread = not self.stream.body_ended() or len(self.stream.buffer) > 0 or request.refusal is not None
+        if not unread and transport.ready and not transport.peer_closed:
+            unread = True
+        if not unread and core.lingering_close == 1:
+            return
+        self._enter(LINGERING)
+        transport.shutdown_write()
+        reactor = self.runtime.reactor
+        deadline = reactor.now + core.lingering_time
+        while True:
+            data = transport.recv(READ_SIZE) if transport.ready else None
+            if data is None:
+                left = deadline - reactor.now
+                if left <= 0.0:
+                    return
+                await transport.readable(min(core.lingering_timeout, left))
+            elif not data or reactor.now > deadline:
+                return
+            elif reactor.is_turn_over():
+                await reactor.turn()
