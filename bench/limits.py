@@ -71,9 +71,7 @@ def load(folder: str) -> tuple[VirtualServer, list[Client], Reactor]:
     reactor = Reactor()
     transport = Transport(reactor, socket.socketpair()[0])
     listener = plan.listeners[0]
-    log = listener.default.core.error_log
-    peers = [(f"10.0.{n >> 8}.{n & 255}", 5000) for n in range(CLIENTS)]
-    clients = [Client(transport, listener.spec.address, log, peer, number) for number, peer in enumerate(peers)]
+    clients = [listener.client(transport, (f"10.0.{n >> 8}.{n & 255}", 5000), n) for n in range(CLIENTS)]
     return plan.servers[0], clients, reactor
 
 

@@ -294,14 +294,12 @@ TYPES_HASH_BUCKET_SIZE: Final = Directive[int](
 )
 
 
-def _server_line(tokens: Template) -> bytes | None:
+def _server(tokens: Template) -> bytes | None:
     if tokens.text == "off":
-        return b"Server: portico\r\n"
+        return b"portico"
     if tokens.text in ("on", "build"):
-        return b"Server: portico/" + __version__.encode() + b"\r\n"
-    if tokens.constant is None:
-        return None
-    return b"Server: " + tokens.constant + b"\r\n" if tokens.constant else b""
+        return b"portico/" + __version__.encode()
+    return tokens.constant
 
 
 @final
@@ -321,7 +319,7 @@ class CoreSettings:
         self.client_body_temp_path: str = scope.load.full_path(scope.get(CLIENT_BODY_TEMP_PATH)[0])
         timeout, announced = scope.get(KEEPALIVE_TIMEOUT)
         self.keepalive_timeout: float = timeout
-        self.keepalive_announced: bytes = b"Keep-Alive: timeout=%d\r\n" % announced if announced else b""
+        self.keepalive_announced: int = announced  # seconds, 0: none
         self.keepalive_requests: int = scope.get(KEEPALIVE_REQUESTS)
         self.keepalive_time: float = scope.get(KEEPALIVE_TIME)
         disabled = scope.get(KEEPALIVE_DISABLE)
@@ -333,7 +331,7 @@ class CoreSettings:
         self.lingering_timeout: float = scope.get(LINGERING_TIMEOUT)
         self.reset_timedout: bool = scope.get(RESET_TIMEDOUT_CONNECTION)
         self.server_tokens: Template = scope.get(SERVER_TOKENS)
-        self.server_line: bytes | None = _server_line(self.server_tokens)  # None: it holds variables
+        self.server_name_sent: bytes | None = _server(self.server_tokens)  # in the field Server, b"": none; None: it holds variables
         self.tcp_nodelay: bool = scope.get(TCP_NODELAY)
         self.tcp_nopush: bool = scope.get(TCP_NOPUSH)
         self.sendfile: bool = scope.get(SENDFILE)

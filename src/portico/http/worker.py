@@ -24,7 +24,6 @@ from portico.http.server.protocols import protocols_of
 from portico.net.accepted import accepted
 from portico.net.reactor import IN, Pollable, Reactor, new_loop
 from portico.net.transport import Transport
-from portico.variables.client import Client
 
 if TYPE_CHECKING:
     from portico.http.build import HttpPlan
@@ -95,7 +94,7 @@ class Acceptor(Pollable):
                 listener = listener.for_address(sock.getsockname()[0])
         runtime.accepted += 1
         transport = Transport(runtime.reactor, sock)
-        client = Client(transport, listener.spec.address, listener.default.core.error_log, peer, runtime.accepted)
+        client = listener.client(transport, peer, runtime.accepted)
         connection = Connection(runtime, self.protocols, transport, listener, client)
         transport.register()
         connection.start()

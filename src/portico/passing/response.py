@@ -27,10 +27,6 @@ _HOP_BY_HOP: Final = frozenset(
         b"content-length",
     )
 )  # fmt: skip
-_HIDDEN: Final = (
-    b"date", b"server", b"x-pad", b"x-accel-expires", b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-buffering",
-    b"x-accel-charset",
-)  # fmt: skip
 
 
 @final
@@ -39,7 +35,7 @@ class AnswerRules(HintRules):
 
     def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter) -> None:
         passed = frozenset(let_through)
-        self.hidden: frozenset[bytes] = frozenset((*_HIDDEN, *hide)) - passed | _HOP_BY_HOP
+        self.hidden: frozenset[bytes] = frozenset(hide) - passed | _HOP_BY_HOP
         self.pass_server = b"server" in passed
         self.ignore = ignore
         self.rewriter = rewriter

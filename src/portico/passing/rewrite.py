@@ -1,19 +1,14 @@
-"""`proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`, `proxy_cookie_flags`: what an upstream says about itself, made true
-for the client."""
+"""Rewriting of what an upstream says about itself: redirects, and domain, path and flags of cookies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive
-from portico.config.reader import Statement
-from portico.config.regex import Regex, parse_regex
-from portico.variables.template import Template, template, template_of
+from portico.config.regex import Regex
+from portico.variables.template import Template
 
 if TYPE_CHECKING:
     from portico.http.request import Request
-
-_ALL: Final = HTTP | SERVER | LOCATION
 
 SECURE: Final = 1
 NOSECURE: Final = 2
@@ -33,7 +28,7 @@ class Rule:
         self.word = word  # "off", "default", or ""
 
     def matched(self, request: Request, value: bytes) -> bool:
-        """Whether the regex matches; its captures are there for the replacement then."""
+        """Return whether the regex matches; its captures are there for the replacement then."""
         assert self.regex is not None
         captures = self.regex.match(value)
         if captures is None:
@@ -43,22 +38,6 @@ class Rule:
         if named is not None:
             request.keep_names(named)
         return True
-
-
-def _rule(statement: Statement) -> Rule:
-    first = statement.args[0].text
-    if len(statement.args) == 1:
-        if first == "off" or (first == "default" and statement.name == "proxy_redirect"):
-            return Rule(None, None, None, first)
-        raise statement.fail(f'invalid parameter "{first}"', statement.args[0])
-    replacement = template(statement, 1)
-    if first.startswith("~"):
-        caseless = first.startswith("~*") or statement.name == "proxy_cookie_domain"
-        regex = parse_regex(statement, 0, first[2:] if first.startswith("~*") else first[1:], caseless)
-        return Rule(None, regex, replacement, "")
-    if statement.name == "proxy_cookie_domain":
-        first = first.lstrip(".")
-    return Rule(template_of(first, statement), None, replacement, "")
 
 
 @final
@@ -71,56 +50,6 @@ class FlagRule:
         self.flags = flags
         self.samesite = samesite
         self.off = off
-
-
-_FLAGS: Final = {
-    "secure": SECURE, "nosecure": NOSECURE, "httponly": HTTPONLY, "nohttponly": NOHTTPONLY, "nosamesite": NOSAMESITE,
-}  # fmt: skip
-_SAMESITE: Final = {"samesite=strict": b"Strict", "samesite=lax": b"Lax", "samesite=none": b"None"}
-
-
-def _flags(statement: Statement) -> FlagRule:
-    first = statement.args[0].text
-    if len(statement.args) == 1 and first == "off":
-        return FlagRule(None, None, 0, b"", True)
-    flags = 0
-    samesite = b""
-    for argument in statement.args[1:]:
-        if argument.text in _SAMESITE:
-            samesite = _SAMESITE[argument.text]
-        elif argument.text in _FLAGS:
-            flags |= _FLAGS[argument.text]
-        else:
-            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
-    if first.startswith("~"):
-        return FlagRule(None, parse_regex(statement, 0, first[1:], True), flags, samesite, False)
-    return FlagRule(template_of(first, statement), None, flags, samesite, False)
-
-
-PROXY_REDIRECT: Final = Directive[Rule](
-    "proxy_redirect", _ALL, _rule, args="1-2", default=Rule(None, None, None, "default"), many=True,
-    default_text="default", syntax="default | off | REDIRECT REPLACEMENT",
-    doc="How Location and Refresh of an answer are changed: `default` replaces the URL of `proxy_pass` by the prefix of the "
-    "location; a pair replaces a prefix (or, after `~` or `~*`, what a regex matches).",
-    example="proxy_redirect http://127.0.0.1:4000/ /api/;",
-)
-PROXY_COOKIE_DOMAIN: Final = Directive[Rule](
-    "proxy_cookie_domain", _ALL, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
-    default_text="off", syntax="off | DOMAIN REPLACEMENT",
-    doc="Replaces the domain of cookies that the upstream sets.", example="proxy_cookie_domain localhost example.org;",
-)
-PROXY_COOKIE_PATH: Final = Directive[Rule](
-    "proxy_cookie_path", _ALL, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
-    default_text="off", syntax="off | PATH REPLACEMENT",
-    doc="Replaces a prefix of the path of cookies that the upstream sets.", example="proxy_cookie_path /two/ /;",
-)
-PROXY_COOKIE_FLAGS: Final = Directive[FlagRule](
-    "proxy_cookie_flags", _ALL, _flags, args="1+", default=FlagRule(None, None, 0, b"", True), many=True,
-    default_text="off", syntax="off | COOKIE [FLAG ...]",
-    doc="Sets or removes flags of cookies that the upstream sets: `secure`, `httponly`, `samesite=strict|lax|none`, and their "
-    "opposites `nosecure`, `nohttponly`, `nosamesite`. The cookie is a name or a regex after `~`.",
-    example="proxy_cookie_flags one httponly;",
-)
 
 
 @final

@@ -1,7 +1,7 @@
-"""`proxy_store`: answers become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
+"""`*_store`: responses become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
 
-A file is written in `proxy_temp_path` and gets its name when it is whole (cache/draft.py), so that a static location beside this
-one never shows half of one. Only answers with status 200 are stored, and only when they are buffered.
+A file is written in `*_temp_path` and gets its name when it is whole (cache/draft.py), so that a static location beside this
+one never shows half of one. Only responses with status 200 are stored, and only when they are buffered.
 """
 
 from __future__ import annotations
@@ -12,70 +12,24 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.draft import STORE, Draft, Drafts, remove_leftovers
 from portico.codec.dates import parse_date
-from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
-from portico.config.reader import Statement, Where
+from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
 from portico.http.feature import HttpBuild, WorkerHook
 from portico.passing.body import Sink
-from portico.variables.template import Template, template
+from portico.passing.store_settings import StoreSettings
 from portico.zones.owner import own_identity
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
 
-_STATE: Final = "proxy stores"
-_ALL: Final = HTTP | SERVER | LOCATION
-_WHO: Final = {"user": 6, "group": 3, "all": 0}
-_RIGHTS: Final = {"rw": 6, "r": 4}
-
-
-@final
-class StoreSetting:
-    """What `proxy_store` says; `path` None: where `root` or `alias` point."""
-
-    def __init__(self, wanted: bool, path: Template | None) -> None:
-        self.wanted = wanted
-        self.path = path
-
-
-def _store(statement: Statement) -> StoreSetting:
-    text = statement.args[0].text
-    if text in ("on", "off"):
-        return StoreSetting(text == "on", None)
-    if not text:
-        raise statement.fail("an empty path", statement.args[0], "on, off, or a path such as /data/www$uri")
-    return StoreSetting(True, template(statement))
-
-
-def _access(statement: Statement) -> int:
-    mode = 0
-    for argument in statement.args:
-        who, _, rights = argument.text.partition(":")
-        if who not in _WHO or rights not in _RIGHTS:
-            raise statement.fail(f'invalid value "{argument.text}"', argument, "user:, group: or all: with rw or r, as in group:r")
-        mode |= _RIGHTS[rights] << _WHO[who]
-    return mode if mode & 0o700 else mode | 0o600
-
-
-PROXY_STORE: Final = Directive[StoreSetting](
-    "proxy_store", _ALL, _store, args="1", default=StoreSetting(False, None), default_text="off", syntax="on | off | PATH",
-    doc="Stores answers as files: `on` where `root` or `alias` point, else in PATH, a text with variables. Nothing removes them. "
-    "A file's time is that of `Last-Modified`.",
-    example="root /tmp/portico_store; proxy_store on;",
-)
-PROXY_STORE_ACCESS: Final = Directive[int](
-    "proxy_store_access", _ALL, _access, args="1-3", default=0o600, default_text="user:rw", syntax="WHO:RIGHTS ...",
-    doc="The rights of files that `proxy_store` makes, and of their directories: `user:`, `group:`, `all:` with `rw` or `r`.",
-    example="proxy_store_access group:rw all:r;",
-)
+_STATE: Final = "stores"
 
 
 @final
 class Stores(WorkerHook):
-    """What `proxy_store` has in each worker: whose its drafts are. Those of dead workers are removed."""
+    """What `*_store` has in each worker: whose its drafts are. Those of dead workers are removed."""
 
     def __init__(self) -> None:
         self.temp_paths: set[str] = set()
@@ -99,38 +53,40 @@ def stores_of(http: HttpBuild) -> Stores:
 
 @final
 class Store:
-    """Stores the answers of one location."""
+    """Stores the responses of one location."""
 
-    def __init__(self, scope: Scope, setting: StoreSetting, temp_path: str, stores: Stores) -> None:
-        self.path = setting.path
+    def __init__(self, scope: Scope, settings: StoreSettings, temp_path: str, stores: Stores) -> None:
+        self.directive = settings.directive
+        self.path = settings.path
         self.files = Files(scope)
         self.prefix: bytes = os.fsencode(scope.load.prefix)
-        self.access: int = scope.get(PROXY_STORE_ACCESS)
+        self.access: int = settings.access
         self.temp_path = temp_path
         self.stores = stores
         self.drafts = Drafts()
         stores.temp_paths.add(temp_path)
 
     def path_of(self, request: Request) -> bytes:
-        """Where the answer is to be stored."""
+        """Return where the response is to be stored."""
         if self.path is None:
             return self.files.path(request)
         text = self.path.render(request)
         return text if text[:1] == b"/" else self.prefix + text
 
     def sink(self, request: Request, answer: ResponseHead) -> Sink | None:
-        """Where the answer's body goes; None when it is not stored."""
+        """Return where the response's body goes; None when it is not stored."""
         path = self.path_of(request)
         if answer.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
             return None
         if self.path is not None and b"/../" in path and "/../" not in self.path.text:
             shown = os.fsdecode(path)
-            request.log_error(ERR, f'an answer is not stored as "{shown}": what was asked for leads out of the path in proxy_store')
+            text = f'a response is not stored as "{shown}": the request leads out of the path in {self.directive}'
+            request.log_error(ERR, text)
             return None
         try:
             draft = self.drafts.open(f"{self.temp_path}/{STORE}", self.stores.identity)
         except OSError as error:
-            request.log_error(CRIT, f'an answer cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
+            request.log_error(CRIT, f'a response cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
             return None
         modified = parse_date(answer.get(b"last-modified") or b"")
         return StoredFile(request, self, draft, os.fsdecode(path), modified)
@@ -138,7 +94,7 @@ class Store:
 
 @final
 class StoredFile(Sink):
-    """One answer on its way into its file."""
+    """One response on its way into its file."""
 
     def __init__(self, request: Request, store: Store, draft: Draft, path: str, modified: float) -> None:
         self.request = request
@@ -187,7 +143,7 @@ class StoredFile(Sink):
             draft.take_place(self.path)
 
     def _bring(self, draft: Draft) -> None:
-        """From the file system of `proxy_temp_path` to that of the path: a copy takes the place."""
+        """From the file system of `*_temp_path` to that of the path: a copy takes the place."""
         near = Drafts().open(f"{os.path.dirname(self.path)}/{STORE}", self.store.stores.identity)
         try:
             draft.copy_to(near)
@@ -206,7 +162,7 @@ class StoredFile(Sink):
         return self.draft is not None
 
     def _failed(self, error: OSError) -> None:
-        self.request.log_error(CRIT, f'an answer cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
+        self.request.log_error(CRIT, f'a response cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
         self.abort()
 
 
@@ -219,29 +175,3 @@ def _make_directories(path: str, mode: int) -> None:
         os.mkdir(path, mode)
     except FileExistsError:
         pass
-
-
-def store_or_cache(scope: Scope, zone: Directive[Template | None]) -> bool:
-    """Whether `proxy_store` is in force, not `proxy_cache` (`zone`): the nearer one. Raises ConfigError for both in one block."""
-    block: Scope | None = scope
-    looks_for_store = looks_for_cache = True
-    while block is not None:
-        stores = block.own_settings(PROXY_STORE) if looks_for_store else []
-        zones = block.own_settings(zone) if looks_for_cache else []
-        cached = bool(zones) and zones[-1].value is not None
-        if stores and stores[-1].value.wanted:
-            if cached:
-                hint = "an answer is kept for a time by the one and for good by the other: take one of them away"
-                text = '"proxy_cache" directive is incompatible with "proxy_store"'
-                raise ConfigError(text, max(stores[-1].where, zones[-1].where, key=_line), hint)
-            return True
-        if cached:
-            return False
-        looks_for_store = looks_for_store and not stores
-        looks_for_cache = looks_for_cache and not zones
-        block = block.parent
-    return False
-
-
-def _line(where: Where) -> int:
-    return where.line

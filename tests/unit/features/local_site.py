@@ -30,7 +30,6 @@ from portico.http.server.http1.stream import Http1Stream
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
-from portico.variables.client import Client
 from portico.zones.zone import Zones
 
 CORE = Feature("core", (), CORE_VARIABLES, CORE_FAMILIES)
@@ -123,8 +122,7 @@ class Site:
         self.reactor = Reactor()
         self.sockets = socket.socketpair()
         transport = Transport(self.reactor, self.sockets[0])
-        listener = plan.listeners[0]
-        self.client = Client(transport, listener.spec.address, listener.default.core.error_log, ("127.0.0.1", 50000), 1)
+        self.client = plan.listeners[0].client(transport, ("127.0.0.1", 50000), 1)
         self.stream = Http1Stream(self.client, transport, Prefixes(self.reactor))
 
     def close(self) -> None:

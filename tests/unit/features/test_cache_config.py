@@ -170,7 +170,7 @@ def test_a_store_and_a_cache(tmp_path: Path) -> None:
     text = "proxy_cache_path @/one keys_zone=a:1m;"
     both = "proxy_cache a; proxy_store on;"
     message = '"proxy_cache" directive is incompatible with "proxy_store"'
-    hint = "an answer is kept for a time by the one and for good by the other: take one of them away"
+    hint = "a response is cached for a time by the one and stored for good by the other: remove one of them"
     assert problem(tmp_path, text, both) == (message, hint)
     assert problem(tmp_path, text + both) == (message, hint)
     assert problem(tmp_path, f"{text} proxy_cache a;", "proxy_store on;") == ("", "")

@@ -31,7 +31,6 @@ from portico.net import openssl
 from portico.net.certificates import self_signed
 from portico.net.reactor import Reactor
 from portico.net.tls import ServerTLS, TLSTransport, wrap
-from portico.variables.client import Client
 from portico.zones.zone import Zones
 
 FEATURES = (Feature("core", (), CORE_VARIABLES, CORE_FAMILIES), FEATURE, static.FEATURE)
@@ -198,8 +197,7 @@ class Visit:
 
     def _request(self, plan: HttpPlan, server: int, transport: TLSTransport) -> Request:
         fields = parse_request_fields(b"Host: b.test", 11, HeaderOptions())
-        listener = plan.listeners[0]
-        client = Client(transport, listener.spec.address, listener.default.core.error_log, ("127.0.0.1", 50000), 1)
+        client = plan.listeners[0].client(transport, ("127.0.0.1", 50000), 1)
         client.set_secure(transport)
         request = Request(client, b"GET / HTTP/1.1", b"GET", 11, fields, plan.servers[server])
         request.host = b"b.test"

@@ -28,7 +28,6 @@ from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
-from portico.variables.client import Client
 from portico.zones.zone import Zones
 
 FEATURES = (
@@ -73,8 +72,7 @@ class Loaded:
         self.sock, address = listener.accept()
         listener.close()
         self.transport = Transport(self.reactor, self.sock)
-        spec, server = plan.listeners[0].spec, plan.listeners[0].default
-        self.client = Client(self.transport, spec.address, server.core.error_log, address, 7)
+        self.client = plan.listeners[0].client(self.transport, address, 7)
         self.stream = Http1Stream(self.client, self.transport, Prefixes(self.reactor))
         self.client.requests = 1
 

@@ -1,10 +1,6 @@
-"""`proxy_pass` and its family: nginx's ngx_http_proxy_module.
+"""`proxy_pass` and its directives: nginx's ngx_http_proxy_module.
 
-    directives.py   what can be configured
-    target.py       where a request goes: scheme, group, URI
-    fields.py       the head that the upstream is sent
-    answer.py       the upstream's head, made the client's
-    rewrite.py      proxy_redirect, proxy_cookie_*
-    handler.py      the location's handler that puts them together
-    feature.py      building all of it from a location's settings
+    directives.py   the families of directives that it shares with other protocols (passing/families.py), and its own
+    rewriting.py    proxy_redirect, proxy_cookie_*
+    feature.py      a location's handler (passing/handler.py), built from its settings
 """

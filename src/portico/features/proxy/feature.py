@@ -5,33 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.balancing.group import Group
-from portico.balancing.tls import UpstreamSettings as TLSSettings
-from portico.balancing.tls import UpstreamTLS
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import Directive
+from portico.features.proxy import directives as d
+from portico.features.proxy.rewriting import rewriter
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.net.certificates import ContextError, read_passphrases
-from portico.passing import directives as d
-from portico.passing.cached.attach import CACHE_DIRECTIVES, CACHE_VARIABLES, open_caches, with_cache
+from portico.net.certificates import ContextError
+from portico.passing.cached.attach import CACHE_VARIABLES, open_caches, with_cache
+from portico.passing.directives import ResponseFieldSettings
 from portico.passing.fields import RequestHead
 from portico.passing.groups import group_of_address, groups_of
 from portico.passing.handler import ProxyHandler
 from portico.passing.response import AnswerRules
-from portico.passing.rewrite import (
-    PROXY_COOKIE_DOMAIN,
-    PROXY_COOKIE_FLAGS,
-    PROXY_COOKIE_PATH,
-    PROXY_REDIRECT,
-    Rewriter,
-    Rule,
-)
-from portico.passing.settings import UpstreamSettings
+from portico.passing.settings import upstream_settings
 from portico.passing.target import Lookup, Target, Url
+from portico.passing.tls import upstream_tls
 from portico.variables.template import Template
 from portico.variables.variable import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request
+
 
 def _proxy_host(request: Request) -> bytes | None:
     target = request.proxy_target
@@ -47,7 +40,7 @@ class ProxyFeature(Feature):
     """nginx's http_proxy module."""
 
     def http(self, build: HttpBuild) -> None:
-        open_caches(build, UpstreamSettings(d.SHARED, build.scope).temp_path)
+        open_caches(build, d.CACHE, d.BUFFERING.temp_directory(build.scope))
 
     def location(self, build: LocationBuild) -> None:
         url = build.scope.own(d.PROXY_PASS)
@@ -61,21 +54,16 @@ class ProxyFeature(Feature):
             text = f'{error} in "{url.text}"' if isinstance(error, ValueError) else str(error)
             hint = f'write "http://{url.text}"' if str(error) == "invalid URL prefix" and "://" not in url.text else ""
             raise ConfigError(text, setting.where, hint) from None
-        build.set_content(with_cache(build, handler))
+        build.set_content(with_cache(build, handler, d.CACHE, d.STORE, d.RESPONSE_FIELDS))
         build.on_finish(handler.settle)
 
 
 def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     scope = build.scope
-    settings = UpstreamSettings(d.SHARED, scope)
+    settings = upstream_settings(d.UPSTREAM, scope)
     build.http.temp_paths.add(settings.temp_path)
     version = scope.get(d.PROXY_HTTP_VERSION)
-    head = RequestHead(
-        [header for header in scope.all(d.PROXY_SET_HEADER) if header is not None],
-        scope.get(d.PROXY_PASS_REQUEST_HEADERS),
-        version,
-        scope.get(d.FORWARDED),
-    )
+    head = RequestHead(d.SET_HEADER.headers(scope), settings.pass_request_headers, version, scope.get(d.FORWARDED))
     target: Target | None = None
     secure = url.has_variables()
     if not url.has_variables():
@@ -83,21 +71,17 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         secure = parsed.secure
         _check_uri(build, parsed)
         target = Target(parsed, _group(build, parsed))
-    rules = AnswerRules(
-        scope.all(d.PROXY_HIDE_HEADER),
-        scope.all(d.PROXY_PASS_HEADER),
-        scope.get(d.PROXY_IGNORE_HEADERS),
-        _rewriter(build, target),
-    )
-    tls = _tls(build) if secure else None
+    fields = ResponseFieldSettings(d.RESPONSE_FIELDS, scope)
+    rules = AnswerRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target))
+    tls = upstream_tls(d.TLS, scope) if secure else None
     handler = ProxyHandler(settings, head, rules, target, url, _lookup(build.http), tls)
-    handler.tls_name = scope.get(d.PROXY_SSL_NAME)
+    handler.tls_name = scope.get(d.TLS.name)
     handler.prefix = build.location.prefix
     handler.method = scope.get(d.PROXY_METHOD)
     handler.body = scope.get(d.PROXY_SET_BODY)
-    handler.pass_body = scope.get(d.PROXY_PASS_REQUEST_BODY)
+    handler.pass_body = settings.pass_request_body
     handler.version = version
-    handler.force_ranges = scope.get(d.PROXY_FORCE_RANGES)
+    handler.force_ranges = settings.force_ranges
     handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 
@@ -131,78 +115,9 @@ def _group(build: LocationBuild, url: Url) -> Group:
     return group_of_address(build.http, url.authority, url.host, url.port, where)
 
 
-def _rewriter(build: LocationBuild, target: Target | None) -> Rewriter:
-    scope = build.scope
-    redirects: list[Rule] = []
-    configured = scope.all(PROXY_REDIRECT) or [PROXY_REDIRECT.default]
-    for rule in configured:
-        if rule.word == "off":
-            redirects = []
-            break
-        if rule.word == "default":
-            default = _default_redirect(build, target)
-            if default is not None:
-                redirects.append(default)
-        else:
-            redirects.append(rule)
-    return Rewriter(redirects, scope.all(PROXY_COOKIE_DOMAIN), scope.all(PROXY_COOKIE_PATH), scope.all(PROXY_COOKIE_FLAGS))
-
-
-def _default_redirect(build: LocationBuild, target: Target | None) -> Rule | None:
-    """nginx: the URL of proxy_pass becomes the location's prefix; with variables there is no default."""
-    if target is None:
-        return None
-    where = build.location.where
-    assert where is not None
-    url = target.url.decode("utf-8", "surrogateescape")
-    if target.uri:
-        prefix = build.location.prefix.decode("utf-8", "surrogateescape")
-        return Rule(_literal(url, build), None, _literal(prefix, build), "")
-    return Rule(_literal(url + "/", build), None, _literal("/", build), "")
-
-
-def _literal(text: str, build: LocationBuild) -> Template:
-    where = build.location.where
-    assert where is not None
-    made = Template("", where)
-    made.constant = text.encode("utf-8", "surrogateescape")
-    return made
-
-
-def _tls(build: LocationBuild) -> UpstreamTLS:
-    scope = build.scope
-    settings = TLSSettings()
-    settings.server_name = scope.get(d.PROXY_SSL_SERVER_NAME)
-    settings.verify = scope.get(d.PROXY_SSL_VERIFY)
-    settings.verify_depth = scope.get(d.PROXY_SSL_VERIFY_DEPTH)
-    settings.trusted_certificate = scope.get(d.PROXY_SSL_TRUSTED_CERTIFICATE)
-    settings.crl = scope.get(d.PROXY_SSL_CRL)
-    settings.certificate = scope.get(d.PROXY_SSL_CERTIFICATE)
-    settings.certificate_key = scope.get(d.PROXY_SSL_CERTIFICATE_KEY)
-    password_file = scope.get(d.PROXY_SSL_PASSWORD_FILE)
-    if password_file:
-        settings.passphrases = read_passphrases(password_file)
-    settings.protocols = scope.get(d.PROXY_SSL_PROTOCOLS)
-    settings.ciphers = scope.get(d.PROXY_SSL_CIPHERS)
-    settings.session_reuse = scope.get(d.PROXY_SSL_SESSION_REUSE)
-    if settings.verify and not settings.trusted_certificate:
-        raise ValueError("no proxy_ssl_trusted_certificate for proxy_ssl_verify")
-    return UpstreamTLS(settings)
-
-
-_DIRECTIVES: Final[tuple[Directive[object], ...]] = (
-    d.PROXY_PASS, d.EARLY_HINTS, d.FORWARDED, d.PROXY_SET_HEADER, d.PROXY_HTTP_VERSION, d.PROXY_METHOD, d.PROXY_PASS_REQUEST_HEADERS,
-    d.PROXY_PASS_REQUEST_BODY, d.PROXY_SET_BODY, d.PROXY_HIDE_HEADER, d.PROXY_PASS_HEADER, d.PROXY_IGNORE_HEADERS,
-    d.PROXY_HEADERS_HASH_MAX_SIZE, d.PROXY_HEADERS_HASH_BUCKET_SIZE, PROXY_REDIRECT, PROXY_COOKIE_DOMAIN,
-    PROXY_COOKIE_PATH, PROXY_COOKIE_FLAGS, d.PROXY_SSL_SERVER_NAME, d.PROXY_SSL_NAME, d.PROXY_SSL_VERIFY,
-    d.PROXY_SSL_VERIFY_DEPTH, d.PROXY_SSL_TRUSTED_CERTIFICATE, d.PROXY_SSL_CRL, d.PROXY_SSL_CERTIFICATE,
-    d.PROXY_SSL_CERTIFICATE_KEY, d.PROXY_SSL_PASSWORD_FILE, d.PROXY_SSL_PROTOCOLS, d.PROXY_SSL_CIPHERS,
-    d.PROXY_SSL_SESSION_REUSE, d.PROXY_FORCE_RANGES, *d.SHARED.all(), *CACHE_DIRECTIVES,
-)  # fmt: skip
-
 FEATURE: Final = ProxyFeature(
     "http_proxy",
-    _DIRECTIVES,
+    d.DIRECTIVES,
     (
         Variable("proxy_host", _proxy_host, STABLE_FIELDS, "Name and port of the proxied server, as in `proxy_pass`."),
         Variable("proxy_port", _proxy_port, STABLE_FIELDS, "Port of the proxied server, as in `proxy_pass`."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
+from portico.codec.versions import NAMES
 from portico.http.routing.uri import arg
 from portico.variables.variable import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
 
@@ -39,7 +40,7 @@ def _request_uri(request: Request) -> bytes | None:
 def _server_protocol(request: Request) -> bytes | None:
     if not request.method:
         return None
-    return b"HTTP/1.1" if request.version == 11 else b"HTTP/1.0"
+    return NAMES.get(request.version)
 
 
 def _uri(request: Request) -> bytes | None:

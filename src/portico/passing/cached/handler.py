@@ -78,7 +78,8 @@ class CachedProxy(Handler):
         room = self.proxy.settings.buffer_size
         if len(key) + _KEY_ROOM > room:
             least = (len(key) + _KEY_ROOM + 1023) // 1024 * 1024
-            text = f"proxy_buffer_size {room} is not enough for cache key, it should be increased to at least {least}"
+            name = f"{self.proxy.settings.prefix}_buffer_size"
+            text = f"{name} {room} is not enough for cache key, it should be increased to at least {least}"
             request.log_error(ERR, text)
             request.caching = None
             return await self._pass(request, None)

@@ -1,4 +1,4 @@
-"""`proxy_cache_purge`: a part of a cache is thrown away, by key, by the beginning of keys, or by tag."""
+"""`*_cache_purge`: a part of a cache is removed, by key, by the beginning of keys, or by tag."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.entry import Damaged, open_entry
 from portico.cache.store import Store, digest
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler
 from portico.http.response import EMPTY, Response
-from portico.variables.template import Template, any_set, templates
+from portico.variables.template import Template, any_set
 
 if TYPE_CHECKING:
     from portico.cache.index import Removed
@@ -23,19 +22,10 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE: Final = 256
 _TURN: Final = 0.004  # seconds that a purge may hold the loop (cache/keeper.py)
 
-PROXY_CACHE_PURGE: Final = Directive[list[Template]](
-    "proxy_cache_purge", HTTP | SERVER | LOCATION, templates, args="1+", default=list[Template](), syntax="TEXT ...",
-    doc="When any of the texts is neither empty nor `0`, the request removes what is in the cache under its key, and 204 is "
-    "the answer; 404 when there was nothing. A key that ends with `*` stands for all keys that begin so. With the field "
-    "`Cache-Tag` (or `Surrogate-Key`) the request removes the answers that came with one of these tags. Say with `allow` and "
-    "`deny`, or in the text, who may.",
-    example="map $request_method $purge { default 0; PURGE 1; } server { proxy_cache_purge $purge; }",
-)
-
 
 @final
 class PurgeHandler(Handler):
-    """`proxy_cache_purge`, in front of the cache."""
+    """`*_cache_purge`, in front of the cache."""
 
     def __init__(self, cached: CachedProxy, conditions: list[Template]) -> None:
         self.is_async = True

@@ -1,21 +1,19 @@
-"""The cache's settings that every `*_pass` shares: one family of directives for each prefix (`proxy_cache…`)."""
+"""The family of directives about caching, and the settings that one location makes of it."""
 
 from __future__ import annotations
 
 from typing import Final, final
 
+from portico.cache.store import CachePath
 from portico.config import values
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
+from portico.config.directive import HTTP, Directive, Scope
 from portico.config.reader import Statement
+from portico.passing.cached.path import cache_path
 from portico.passing.failure import CONDITIONS, OFF
+from portico.passing.families import ANYWHERE, Family, Prefix
 from portico.variables.template import Template, template, templates
 
-_ALL: Final = HTTP | SERVER | LOCATION
 UPDATING: Final = 1 << 20  # of use_stale
-_STALE: Final[dict[str, int]] = {
-    **{word: bit for word, bit in CONDITIONS.items() if word != "non_idempotent"},
-    "updating": UPDATING,
-}
 _METHODS: Final[dict[str, int]] = {"GET": 1, "HEAD": 2, "POST": 4}
 BY_METHOD: Final[dict[bytes, int]] = {b"GET": 1, b"HEAD": 2, b"POST": 4}
 _USUAL: Final = (200, 301, 302)
@@ -24,7 +22,7 @@ ANY: Final = 0
 
 @final
 class ValidTime:
-    """One `proxy_cache_valid`: seconds for some statuses; `ANY` (0) stands for every other one."""
+    """One `*_cache_valid`: seconds for some statuses; `ANY` (0) stands for every other one."""
 
     def __init__(self, statement: Statement) -> None:
         seconds = values.seconds_of(statement.args[-1].text)
@@ -46,115 +44,145 @@ def _zone(statement: Statement) -> Template | None:
 
 
 @final
-class CacheDirectives:
-    """The family under one prefix."""
+class CacheDirectives(Family):
+    """The family under one prefix.
 
-    def __init__(self, prefix: str) -> None:
-        p = prefix
-        self.zone = Directive[Template | None](
-            f"{p}_cache", _ALL, _zone, args="1", default=None, default_text="off", syntax="ZONE | off",
-            doc=f"Keeps answers in the cache whose `keys_zone` is ZONE (a text with variables; see `{p}_cache_path`). How long an "
-            f"answer is good says itself (`X-Accel-Expires`, then `Cache-Control`, then `Expires`), else `{p}_cache_valid`. "
-            "Answers with `Set-Cookie`, `Vary: *`, or `Cache-Control: no-cache`, `no-store`, `private` are not kept. The upstream is "
-            "not told of the client's `If-…` and `Range`: conditions and ranges are answered from the whole.",
+    `key`: how the reference writes the default of `*_cache_key`, "" where there is none.  `conditions`: those of the protocol's
+    `*_next_upstream`.  `converts_head`: whether there is a `*_cache_convert_head`.
+    """
+
+    def __init__(self, prefix: Prefix, key: str, conditions: dict[str, int] = CONDITIONS, converts_head: bool = False) -> None:
+        super().__init__(prefix)
+        p, server = prefix.name, prefix.server
+        self.has_key = key != ""
+        stale = {word: bit for word, bit in conditions.items() if word not in ("non_idempotent", "off")}
+        stale["updating"] = UPDATING
+        stale["off"] = OFF
+        self.path = self.declare(Directive[CachePath | None](
+            f"{p}_cache_path", HTTP, cache_path, args="2+", default=None, many=True,
+            syntax="PATH [levels=N:N] keys_zone=NAME:SIZE [inactive=TIME] [max_size=SIZE] [min_free=SIZE] [use_temp_path=on|off] "
+            "[loader_files=N] [loader_sleep=TIME] [loader_threshold=TIME] [manager_files=N] [manager_sleep=TIME] "
+            "[manager_threshold=TIME]",
+            doc="A cache in the directory PATH: one file for each response, in subdirectories named after the end of its name, as "
+            "`levels` says. `keys_zone` names it and the memory, shared by all workers, of its index; a megabyte holds 8,000 "
+            "entries. A response that no request used within `inactive` (10m) is removed. With `max_size` or `min_free`, the least "
+            f"recently used are evicted. Files are written in `{p}_temp_path`, or with `use_temp_path=off` in PATH itself, and get "
+            "their place when they are whole. Meanwhile they have no name; on a file system that cannot do that, what a killed "
+            "worker leaves the next worker that starts removes (with `use_temp_path=off` and no `levels`, and where "
+            f"`{p}_temp_path` is on another file system: the next start). At the start the index is made anew from the files, "
+            "`loader_files` (100) at a time with a pause of `loader_sleep` (50ms); `manager_files` and `manager_sleep` say the same "
+            "of removal. A turn never takes more than 4 ms of a worker, however much the thresholds allow.",
+            example=f"{p}_cache_path /tmp/portico_cache levels=1:2 keys_zone=pages:10m max_size=1g inactive=60m use_temp_path=off;",
+        ))
+        self.zone = self.declare(Directive[Template | None](
+            f"{p}_cache", ANYWHERE, _zone, args="1", default=None, default_text="off", syntax="ZONE | off",
+            doc=f"Stores responses in the cache whose `keys_zone` is ZONE (a text with variables; see `{p}_cache_path`), and serves "
+            "them from there. How long a response is fresh it says itself (`X-Accel-Expires`, then `Cache-Control`, then `Expires`), "
+            f"else `{p}_cache_valid`. Responses with `Set-Cookie`, `Vary: *`, or `Cache-Control: no-cache`, `no-store`, `private` "
+            f"are not cached. The client's `If-…` and `Range` are not passed on to {server}: Portico applies them to the whole "
+            "response.",
             example=f"{p}_cache_path /tmp/portico_cache keys_zone=pages:1m; server {{ {p}_cache pages; }}",
-        )
-        self.key = Directive[Template | None](
-            f"{p}_cache_key", _ALL, template, args="1", default=None, default_text="the URL asked of the upstream", syntax="TEXT",
-            doc="What tells answers apart.", example=f'{p}_cache_key "$host$request_uri";',
-        )
-        self.valid = Directive[ValidTime | None](
-            f"{p}_cache_valid", _ALL, ValidTime, args="1+", default=None, many=True, syntax="[CODE ...] TIME",
-            doc="How long answers are good that do not say so themselves, by status; `any` stands for all others. Without a code, "
+        ))
+        self.key = self.declare(Directive[Template | None](
+            f"{p}_cache_key", ANYWHERE, template, args="1", default=None, default_text=key, syntax="TEXT",
+            doc="The cache key: a cached response serves all requests that have the same one.",
+            example=f'{p}_cache_key "$host$request_uri";',
+        ))
+        self.valid = self.declare(Directive[ValidTime | None](
+            f"{p}_cache_valid", ANYWHERE, ValidTime, args="1+", default=None, many=True, syntax="[CODE ...] TIME",
+            doc="How long responses are fresh that do not say so themselves, by status; `any` stands for all others. Without a code, "
             "200, 301 and 302 are meant.",
             example=f"{p}_cache_valid 200 302 10m;",
-        )
-        self.methods = Directive[int](
-            f"{p}_cache_methods", _ALL, values.bits(_METHODS), args="1+", default=3, default_text="GET HEAD",
+        ))
+        self.methods = self.declare(Directive[int](
+            f"{p}_cache_methods", ANYWHERE, values.bits(_METHODS), args="1+", default=3, default_text="GET HEAD",
             syntax="GET | HEAD | POST ...",
-            doc="The methods whose answers are kept; GET and HEAD always are.", example=f"{p}_cache_methods GET HEAD POST;",
-        )
-        self.min_uses = Directive[int](
-            f"{p}_cache_min_uses", _ALL, values.number, args="1", default=1, default_text="1", syntax="NUMBER",
-            doc="After how many requests for it an answer is kept.", example=f"{p}_cache_min_uses 2;",
-        )
-        self.bypass = Directive[list[Template]](
-            f"{p}_cache_bypass", _ALL, templates, args="1+", default=list[Template](), syntax="TEXT ...",
-            doc="The upstream is asked, not the cache, when any of the texts is neither empty nor `0`; its answer may be kept.",
+            doc="The methods whose responses are cached; GET and HEAD always are.", example=f"{p}_cache_methods GET HEAD POST;",
+        ))
+        self.min_uses = self.declare(Directive[int](
+            f"{p}_cache_min_uses", ANYWHERE, values.number, args="1", default=1, default_text="1", syntax="NUMBER",
+            doc="After how many requests for it a response is cached.", example=f"{p}_cache_min_uses 2;",
+        ))
+        self.bypass = self.declare(Directive[list[Template]](
+            f"{p}_cache_bypass", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            doc=f"The request goes to {server}, not to the cache, when any of the texts is neither empty nor `0`; the response may "
+            "be cached.",
             example=f"{p}_cache_bypass $http_pragma $cookie_nocache;",
-        )
-        self.no_cache = Directive[list[Template]](
-            f"{p}_no_cache", _ALL, templates, args="1+", default=list[Template](), syntax="TEXT ...",
-            doc="An answer is not kept when any of the texts is neither empty nor `0`.",
+        ))
+        self.no_cache = self.declare(Directive[list[Template]](
+            f"{p}_no_cache", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            doc="A response is not cached when any of the texts is neither empty nor `0`.",
             example=f"{p}_no_cache $http_authorization;",
-        )
-        self.use_stale = Directive[int](
-            f"{p}_cache_use_stale", _ALL, values.bits(_STALE), args="1+", default=0, default_text="off",
-            syntax="error | timeout | invalid_header | updating | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 "
-            "| http_429 | off ...",
-            doc="When an answer is served that is good no longer: the upstream failed in one of these ways, or (`updating`) somebody "
-            "fetches it anew at the moment.",
+        ))
+        self.use_stale = self.declare(Directive[int](
+            f"{p}_cache_use_stale", ANYWHERE, values.bits(stale), args="1+", default=0, default_text="off",
+            syntax=" | ".join(stale) + " ...",
+            doc="When a stale response is served: the attempts failed in one of these ways, or (`updating`) another request is "
+            "fetching a fresh one at the moment.",
             example=f"{p}_cache_use_stale error timeout updating http_500;",
-        )
-        self.background_update = Directive[bool](
-            f"{p}_cache_background_update", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off",
-            doc="Fetch anew in the background while the stale answer goes out; that it may has to be allowed by "
-            f"`{p}_cache_use_stale updating` or the answer's `stale-while-revalidate`.",
+        ))
+        self.background_update = self.declare(Directive[bool](
+            f"{p}_cache_background_update", ANYWHERE, values.flag, args="1", default=False, default_text="off",
+            doc=f"A fresh response is fetched in the background while the stale one is served, where `{p}_cache_use_stale updating` "
+            "or the response's `stale-while-revalidate` allows that.",
             example=f"{p}_cache_background_update on; {p}_cache_use_stale updating;",
-        )
-        self.revalidate = Directive[bool](
-            f"{p}_cache_revalidate", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off",
-            doc="Ask for what is good no longer with `If-Modified-Since` and `If-None-Match`; a 304 makes it good again.",
+        ))
+        self.revalidate = self.declare(Directive[bool](
+            f"{p}_cache_revalidate", ANYWHERE, values.flag, args="1", default=False, default_text="off",
+            doc="Stale responses are revalidated with `If-Modified-Since` and `If-None-Match`; a 304 makes them fresh again.",
             example=f"{p}_cache_revalidate on;",
-        )
-        self.lock = Directive[bool](
-            f"{p}_cache_lock", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off",
-            doc="Of several requests for what is not kept yet only one at a time, of all workers, goes to the upstream; the others "
-            "wait for its answer.",
+        ))
+        self.lock = self.declare(Directive[bool](
+            f"{p}_cache_lock", ANYWHERE, values.flag, args="1", default=False, default_text="off",
+            doc=f"Of several requests for a response that is not cached yet only one at a time, of all workers, goes to {server}; "
+            "the others wait for its response.",
             example=f"{p}_cache_lock on;",
-        )
-        self.lock_timeout = Directive[float](
-            f"{p}_cache_lock_timeout", _ALL, values.msec, args="1", default=5.0, default_text="5s", syntax="TIME",
-            doc="How long a request waits for the one that fetches; then it is passed on itself, and its answer not kept.",
+        ))
+        self.lock_timeout = self.declare(Directive[float](
+            f"{p}_cache_lock_timeout", ANYWHERE, values.msec, args="1", default=5.0, default_text="5s", syntax="TIME",
+            doc=f"How long a request waits for the one that fetches; then it goes to {server} itself, and its response is not "
+            "cached.",
             example=f"{p}_cache_lock_timeout 10s;",
-        )
-        self.lock_age = Directive[float](
-            f"{p}_cache_lock_age", _ALL, values.msec, args="1", default=5.0, default_text="5s", syntax="TIME",
+        ))
+        self.lock_age = self.declare(Directive[float](
+            f"{p}_cache_lock_age", ANYWHERE, values.msec, args="1", default=5.0, default_text="5s", syntax="TIME",
             doc="After how long another request may fetch although the first one is not done.",
             example=f"{p}_cache_lock_age 10s;",
-        )
-        self.convert_head = Directive[bool](
-            f"{p}_cache_convert_head", _ALL, values.flag, args="1", default=True, default_text="on", syntax="on | off",
-            doc="Ask the upstream with GET for a HEAD, so that the answer can be kept for both. With `off` the key should hold "
-            "`$request_method`.",
-            example=f"{p}_cache_convert_head off;",
-        )
-        self.max_range_offset = Directive[int](
-            f"{p}_cache_max_range_offset", _ALL, values.offset, args="1", default=-1, default_text="no limit", syntax="NUMBER",
-            doc="A range that begins at this byte or behind it, or that counts from the end, is asked of the upstream, and its "
-            "answer not kept; with 0 no range is.",
+        ))
+        self.max_range_offset = self.declare(Directive[int](
+            f"{p}_cache_max_range_offset", ANYWHERE, values.offset, args="1", default=-1, default_text="no limit", syntax="NUMBER",
+            doc="A request for a range that begins at this byte or behind it, or that counts from the end, goes to "
+            f"{server} with its `Range`, and the response is not cached; with 0 every range does.",
             example=f"{p}_cache_max_range_offset 10m;",
-        )
-        self.rfc = Directive[bool](
-            f"{p}_cache_rfc", _ALL, values.flag, args="1", default=False, default_text="off", syntax="on | off", beyond=True,
-            doc="RFC 9111 to the letter, wherever nginx's habit is another one (the guide to caching lists where). Also "
-            "`CDN-Cache-Control` (RFC 9213), and in answers `Age` and `Cache-Status` (RFC 9211).",
+        ))
+        self.purge = self.declare(Directive[list[Template]](
+            f"{p}_cache_purge", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            doc="When any of the texts is neither empty nor `0`, the request removes the responses that are cached under its key, "
+            "and gets 204; 404 when there were none. A key that ends with `*` stands for all keys that begin so. With the field "
+            "`Cache-Tag` (or `Surrogate-Key`) the request removes the responses that came with one of these tags. Say with `allow` "
+            "and `deny`, or in the text, who may.",
+            example=f"map $request_method $purge {{ default 0; PURGE 1; }} server {{ {p}_cache_purge $purge; }}",
+        ))
+        self.rfc = self.declare(Directive[bool](
+            f"{p}_cache_rfc", ANYWHERE, values.flag, args="1", default=False, default_text="off", beyond=True,
+            doc="RFC 9111 to the letter, wherever nginx does otherwise (the guide to caching lists where). Also "
+            "`CDN-Cache-Control` (RFC 9213), and in responses `Age` and `Cache-Status` (RFC 9211).",
             example=f"{p}_cache_rfc on;",
-        )
-        self.memory = Directive[int](
-            f"{p}_cache_memory", _ALL, values.size, args="1", default=0, default_text="0", syntax="SIZE", beyond=True,
-            doc="How many bytes of memory each worker has for the answers used last, ready to be sent; a single one may take up a "
-            "quarter, and be 1 MB long. Answers of up to 8 KB have 16 MB in any case.",
+        ))
+        self.memory = self.declare(Directive[int](
+            f"{p}_cache_memory", ANYWHERE, values.size, args="1", default=0, default_text="0", beyond=True,
+            doc="How many bytes of memory each worker has for the responses used last, ready to be sent; a single one may take up a "
+            "quarter, and be 1 MB long. Responses of up to 8 KB have 16 MB in any case.",
             example=f"{p}_cache_memory 64m;",
-        )
-
-    def all(self) -> tuple[Directive[object], ...]:
-        """Every directive of the family."""
-        return (
-            self.zone, self.key, self.valid, self.methods, self.min_uses, self.bypass, self.no_cache, self.use_stale,
-            self.background_update, self.revalidate, self.lock, self.lock_timeout, self.lock_age, self.convert_head,
-            self.max_range_offset, self.rfc, self.memory,
-        )  # fmt: skip
+        ))
+        self.convert_head: Directive[bool] | None = None
+        if converts_head:
+            self.convert_head = self.declare(Directive[bool](
+                f"{p}_cache_convert_head", ANYWHERE, values.flag, args="1", default=True, default_text="on",
+                doc=f"A HEAD goes to {server} as a GET, so that the response can be cached for both. With `off` the cache key "
+                "should hold `$request_method`.",
+                example=f"{p}_cache_convert_head off;",
+            ))
 
 
 @final
@@ -181,12 +209,14 @@ class CacheSettings:
         self.lock: bool = scope.get(d.lock)
         self.lock_timeout: float = scope.get(d.lock_timeout)
         self.lock_age: float = scope.get(d.lock_age)
-        self.convert_head: bool = scope.get(d.convert_head)
+        self.convert_head: bool = d.convert_head is not None and scope.get(d.convert_head)
         self.max_range_offset: int = scope.get(d.max_range_offset)
+        self.purge: list[Template] = scope.get(d.purge)
         self.memory: int = scope.get(d.memory)
+        if self.zone is not None and self.key is None and not d.has_key:
+            scope.load.diagnostics.warn(f'no "{d.key.name}" for "{d.zone.name}"', self.zone.where)
 
     def valid_for(self, status: int) -> int:
-        """Seconds for which an answer of this status is good, when it does not say so itself; 0: not at all."""
+        """Return for how many seconds a response of this status is fresh that does not say so itself; 0: not at all."""
         found = self.valid.get(status)
         return self.valid.get(ANY, 0) if found is None else found
-

@@ -18,11 +18,11 @@ from portico.http.finished import fields_of
 from portico.http.pace import Pace
 from portico.http.response import BYTES, FILE, FileBody, Response, path_of
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept
+from portico.http.server.http1.prefixes import Prefixes, beginning
 from portico.http.server.http1.stream import Http1Stream, lines_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request
-    from portico.http.server.http1.prefixes import Prefixes
     from portico.http.settings import CoreSettings
     from portico.net.transport import Transport
 
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 # which waits for them (MSG_MORE, TCP_CORK) cost the kernel half as much again for 100 KB as pages that come after it is sent.
 _WITH_HEAD: Final = 4096
 _IN_ONE_PIECE: Final = 32768  # bytes of a file that are read and sent, as a second system call costs more than copying them
-_KEEP: Final = b"Connection: keep-alive\r\n"
-_CLOSE: Final = b"Connection: close\r\n"
 
 
 def beginning_of(request: Request, response: Response, core: CoreSettings, prefixes: Prefixes) -> bytes:
     """Return the status line and the lines Server and Date of a response."""
     status = response.status
-    server = core.server_line
+    server = core.server_name_sent
     finished = response.finished
     reason = response.reason if finished is None else finished.reason
     if server is not None and not reason and not response.server and not response.date and not response.no_server:
@@ -45,16 +43,10 @@ def beginning_of(request: Request, response: Response, core: CoreSettings, prefi
     if response.no_server:
         server = b""
     elif response.server:
-        server = b"Server: " + response.server + b"\r\n"
+        server = response.server
     elif server is None:
-        text = core.server_tokens.render(request)
-        server = b"Server: " + text + b"\r\n" if text else b""
-    return b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n" % (
-        status,
-        reason.strip() if reason else REASONS.get(status, b""),
-        server,
-        response.date or request.reactor.date(),
-    )
+        server = core.server_tokens.render(request)
+    return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, response.date or request.reactor.date())
 
 
 def field_lines(request: Request, response: Response) -> bytes:
@@ -102,10 +94,12 @@ async def send_response(stream: Http1Stream, request: Request, response: Respons
         head += b"Transfer-Encoding: chunked\r\n"
     if response.upgrade:
         head += b"Connection: upgrade\r\n\r\n"
-    elif keep:
-        head += _KEEP + core.keepalive_announced + b"\r\n"
-    else:
+    elif not keep:
         head += b"Connection: close\r\n\r\n"
+    elif core.keepalive_announced:
+        head += b"Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n\r\n" % core.keepalive_announced
+    else:
+        head += b"Connection: keep-alive\r\n\r\n"
     request.status = status
     request.response = response
     request.head_bytes = len(head)

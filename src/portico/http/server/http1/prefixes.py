@@ -20,19 +20,25 @@ class Prefixes:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._second = -1
-        self._made: dict[bytes, dict[int, bytes]] = {}  # by Server line
+        self._made: dict[bytes, dict[int, bytes]] = {}  # by the name of the server
 
-    def of(self, status: int, server_line: bytes) -> bytes:
-        """Return the beginning of a header section with this status, the standard reason phrase and this line `Server: …`."""
+    def of(self, status: int, server: bytes) -> bytes:
+        """Return the beginning of a header section with this status, the standard reason phrase and this server (b"": no field)."""
         reactor = self._reactor
         date = reactor.date()
         if reactor.wall_second != self._second:
             self._second = reactor.wall_second
             self._made.clear()
-        of_server = self._made.get(server_line)
+        of_server = self._made.get(server)
         if of_server is None:
-            of_server = self._made[server_line] = {}
+            of_server = self._made[server] = {}
         made = of_server.get(status)
         if made is None:
-            made = of_server[status] = b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n" % (status, REASONS.get(status, b""), server_line, date)
+            made = of_server[status] = beginning(status, REASONS.get(status, b""), server, date)
         return made
+
+
+def beginning(status: int, reason: bytes, server: bytes, date: bytes) -> bytes:
+    """Return the status line and the lines Server and Date."""
+    line = b"Server: " + server + b"\r\n" if server else b""
+    return b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n" % (status, reason, line, date)

@@ -127,9 +127,7 @@ class Http1Stream(ClientStream):
             return (response.upgrade and b"upgrade") or (b"keep-alive" if request.keep_alive else b"close")
         if name == b"keep-alive":
             announced = core.keepalive_announced
-            if not request.keep_alive or not announced:
-                return None
-            return announced.removeprefix(b"Keep-Alive: ").removesuffix(b"\r\n")
+            return b"timeout=%d" % announced if request.keep_alive and announced else None
         if not has_body(request.method, response.status):
             return None
         chunked = framing_of(request.version, response.content_length, core.chunked) == BY_CHUNKS

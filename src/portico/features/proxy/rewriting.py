@@ -1,0 +1,128 @@
+"""`proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`, `proxy_cookie_flags`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.config.directive import Directive
+from portico.config.reader import Statement
+from portico.config.regex import parse_regex
+from portico.http.feature import LocationBuild
+from portico.passing.families import ANYWHERE
+from portico.passing.rewrite import (
+    HTTPONLY,
+    NOHTTPONLY,
+    NOSAMESITE,
+    NOSECURE,
+    SECURE,
+    FlagRule,
+    Rewriter,
+    Rule,
+)
+from portico.passing.target import Target
+from portico.variables.template import Template, template, template_of
+
+
+def _rule(statement: Statement) -> Rule:
+    first = statement.args[0].text
+    if len(statement.args) == 1:
+        if first == "off" or (first == "default" and statement.name == "proxy_redirect"):
+            return Rule(None, None, None, first)
+        raise statement.fail(f'invalid parameter "{first}"', statement.args[0])
+    replacement = template(statement, 1)
+    if first.startswith("~"):
+        caseless = first.startswith("~*") or statement.name == "proxy_cookie_domain"
+        regex = parse_regex(statement, 0, first[2:] if first.startswith("~*") else first[1:], caseless)
+        return Rule(None, regex, replacement, "")
+    if statement.name == "proxy_cookie_domain":
+        first = first.lstrip(".")
+    return Rule(template_of(first, statement), None, replacement, "")
+
+
+_FLAGS: Final = {
+    "secure": SECURE, "nosecure": NOSECURE, "httponly": HTTPONLY, "nohttponly": NOHTTPONLY, "nosamesite": NOSAMESITE,
+}  # fmt: skip
+_SAMESITE: Final = {"samesite=strict": b"Strict", "samesite=lax": b"Lax", "samesite=none": b"None"}
+
+
+def _flags(statement: Statement) -> FlagRule:
+    first = statement.args[0].text
+    if len(statement.args) == 1 and first == "off":
+        return FlagRule(None, None, 0, b"", True)
+    flags = 0
+    samesite = b""
+    for argument in statement.args[1:]:
+        if argument.text in _SAMESITE:
+            samesite = _SAMESITE[argument.text]
+        elif argument.text in _FLAGS:
+            flags |= _FLAGS[argument.text]
+        else:
+            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+    if first.startswith("~"):
+        return FlagRule(None, parse_regex(statement, 0, first[1:], True), flags, samesite, False)
+    return FlagRule(template_of(first, statement), None, flags, samesite, False)
+
+
+PROXY_REDIRECT: Final = Directive[Rule](
+    "proxy_redirect", ANYWHERE, _rule, args="1-2", default=Rule(None, None, None, "default"), many=True,
+    default_text="default", syntax="default | off | REDIRECT REPLACEMENT",
+    doc="How Location and Refresh of a response are changed: `default` replaces the URL of `proxy_pass` by the prefix of the "
+    "location; a pair replaces a prefix (or, after `~` or `~*`, what a regex matches).",
+    example="proxy_redirect http://127.0.0.1:4000/ /api/;",
+)
+PROXY_COOKIE_DOMAIN: Final = Directive[Rule](
+    "proxy_cookie_domain", ANYWHERE, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
+    default_text="off", syntax="off | DOMAIN REPLACEMENT",
+    doc="Replaces the domain of cookies that the upstream sets.", example="proxy_cookie_domain localhost example.org;",
+)
+PROXY_COOKIE_PATH: Final = Directive[Rule](
+    "proxy_cookie_path", ANYWHERE, _rule, args="1-2", default=Rule(None, None, None, "off"), many=True,
+    default_text="off", syntax="off | PATH REPLACEMENT",
+    doc="Replaces a prefix of the path of cookies that the upstream sets.", example="proxy_cookie_path /two/ /;",
+)
+PROXY_COOKIE_FLAGS: Final = Directive[FlagRule](
+    "proxy_cookie_flags", ANYWHERE, _flags, args="1+", default=FlagRule(None, None, 0, b"", True), many=True,
+    default_text="off", syntax="off | COOKIE [FLAG ...]",
+    doc="Sets or removes flags of cookies that the upstream sets: `secure`, `httponly`, `samesite=strict|lax|none`, and their "
+    "opposites `nosecure`, `nohttponly`, `nosamesite`. The cookie is a name or a regex after `~`.",
+    example="proxy_cookie_flags one httponly;",
+)
+
+
+def rewriter(build: LocationBuild, target: Target | None) -> Rewriter:
+    """Return the rules of a location. `target`: of its `proxy_pass`; None: that has variables."""
+    scope = build.scope
+    redirects: list[Rule] = []
+    configured = scope.all(PROXY_REDIRECT) or [PROXY_REDIRECT.default]
+    for rule in configured:
+        if rule.word == "off":
+            redirects = []
+            break
+        if rule.word == "default":
+            default = _default_redirect(build, target)
+            if default is not None:
+                redirects.append(default)
+        else:
+            redirects.append(rule)
+    return Rewriter(redirects, scope.all(PROXY_COOKIE_DOMAIN), scope.all(PROXY_COOKIE_PATH), scope.all(PROXY_COOKIE_FLAGS))
+
+
+def _default_redirect(build: LocationBuild, target: Target | None) -> Rule | None:
+    """nginx: the URL of proxy_pass becomes the location's prefix; with variables there is no default."""
+    if target is None:
+        return None
+    where = build.location.where
+    assert where is not None
+    url = target.url.decode("utf-8", "surrogateescape")
+    if target.uri:
+        prefix = build.location.prefix.decode("utf-8", "surrogateescape")
+        return Rule(_literal(url, build), None, _literal(prefix, build), "")
+    return Rule(_literal(url + "/", build), None, _literal("/", build), "")
+
+
+def _literal(text: str, build: LocationBuild) -> Template:
+    where = build.location.where
+    assert where is not None
+    made = Template("", where)
+    made.constant = text.encode("utf-8", "surrogateescape")
+    return made
