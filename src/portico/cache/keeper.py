@@ -1,7 +1,7 @@
 """A cache's upkeep: load what is stored at the start, evict what nobody requests, keep within the limits.
 
 One worker at a time does it for all, in short turns of its loop (nginx has two processes for it, the cache manager and the cache
-loader). When that worker dies, another one takes over.
+loader). Which one says the index's lease: it passes on when that worker ends, leaves, dies or hangs (`zones/lease.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from portico.cache.store import Store
 
 _LOOK_SECONDS: Final = 1.0
+_LEASE_SECONDS: Final = 30.0
 _REST_SECONDS: Final = 10.0  # between two rounds when there was nothing to do (ngx_http_file_cache_manager)
 _PAUSE: Final = 0.001
 _ROWS_AT_ONCE: Final = 5000  # less than a millisecond
@@ -45,11 +46,7 @@ class Keeper:
         if settings.use_temp_path or settings.levels:  # else it is the directory of all entries
             remove_leftovers(store.drafts_path())
         while not self.ended and not self.is_leaving():
-            before = store.index.keeper()
-            mine = before == store.identity
-            if not mine and (before == 0 or not is_alive(before)):
-                mine = store.index.take_over(before, store.identity)
-            if mine:
+            if self._goes_on():
                 if not store.index.is_loaded():
                     await self._load()
                 await self._tidy()
@@ -59,16 +56,22 @@ class Keeper:
     def leave(self) -> None:
         """Let another worker do it. Safe to call twice."""
         self.ended = True
-        store = self.store
-        if store.index.keeper() == store.identity:
-            store.index.take_over(store.identity, 0)
+        self.store.index.lease.release(self.store.identity)
+
+    def _goes_on(self) -> bool:
+        """Return whether it is for this worker to do the next part; acquire or renew the lease for it."""
+        if self.ended or self.is_leaving():
+            return False
+        settings = self.store.settings
+        seconds = _LEASE_SECONDS + max(settings.loader_sleep, settings.manager_sleep)
+        return self.store.index.lease.acquire(self.store.identity, seconds)
 
     async def _load(self) -> None:
         """Insert the files of the directory into the index; remove what a dead worker left half written."""
         settings = self.store.settings
         files = _files(settings.path, settings.others)
         done = False
-        while not done and not self.ended and not self.is_leaving():
+        while not done and self._goes_on():
             until = time.monotonic() + min(settings.loader_threshold, _TURN)
             for _ in range(settings.loader_files):
                 path = next(files, "")
@@ -106,7 +109,7 @@ class Keeper:
         if time.monotonic() < self._next_look:
             return
         now = time.time()
-        while not self.ended:
+        while self._goes_on():
             removed = store.index.oldest(int(now) - settings.inactive, settings.manager_files)
             if not removed:
                 removed = self._over_limits()

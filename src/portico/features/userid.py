@@ -17,15 +17,17 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.errorlog import ERR, NOTICE
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import HeaderFilter
-from portico.http.variables_request import cookie_in
-from portico.variables.template import PER_REQUEST, Variable
+from portico.http.variables.request import cookie_in
+from portico.variables.variable import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
+    from portico.worker.runtime import Runtime
 
 _KEY: Final = "userid"
 OFF: Final = 0
@@ -131,7 +133,7 @@ class Sequence(WorkerHook):
         self.first_version = 1
         self.second_version = _FIRST
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         microseconds = int(time.time() * 1e6) % 1_000_000
         self.start_value = (microseconds // 20 << 16 | os.getpid()) & 0xFFFFFFFF
 
@@ -158,7 +160,7 @@ class Userid(HeaderFilter):
         scope = build.scope
         self.state = state
         self.sequence = sequence
-        self.reset: Variable | None = build.http.variables.find(RESET)  # as `set` or a `map` gives it
+        self.reset: Variable[Request] | None = build.http.variables.find(RESET)  # as `set` or a `map` gives it
         self.name = scope.get(USERID_NAME)
         self.lower_name = self.name.lower()
         self.service = scope.get(USERID_SERVICE)
@@ -323,7 +325,7 @@ def _uid_reset(request: Request) -> bytes | None:
     return _noted(request).get(RESET) or b""
 
 
-def _variables() -> tuple[Variable, ...]:
+def _variables() -> tuple[Variable[Request], ...]:
     reset = Variable(
         RESET, _uid_reset, PER_REQUEST, "To be `set`: neither empty nor `0`, the client gets another cookie; `log` logs it too."
     )

@@ -67,6 +67,7 @@ class Transport(Duplex):
         self.fd: int = sock.fileno()
         self.batch: int = 0
         self.idle: bool = False
+        self.registered: bool = False
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.watcher: Watcher | None = None
@@ -83,8 +84,9 @@ class Transport(Duplex):
     # -- events ------------------------------------------------------------------------------------------------------
 
     def register(self) -> None:
-        """Start to listen for readability. Call once."""
-        self.reactor.add(self, IN | RDHUP)
+        """Start to listen for readability, unless it is closed already. Call once."""
+        if not self.closed:
+            self.reactor.add(self, IN | OUT | RDHUP if self.wants_out else IN | RDHUP)
 
     def on_event(self, events: int) -> None:
         """Remember what changed and resume whoever waits for it."""
