@@ -19,12 +19,13 @@ from portico.http.errors import BodyCutShort, FileFailed
 from portico.http.response import STREAM, Body
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
-from portico.net.transport import BODY_READ_SIZE, Transport
+from portico.net.transport import BODY_READ_SIZE
 from portico.passing.hook import Sink
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
     from portico.http.server.stream import ClientStream
+    from portico.net.duplex import Duplex
     from portico.passing.exchange import Exchange
     from portico.passing.protocol import ResponseBodyReader
 
@@ -43,7 +44,8 @@ class UpstreamBody(Body):
         self.exchange: Exchange | None = exchange
         self.request = request
         self.attempt = attempt
-        self.transport: Transport = exchange.connection.transport
+        self.connection = exchange.connection
+        self.end: Duplex = stream.end
         self.settings = exchange.settings
         self.reader: ResponseBodyReader = stream.body_reader()
         self.received: bytes = stream.rest  # behind the header section, and not read yet
@@ -109,11 +111,11 @@ class UpstreamBody(Body):
             sink.finish()
 
     def _read(self) -> bytes | None:
-        transport = self.transport
-        if not transport.ready:
+        end = self.end
+        if not end.ready:
             return None
         try:
-            data = transport.recv(BODY_READ_SIZE)
+            data = end.recv(BODY_READ_SIZE)
         except UpstreamFailed as error:
             self._fail(f"recv() failed ({error.errno}: {error.strerror}) while reading upstream")
             raise BodyCutShort from None
@@ -130,7 +132,7 @@ class UpstreamBody(Body):
                 self._fail("upstream prematurely closed connection while reading upstream")
                 raise BodyCutShort
             self.done = True
-            if self.transport.truncated and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
+            if self.connection.transport.truncated and self.sink is not None:  # RFC 9112 section 9.8: was that all?
                 self.request.log_error(
                     WARN, "upstream ended TLS without close_notify: the response is not stored while reading upstream"
                 )
@@ -146,11 +148,11 @@ class UpstreamBody(Body):
         return content
 
     async def wait(self) -> None:
-        transport = self.transport
-        if transport.ready or self.truncated:
+        end = self.end
+        if end.ready or self.truncated:
             return
         try:
-            await transport.readable(self.settings.read_timeout)
+            await end.readable(self.settings.read_timeout)
         except UpstreamTimeout:
             self._fail(_TIMED_OUT)
             raise BodyCutShort from None
@@ -162,28 +164,28 @@ class UpstreamBody(Body):
             await client.room(seconds)
             return
         client.room(seconds)
-        transport = self.transport
+        end = self.end
         try:
             while client.waits_for_room():
                 self._read_ahead()
-                if transport.ready and self.exchange is not None and self._has_room():
-                    await transport.reactor.turn()  # the upstream sends faster than this worker should read for one client
+                if end.ready and self.exchange is not None and self._has_room():
+                    await end.reactor.turn()  # the upstream sends faster than this worker should read for one client
                     continue
                 if self.exchange is None:  # all is here, the connection somebody else's
                     await SUSPEND
                     return
                 if self._has_room():
-                    transport.readable(self.settings.read_timeout)
+                    end.readable(self.settings.read_timeout)
                 else:
-                    transport.clear_deadline()  # the upstream waits for us
+                    end.stop_waiting()  # the upstream waits for us
                 await SUSPEND
-                transport.reader = None
+                end.stop_waiting()
         except UpstreamTimeout:
             self._fail(_TIMED_OUT)
         finally:
             client.stop_waiting()
             if self.exchange is not None:
-                transport.reader = None
+                end.stop_waiting()
 
     def _read_ahead(self) -> None:
         """Take what the upstream has sent, as far as there is room. When that is all, the upstream is free."""
@@ -194,7 +196,7 @@ class UpstreamBody(Body):
                     return
                 if data:
                     self._hold(data)
-                    if self.transport.reactor.is_turn_over():
+                    if self.end.reactor.is_turn_over():
                         return
         except BodyCutShort:
             return  # `truncated` is set: the client gets what is here before it learns of it
@@ -245,7 +247,7 @@ class UpstreamBody(Body):
             and not self.queue
             and self.file_read == self.file_written
             and not self.received
-            and not self.transport.secure
+            and not self.connection.transport.secure
         )
 
     async def splice(self, client: ClientStream, seconds: float) -> int:
@@ -274,7 +276,7 @@ class UpstreamBody(Body):
 
     async def _fill(self, pipe: Pipe) -> bool:
         """Move what the upstream has sent into the pipe; waits for it. Returns False where only an ordinary read will tell."""
-        transport = self.transport
+        transport = self.connection.transport
         while True:
             try:
                 count = pipe.fill(transport, self.reader.left)
@@ -325,7 +327,7 @@ class UpstreamBody(Body):
 
     async def _read_on(self) -> None:
         """Read the rest, which a cache wants, though the client has left (nginx: p->cacheable)."""
-        reactor = self.transport.reactor
+        reactor = self.end.reactor
         try:
             while not self.done and self.sink is not None and self.sink.is_wanted():
                 data = self._receive()
@@ -344,7 +346,7 @@ class UpstreamBody(Body):
         sink = self.sink
         if sink is not None and not self.done and not self.truncated and sink.is_wanted():
             self.queue.clear()
-            self.transport.reactor.spawn(self._read_on())
+            self.end.reactor.spawn(self._read_on())
         else:
             self._finish(self.done)
         if self.file >= 0:

@@ -145,13 +145,13 @@ class Exchange:
         self.in_use = True
         stream = self.protocol.stream_of(connection)
         self.stream = stream
-        transport = connection.transport
+        end = stream.end
         try:
             try:
                 data_out = stream.begin(self.asked, encoded, self.settings.buffer_size)
                 body = self.asked.body
                 if body is None or body.data is not None:  # what there is of a body is encoded with the rest
-                    sent = transport.send(data_out if len(data_out) <= SEND_PIECE else data_out[:SEND_PIECE])
+                    sent = end.send(data_out if len(data_out) <= SEND_PIECE else data_out[:SEND_PIECE])
                     if sent != len(data_out):
                         await self._sender(attempt).send(data_out[sent:])
                     attempt.bytes_sent += len(data_out)
@@ -164,9 +164,9 @@ class Exchange:
             data: bytes | None = stream.rest or None  # the response began before all was sent
             stream.rest = b""
             while data is None:
-                data = transport.recv(READ_SIZE) if transport.ready else None
+                data = end.recv(READ_SIZE) if end.ready else None
                 if data is None:
-                    await transport.readable(self.settings.read_timeout)
+                    await end.readable(self.settings.read_timeout)
             if not data:
                 raise self._lost(attempt, idle is not None, _CLOSED_EARLY)
             attempt.bytes_received += len(data)
@@ -179,7 +179,7 @@ class Exchange:
             raise self._lost(attempt, idle is not None, f"recv() failed ({error.errno}: {error.strerror})") from None
         except ProtocolError as malformed:
             raise failed_reading(INVALID_HEADER, 502, malformed.reason) from None
-        attempt.header_time = transport.reactor.now - attempt.started
+        attempt.header_time = self.request.reactor.now - attempt.started
         return head
 
     def _acquire_idle(self, peer: Peer) -> PeerConnection | None:
@@ -213,7 +213,7 @@ class Exchange:
         return connection
 
     def _sender(self, attempt: Attempt) -> RequestSender:
-        return RequestSender(self.stream, self.connection.transport, self.request, attempt, self.settings.send_timeout)
+        return RequestSender(self.stream, self.request, attempt, self.settings.send_timeout)
 
     async def _send_body(self, attempt: Attempt, beginning: bytes) -> None:
         """Send the request and a body that is in a file, or still coming from the client."""
@@ -227,17 +227,17 @@ class Exchange:
 
     async def _read_on(self, attempt: Attempt, head: ResponseHead | None) -> ResponseHead:
         """Return the final header section, when what came first was not the whole of one, or an interim one."""
-        transport = self.connection.transport
         stream = self.stream
+        end = stream.end
         while head is None or (head.status < 200 and not (head.status == 101 and self.protocol.can_upgrade)):
             if head is not None:
                 if head.status == 103 and self.hints is not None:
                     await send_hints(self.request, self.hints.hints(head))
                 head = stream.read_head(b"")
                 continue
-            data = transport.recv(READ_SIZE) if transport.ready else None
+            data = end.recv(READ_SIZE) if end.ready else None
             if data is None:
-                await transport.readable(self.settings.read_timeout)
+                await end.readable(self.settings.read_timeout)
                 continue
             if not data:
                 raise failed_reading(ERROR, 502, _CLOSED_EARLY)

@@ -25,9 +25,10 @@ uwsgi, SCGI `needs_length`, as the length goes first. The response is as CGI's (
 memcached   `encode`: one `get` line. `read_head`: VALUE gives the length, END alone is a 404. The body reader takes the END line off
             behind the last byte of content, and is done when it has seen it.
 HTTP/2      `encode`: the header block, without a dynamic table and so without a connection; `begin` numbers its stream and frames it.
-            `stream_of` makes a stream for each request and sets `PeerConnection.concurrency`: the pool hands out by that. Frames are
-            told apart by the connection, in the order of their arrival, and what is of a stream is for `read_head` and the reader.
-            `is_unprocessed` after GOAWAY and REFUSED_STREAM; `stop_sending` resets the stream, and the connection stays reusable.
+            `stream_of` makes a stream for each request and sets `PeerConnection.concurrency`: the pool hands out by that. A task of
+            the connection reads its frames in order and decodes header blocks; what is of a stream waits at its `end`, whose
+            sending is bounded by the windows. `is_unprocessed` after GOAWAY and REFUSED_STREAM; `stop_sending` resets the stream,
+            and the connection stays reusable.
 gRPC        HTTP/2 whose body readers have trailers. Where a response begins before the request has ended, `has_begun` stays False
             until the upstream has ended its side: an exchange sends first and reads then.
 """
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.body import RequestBody
     from portico.http.request import Request
+    from portico.net.duplex import Duplex
 
 
 @final
@@ -87,9 +89,13 @@ class UpstreamProtocol:
 
 
 class UpstreamStream:
-    """A request and its response on one connection. What it reads may raise ProtocolError: the response is malformed."""
+    """A request and its response on one connection. What it reads may raise ProtocolError: the response is malformed.
 
-    def __init__(self) -> None:
+    `end` is where its bytes are sent and received: the connection's transport, or a share of it where several requests are under way.
+    """
+
+    def __init__(self, end: Duplex) -> None:
+        self.end = end
         self.rest: bytes = b""  # received and not used yet: the beginning of a response, then of its body
 
     # -- the request -------------------------------------------------------------------------------------------------

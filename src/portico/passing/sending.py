@@ -16,7 +16,7 @@ from portico.passing.failure import TIMED_OUT, TIMEOUT, AttemptFailed
 if TYPE_CHECKING:
     from portico.http.body import RequestBody
     from portico.http.request import Attempt, Request
-    from portico.net.transport import Transport
+    from portico.net.duplex import Duplex
     from portico.passing.protocol import UpstreamStream
 
 _FILE_PIECE: Final = 65536
@@ -26,9 +26,9 @@ _FILE_PIECE: Final = 65536
 class RequestSender:
     """Sends one request on one connection. What it waits for may raise AttemptFailed, UpstreamFailed and what clients raise."""
 
-    def __init__(self, stream: UpstreamStream, transport: Transport, request: Request, attempt: Attempt, seconds: float) -> None:
+    def __init__(self, stream: UpstreamStream, request: Request, attempt: Attempt, seconds: float) -> None:
         self._stream = stream
-        self._transport = transport
+        self._end: Duplex = stream.end
         self._request = request
         self._attempt = attempt
         self._seconds = seconds  # the longest pause between two sends
@@ -36,29 +36,27 @@ class RequestSender:
 
     async def send(self, data: bytes) -> bool:
         """Send all of `data`; return False when the upstream began to respond, or closed, before it took everything."""
-        transport = self._transport
+        end = self._end
         at = 0
         while True:
             piece = data[at : at + SEND_PIECE]
-            sent = transport.send(piece)
+            sent = end.send(piece)
             at += sent
             if at >= len(data):
                 return True
             if sent == len(piece):
                 continue
             # It may have begun while the client was waited for, or others had their turn: no event will tell that again.
-            if transport.ready and self._response_began():
+            if end.ready and self._response_began():
                 return False
             try:
-                transport.writable(self._seconds)
-                transport.reader = transport.reactor.current
-                await SUSPEND
+                end.readable(0.0)
+                await end.writable(self._seconds)
             except UpstreamTimeout:
                 raise AttemptFailed(TIMEOUT, 504, f"{TIMED_OUT} while sending request to upstream", True) from None
             finally:
-                transport.reader = None
-                transport.writer = None
-            if transport.ready and self._response_began():
+                end.stop_waiting()
+            if end.ready and self._response_began():
                 return False
 
     async def send_with(self, beginning: bytes, body: RequestBody) -> None:
@@ -79,7 +77,7 @@ class RequestSender:
         self._attempt.bytes_sent += len(piece)
         if not await self.send(piece):
             return False
-        reactor = self._transport.reactor
+        reactor = self._end.reactor
         if reactor.is_turn_over():
             await reactor.turn()
         return True
@@ -100,7 +98,7 @@ class RequestSender:
         while True:
             data = body.take()
             if data is None:
-                if self._transport.ready and self._response_began():
+                if self._end.ready and self._response_began():
                     return False
                 await self._wait_for_client()
                 continue
@@ -112,18 +110,18 @@ class RequestSender:
 
     async def _wait_for_client(self) -> None:
         """Wait for more of the body, or for something from the upstream. Raises HTTPError 408."""
-        transport = self._transport
+        end = self._end
         client = self._request.stream
         assert client is not None  # a request without one has no body, or one that is read
         try:
             client.body_readable(self._request.location.core.client_body_timeout)
-            transport.clear_deadline()
-            transport.reader = transport.reactor.current
+            end.stop_waiting()  # no deadline of an earlier wait is left
+            end.readable(0.0)
             await SUSPEND
         except ClientTimeout:
             raise HTTPError(408, "client timed out while its body was passed on (client_body_timeout)") from None
         finally:
-            transport.reader = None
+            end.stop_waiting()
             client.stop_waiting()
 
     def _response_began(self) -> bool:
@@ -131,7 +129,7 @@ class RequestSender:
 
         `ready` alone does not tell: it may stem from the response before, from TLS's own messages, or from an interim response.
         """
-        data = self._transport.recv(READ_SIZE)
+        data = self._end.recv(READ_SIZE)
         if data is None or (data and not self._stream.has_begun(data)):
             return False
         self._stream.stop_sending()

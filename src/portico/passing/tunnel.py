@@ -42,7 +42,7 @@ class TunnelBody(Body):
         request = self.exchange.request
         from_upstream = self.exchange.stream.rest  # what it sent behind its header section
         client, from_client = self.stream.tunnel()
-        tunnel = Tunnel(client, self.exchange.connection.transport, self.seconds)
+        tunnel = Tunnel(client, self.exchange.stream.end, self.seconds)
         try:
             await tunnel.run(from_client, from_upstream)
         except Timeout:

@@ -109,7 +109,7 @@ class LinesProtocol(UpstreamProtocol):
         return head if asked.body.data is None else head + line_of(asked.body.data.decode()) + line_of(None)
 
     def stream_of(self, connection: PeerConnection) -> UpstreamStream:
-        stream = connection.state = connection.state or LinesStream()
+        stream = connection.state = connection.state or LinesStream(connection.transport)
         assert isinstance(stream, LinesStream)
         return stream
 

@@ -25,7 +25,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     site = Site("", tmp_path)
 
     def make(method: bytes = b"GET", stream: Http1UpstreamStream | None = None) -> Http1UpstreamStream:
-        stream = stream or Http1UpstreamStream()
+        stream = stream or Http1UpstreamStream(site.stream.transport)
         asked = UpstreamRequest(site.request("/"), method, b"/", b"app", None)
         assert stream.begin(asked, b"GET / HTTP/1.1\r\n\r\n", LIMIT) == b"GET / HTTP/1.1\r\n\r\n"
         return stream

@@ -83,6 +83,6 @@ class Http1Protocol(UpstreamProtocol):
         stream = connection.state
         if isinstance(stream, Http1UpstreamStream):
             return stream
-        fresh = Http1UpstreamStream()
+        fresh = Http1UpstreamStream(connection.transport)
         connection.state = fresh
         return fresh

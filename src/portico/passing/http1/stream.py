@@ -6,13 +6,16 @@ end and parsing it.
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
 from portico.passing.http1.body_reader import Http1BodyReader
 from portico.passing.protocol import ResponseBodyReader, UpstreamRequest, UpstreamStream
+
+if TYPE_CHECKING:
+    from portico.net.duplex import Duplex
 
 _INTERIM: Final = b"HTTP/1.1 1"  # what the status line of an interim response begins with; but 101 is final
 
@@ -21,8 +24,8 @@ _INTERIM: Final = b"HTTP/1.1 1"  # what the status line of an interim response b
 class Http1UpstreamStream(UpstreamStream):
     """The request that an HTTP/1 connection to an upstream carries now, and its response."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, end: Duplex) -> None:
+        super().__init__(end)
         self._method: bytes = b""
         self._limit = 0
         self._chunked = False  # the request's body is sent in chunks
