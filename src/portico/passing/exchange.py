@@ -92,11 +92,7 @@ class Exchange:
                     self.connection.close()
                     head = await self._attempt(peer, attempt, encoded, False)
             except AttemptFailed as failure:
-                attempt.response_time = reactor.now - attempt.started
-                attempt.status = attempt.status or failure.status
-                request.log_error(ERR, failure.reason)
-                self.failure = failure.condition
-                self._release(True)
+                self._note_failure(attempt, failure)
                 if not self._policy().may_retry(failure.condition, failure.sent, self.streamed, tries, reactor.now - started):
                     raise HTTPError(failure.status) from None
             except BaseException:
@@ -253,10 +249,19 @@ class Exchange:
         failure.unprocessed = attempt.bytes_received == 0 and self.stream.is_unprocessed(reused)
         return failure
 
+    def _note_failure(self, attempt: Attempt, failure: AttemptFailed) -> None:
+        """End an attempt that failed: close its connection, tell the log and the balancer."""
+        attempt.response_time = self.request.reactor.now - attempt.started
+        attempt.status = attempt.status or failure.status
+        self.request.log_error(ERR, failure.reason)
+        self.failure = failure.condition
+        self._release(True)
+
     def _policy(self) -> RetryPolicy:
         return RetryPolicy(self.settings, self.request.method, self.group.balancer.most_tries())
 
     def _no_peer(self) -> HTTPError:
+        """Return what it means that no peer is available, which the variables show as an attempt at the group."""
         self.failure = self.failure or ERROR
         attempt = self.request.new_attempt(self.group.name_bytes)
         attempt.status = 502
@@ -264,6 +269,7 @@ class Exchange:
         return HTTPError(502, "no live upstreams while connecting to upstream", ERR)
 
     def _release(self, failed: bool) -> None:
+        """Close the connection and tell the balancer, unless that is done."""
         if self.in_use:
             self.in_use = False
             self.connection.close()
