@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.feature import Feature, LocationBuild
-from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.variables.template import Template, template
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from portico import errorlog
 from portico.config.diagnostics import ConfigError
@@ -24,8 +24,11 @@ from portico.http.routing.location_tree import Location as Entry
 from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
 from portico.net.listen import ListenSpec
 from portico.net.tls import no_certificate
-from portico.variables.template import Variables
+from portico.variables.variable import Variables
 from portico.zones.zone import Zones
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
 
 
 @final
@@ -47,7 +50,7 @@ def build_http(
     """
     load = root.load
     blocks = root.blocks(HTTP_BLOCK)
-    variables = Variables()
+    variables: Variables[Request] = Variables()
     for feature in features:
         for variable in feature.variables:
             variables.add(variable)
@@ -73,7 +76,7 @@ def build_http(
     return plan
 
 
-def _declare_captures(scope: Scope, variables: Variables) -> None:
+def _declare_captures(scope: Scope, variables: Variables[Request]) -> None:
     """Named groups in server names and locations become variables."""
     for setting in scope.own_settings(SERVER_NAME):
         for name in setting.value:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.forwarded import element, nodes_of
 from portico.passing.directives import SetHeader
-from portico.variables.template import PER_REQUEST
+from portico.variables.variable import PER_REQUEST
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -20,7 +20,8 @@ from portico.passing.response import ResponseRules
 from portico.passing.settings import upstream_settings
 from portico.passing.target import Lookup, Target, Url
 from portico.passing.tls import upstream_tls
-from portico.variables.template import STABLE_FIELDS, Template, Variable
+from portico.variables.template import Template
+from portico.variables.variable import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -18,7 +18,6 @@ from portico.config.reader import Where
 from portico.errorlog import CRIT
 from portico.http.feature import HttpBuild, LocationBuild
 from portico.http.handler import Handler
-from portico.http.zones import open_zone
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
 from portico.passing.cached.purge import PurgeHandler
@@ -27,9 +26,10 @@ from portico.passing.cached.storing import Caches
 from portico.passing.directives import ResponseFieldDirectives
 from portico.passing.store import FileStore, stores_of
 from portico.passing.store_settings import StoreDirectives, StoreSettings, store_or_cache
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.worker.hook import WorkerHook
 from portico.worker.runtime import Runtime
+from portico.zones.opening import open_zone
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict
