@@ -13,7 +13,9 @@ from tests.unit.passing.conftest import MakeProxy
 from portico.cache.caching import EXPIRED, Caching
 from portico.cache.entry import Entry, open_entry
 from portico.cache.store import Store, digest
+from portico.http import phases
 from portico.http.body import RequestBody
+from portico.http.errors import HTTPError
 from portico.http.subrequest import subrequest_of
 from portico.passing.cached.finder import Finder
 from portico.passing.cached.handler import CachedProxy
@@ -35,24 +37,41 @@ def entry_of(folder: Path) -> tuple[Store, Entry]:
     return store, entry
 
 
-def parts_of(make_proxy: MakeProxy, directives: str) -> tuple[Site, CacheKeys, Finder]:
-    site = make_proxy(f"location / {{ proxy_cache c; {directives} proxy_pass http://app/below; }}", PATH)
+def parts_of(make_proxy: MakeProxy, directives: str, url: str = "http://app/below/") -> tuple[Site, CacheKeys, Finder]:
+    site = make_proxy(f"location / {{ proxy_cache c; {directives} proxy_pass {url}; }}", PATH)
     handler = site.handler()
     assert isinstance(handler, CachedProxy)
     return site, handler.keys, handler.finder
 
 
-@pytest.mark.parametrize(
-    ("directives", "key"),
-    [
-        ("", b"http://app/below/x?y"),  # what the upstream is asked for
-        ("proxy_cache_key $host$uri;", b"example.com/x"),
-        ("proxy_cache_key a; proxy_cache_rfc on;", b"a"),
-    ],
-)
-def test_keys(make_proxy: MakeProxy, directives: str, key: bytes) -> None:
-    site, keys, _ = parts_of(make_proxy, directives)
-    assert keys.key_of(site.request("/x?y")).replace(b"below/", b"below/", 1).replace(b"belowx", b"below/x") == key
+# (directives, URL of proxy_pass, key): ngx_http_proxy_create_key
+KEYS: list[tuple[str, str, bytes]] = [
+    ("", "http://app", b"http://app/x%20y?z"),
+    ("", "http://app/below/", b"http://app/below/x%20y?z"),
+    ("", "http://127.0.0.1:80/below", b"http://127.0.0.1:80/belowx%20y?z"),
+    ("set $name app;", "http://$name", b"http://app/x%20y?z"),  # each URI has an entry of its own
+    ("set $name app;", "http://$name/fixed", b"http://app/fixed"),
+    ("", "http://app$uri", b"http://app/x%20y"),
+    ("proxy_cache_key $host$uri;", "http://app", b"example.com/x y"),
+    ("proxy_cache_key a; proxy_cache_rfc on;", "http://app", b"a"),
+]
+
+
+@pytest.mark.parametrize(("directives", "url", "key"), KEYS)
+def test_keys(make_proxy: MakeProxy, directives: str, url: str, key: bytes) -> None:
+    site, keys, _ = parts_of(make_proxy, directives, url)
+    request = site.request("/x%20y?z")
+    phases.enter_location(request)
+    for script in request.location.rewrites:
+        script.handle(request)
+    assert keys.key_of(request) == key
+
+
+def test_a_url_that_is_none_has_no_key(make_proxy: MakeProxy) -> None:
+    site, keys, _ = parts_of(make_proxy, "", "$arg_url")
+    with pytest.raises(HTTPError) as refused:
+        keys.key_of(site.request("/?url=x"))
+    assert (refused.value.status, refused.value.reason) == (500, 'invalid URL prefix in "x"')
 
 
 def test_a_key_by_rfc_9111_has_the_uri_that_the_client_asked_for(make_proxy: MakeProxy) -> None:
@@ -98,7 +117,7 @@ def test_what_can_be_asked_again(make_proxy: MakeProxy) -> None:
     request.slices = object()
     assert not can_be_updated(request)
     posted = site.request("/", "Content-Length: 3", "POST")
-    body = posted.body = RequestBody(posted)
+    body = posted.body = RequestBody(posted, site.stream)
     assert not can_be_updated(posted)  # it is passed on as it comes, and gone then
     body.data = b"abc"
     assert can_be_updated(posted)
