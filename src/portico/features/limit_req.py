@@ -15,7 +15,7 @@ from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, S
 from portico.config.reader import Argument, Statement
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.waiting import pause
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
-_KEY: Final = "limit_req"
 _ALL: Final = HTTP | SERVER | LOCATION
 _LONGEST_KEY: Final = 65535
 _NO_DELAY: Final = 1 << 53  # more than any excess
@@ -413,21 +412,35 @@ def _status_variable(request: Request) -> bytes | None:
     return None if noted is None else noted.get(STATUS)
 
 
+def _open_zones(build: HttpBuild) -> Limits:
+    limits = Limits(_tells_somewhere(build.scope))
+    for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
+        try:
+            _open(build, setting, limits.zones)
+        except ConfigError as error:
+            build.scope.load.diagnostics.error(error)
+    return limits
+
+
+def _open(build: HttpBuild, setting: Setting[Zone | None], zones: dict[str, Zone]) -> None:
+    declared = setting.value
+    assert declared is not None
+    zone = declare_zone(build.zones, declared.name, declared.size, "limit_req", declared.key.text, setting.where)
+    declared.states = States(open_zone(zone, COLUMNS, setting.where))
+    zones[declared.name] = declared
+
+
+_LIMITS: Final = BuildSlot[Limits](_open_zones)
+
+
 class LimitReqFeature(Feature):
     """nginx's http_limit_req module."""
 
     def http(self, build: HttpBuild) -> None:
-        limits = Limits(_tells_somewhere(build.scope))
-        build.state[_KEY] = limits
-        for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
-            try:
-                self._open(build, setting, limits.zones)
-            except ConfigError as error:
-                build.scope.load.diagnostics.error(error)
+        _LIMITS.of(build)
 
     def location(self, build: LocationBuild) -> None:
-        declared = build.http.state[_KEY]
-        assert isinstance(declared, Limits)
+        declared = _LIMITS.of(build.http)
         limits: list[RequestLimit] = []
         for setting in build.scope.settings(LIMIT_REQ):
             limit = setting.value
@@ -447,14 +460,6 @@ class LimitReqFeature(Feature):
             build.add_handler(PREACCESS, handler)
         if declared.tells:  # a redirect may end in a location without limits
             build.add_header_filter(LimitReqFields(), 49)
-
-    def _open(self, build: HttpBuild, setting: Setting[Zone | None], zones: dict[str, Zone]) -> None:
-        declared = setting.value
-        assert declared is not None
-        zone = declare_zone(build.zones, declared.name, declared.size, "limit_req", declared.key.text, setting.where)
-        declared.states = States(open_zone(zone, COLUMNS, setting.where))
-        zones[declared.name] = declared
-
 
 FEATURE: Final = LimitReqFeature(
     "http_limit_req",

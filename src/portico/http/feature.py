@@ -7,7 +7,7 @@ configuration asks for, nothing otherwise: a feature that is off leaves no trace
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 from portico.config.directive import Directive, Scope
 from portico.http.access import AUTH_DELAY, SATISFY, AccessPhase, AccessStep
@@ -20,21 +20,44 @@ if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
     from portico.zones.zone import Zones
 
+T = TypeVar("T")
+
 
 @final
 class HttpBuild:
-    """What features share while one `http {}` is built. `state` keeps what a feature needs at several levels, by its own key."""
+    """What features share while one `http {}` is built."""
 
     def __init__(self, scope: Scope, variables: Variables, zones: Zones, log_files: LogFiles) -> None:
         self.scope = scope
         self.variables = variables
         self.zones = zones
         self.log_files = log_files
-        self.state: dict[str, object] = {}
+        self.slots: dict[object, object] = {}  # by BuildSlot: what features keep for themselves
         self.temp_paths: set[str] = set()  # directories to make before the workers start
         self.workers: list[WorkerHook] = []
         self.settles: list[Settled] = []
         self.loggers: list[Logger] = []  # every logger made, once, for reopen and flush
+
+
+@final
+class BuildSlot(Generic[T]):
+    """What one feature keeps while a configuration is built, from level to level: one object for each `HttpBuild`.
+
+    The feature owns the slot, a constant of its file, so nobody else can write there:
+
+        _LIMITS: Final = BuildSlot[Limits](_open_zones)
+        …
+        zone = _LIMITS.of(build).zones.get(name)
+    """
+
+    def __init__(self, make: Callable[[HttpBuild], T]) -> None:
+        self.make = make
+
+    def of(self, build: HttpBuild) -> T:
+        """Return the object of this build, made when it is first asked for."""
+        if self not in build.slots:
+            build.slots[self] = self.make(build)
+        return cast(T, build.slots[self])
 
 
 @final

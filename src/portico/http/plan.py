@@ -6,7 +6,7 @@ functions of these objects and the request, so the same objects can explain them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from portico.http.settings import CoreSettings
     from portico.net.tls import ServerTLS
     from portico.variables.template import Template
+
+T = TypeVar("T")
 
 
 @final
@@ -46,7 +48,7 @@ class Location:
         self.is_regex = False
         self.is_named = False
         self.is_condition = False  # the block of an `if`: a location of its own inside another one
-        self.settings: dict[str, object] = {}  # what the variables of a feature need to know of it, by the feature's name
+        self.slots: dict[object, object] = {}  # by LocationSlot: what the variables of features need to know of it
         self.warns_of_unset = True  # uninitialized_variable_warn
         self.root: Template | None = None  # `root` or `alias`
         self.alias = False
@@ -55,6 +57,19 @@ class Location:
     def describe(self) -> str:
         """`location /api/ (nginx.conf:12)`."""
         return f"location {self.name} ({self.where})" if self.where else f"server level ({self.name})"
+
+
+@final
+class LocationSlot(Generic[T]):
+    """What the variables of one feature need to know of a location. The feature owns the slot, a constant of its file."""
+
+    def put(self, location: Location, value: T) -> None:
+        """Leave the value with a location, while that is built."""
+        location.slots[self] = value
+
+    def of(self, location: Location) -> T | None:
+        """Return what was left with this location; None when nothing was."""
+        return cast("T | None", location.slots.get(self))
 
 
 @final

@@ -15,7 +15,7 @@ from portico.codec.dates import parse_date
 from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
-from portico.http.feature import HttpBuild, WorkerHook
+from portico.http.feature import BuildSlot, HttpBuild, WorkerHook
 from portico.passing.body import Sink
 from portico.passing.store_settings import StoreSettings
 from portico.zones.owner import own_identity
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
 
-_STATE: Final = "stores"
 
 
 @final
@@ -43,12 +42,16 @@ class Stores(WorkerHook):
 
 def stores_of(http: HttpBuild) -> Stores:
     """Those of the configuration that is being built."""
-    stores = http.state.get(_STATE)
-    if stores is None:
-        stores = http.state[_STATE] = Stores()
-        http.workers.append(stores)
-    assert isinstance(stores, Stores)
+    return _STORES.of(http)
+
+
+def _new_stores(http: HttpBuild) -> Stores:
+    stores = Stores()
+    http.workers.append(stores)
     return stores
+
+
+_STORES: Final = BuildSlot[Stores](_new_stores)
 
 
 @final
