@@ -170,7 +170,7 @@ LIMIT_REQ_HEADERS: Final = Directive[bool](
 
 @final
 class RequestLimit:
-    """One `limit_req` at work."""
+    """One `limit_req`. What it knows of the request that it was asked about last stands in `states`, which are the worker's."""
 
     def __init__(self, limit: Limit, zone: Zone) -> None:
         assert zone.states is not None
@@ -180,31 +180,26 @@ class RequestLimit:
         self.rate = zone.rate
         self.burst = limit.burst
         self.delay = limit.delay
-        self.excess = 0  # what the request that was asked about last came to
-        self.first = 0  # its key
-        self.second = 0
         burst = b";burst=%d" % (limit.burst // 1000) if limit.burst else b""
         self.quoted: bytes = b'"%b"' % zone.name.encode("ascii", "replace").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         self.policy: bytes = b"%b;q=%d;w=%d%b" % (self.quoted, zone.quota, zone.window, burst)
 
     def admits(self, key: bytes, now: int, account: bool) -> bool:
-        """Whether the request of this key, at `now` ms, may pass; with `account` it is counted (ngx_http_limit_req_lookup)."""
+        """Return whether the request of this key, at `now` ms, may pass; count it if `account` (ngx_http_limit_req_lookup)."""
         first, second = fingerprint(key)
-        self.first = first
-        self.second = second
         states = self.states
         states.enter()
         try:
             slot = states.find(first, second)
             if slot == 0:
-                self.excess = 0
+                states.excess = 0
                 states.add(first, second, now if account else _LONG_AGO, 0)
                 return True
             passed = _elapsed(now - states.last)
             excess = states.excess - self.rate * passed // 1000 + 1000
             if excess < 0:
                 excess = 0
-            self.excess = excess
+            states.excess = excess
             if excess > self.burst:
                 return False
             if account:
@@ -218,23 +213,28 @@ class RequestLimit:
         states = self.states
         states.enter()
         try:
-            slot = states.find(self.first, self.second)
+            slot = states.find(states.first, states.second)
             if slot == 0:  # forgotten meanwhile: the zone is far too small
-                self.excess = 0
-                states.add(self.first, self.second, now, 0)
+                states.excess = 0
+                states.add(states.first, states.second, now, 0)
                 return
             passed = _elapsed(now - states.last)
             excess = states.excess - self.rate * passed // 1000 + 1000
             if excess < 0:
                 excess = 0
-            self.excess = excess
+            states.excess = excess
             states.put(slot, now if passed else states.last, excess)
         finally:
             states.leave()
 
     def wait(self) -> int:
-        """How long the request has to wait, in milliseconds."""
-        return 0 if self.excess <= self.delay else (self.excess - self.delay) * 1000 // self.rate
+        """Return how long the request has to wait, in milliseconds."""
+        excess = self.states.excess
+        return 0 if excess <= self.delay else (excess - self.delay) * 1000 // self.rate
+
+    def excess(self) -> int:
+        """Return how far the request is beyond the rate, in thousandths of a request."""
+        return self.states.excess
 
 
 def _elapsed(ms: int) -> int:
@@ -318,7 +318,7 @@ class LimitReqHandler(Handler):
             noted[STATUS] = PASSED
             return 0
         dry = ", dry run" if self.dry_run else ""
-        excess = strictest.excess
+        excess = strictest.excess()
         request.log_error(
             self.delay_level,
             f'delaying request{dry}, excess: {excess // 1000}.{excess % 1000:03d}, by zone "{strictest.name}"',
@@ -330,7 +330,8 @@ class LimitReqHandler(Handler):
         self, request: Request, noted: dict[str, bytes | None], limit: RequestLimit, before: list[RequestLimit]
     ) -> int:
         dry = ", dry run" if self.dry_run else ""
-        reason = f'limiting requests{dry}, excess: {limit.excess // 1000}.{limit.excess % 1000:03d} by zone "{limit.name}"'
+        excess = limit.excess()
+        reason = f'limiting requests{dry}, excess: {excess // 1000}.{excess % 1000:03d} by zone "{limit.name}"'
         if self.dry_run:
             request.log_error(self.level, reason)
             noted[STATUS] = REJECTED + _DRY
@@ -352,13 +353,15 @@ def _tell(noted: dict[str, bytes | None], limits: list[RequestLimit], refusing: 
     """Note what the fields are to say (draft-ietf-httpapi-ratelimit-headers section 3 and 4)."""
     states: list[bytes] = []
     for limit in limits:
-        left = 0 if limit is refusing else max(0, (limit.burst - limit.excess) // 1000)
-        excess = limit.excess if limit is refusing else limit.excess + 1000
+        excess = limit.excess()
+        left = 0 if limit is refusing else max(0, (limit.burst - excess) // 1000)
+        if limit is not refusing:
+            excess += 1000
         states.append(b"%b;r=%d;t=%d" % (limit.quoted, left, _seconds(excess, limit.rate)))
     noted[_POLICY] = b", ".join([limit.policy for limit in limits])
     noted[_STATE] = b", ".join(states)
     if refusing is not None:
-        noted[_RETRY] = b"%d" % _seconds(refusing.excess - refusing.burst, refusing.rate)
+        noted[_RETRY] = b"%d" % _seconds(refusing.excess() - refusing.burst, refusing.rate)
 
 
 def _seconds(excess: int, rate: int) -> int:

@@ -23,10 +23,12 @@ def fingerprint(key: bytes) -> tuple[int, int]:
 
 @final
 class States:
-    """The states of one zone. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
+    """A worker's view of the states of one zone. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
 
     def __init__(self, table: SharedTable) -> None:
-        self.last = 0  # of the state found last
+        self.first = 0  # the key that was looked up last
+        self.second = 0
+        self.last = 0  # what its state says
         self.excess = 0
         self._rows = Rows(table, COLUMNS, age=_LAST)
         self._cells = self._rows.cells
@@ -40,7 +42,9 @@ class States:
         self._rows.leave()
 
     def find(self, first: int, second: int) -> int:
-        """The row of a key, now the one used last, with its numbers in `last` and `excess`; 0: there is none."""
+        """Return the row of a key, now the one used last, with its numbers in `last` and `excess`; 0 when there is none."""
+        self.first = first
+        self.second = second
         row = self._rows.find(first, second)
         if row:
             self.last = self._cells[row + _LAST]
