@@ -18,14 +18,21 @@ from portico.net.listen import ListenSpec
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope
-    from portico.http.error_pages import ErrorPage
     from portico.http.handler import Handler, HeaderFilter, Logger
-    from portico.http.request import Request
     from portico.http.settings import CoreSettings
     from portico.net.tls import ServerTLS
     from portico.variables.template import Template
 
 T = TypeVar("T")
+
+
+@final
+class ErrorPage:
+    """One status of an `error_page`: where to, and which status the client sees."""
+
+    def __init__(self, target: Template, overwrite: int) -> None:
+        self.target = target
+        self.overwrite = overwrite  # -1: keep the error's; 0: the one that the page is answered with; else this
 
 
 @final
@@ -121,14 +128,6 @@ class Listener:
         except RegexFailed:
             return None  # the request will have it refused, and told to the log
         return None if match.reason == DEFAULT else match.value.tls
-
-    def keep_names(self, request: Request, host: bytes) -> None:
-        """Give the request what a regex in `server_name` captured."""
-        match = self.names.find(host)
-        if match.captures is not None:
-            request.captures = match.captures
-        if match.named is not None:
-            request.keep_names(match.named)
 
     def for_address(self, address: str) -> Listener:
         """The listener for a connection that a wildcard socket accepted on this local address."""

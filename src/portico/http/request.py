@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from portico.cache.caching import Caching
     from portico.codec.fields import RequestFields
     from portico.codec.http1_response import ResponseHead
+    from portico.http.background import BackgroundTask
     from portico.http.body import RequestBody
     from portico.http.client import Client
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
     from portico.http.server.stream import ClientStream
-    from portico.http.subrequest import BackgroundRequest
     from portico.net.reactor import Reactor
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
@@ -81,7 +81,7 @@ class Request:
         self.uri_changed = False  # by `rewrite`: another location is to be found
         self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
         self.depth = 0  # of subrequests within subrequests
-        self.background: list[BackgroundRequest] | None = None  # mirrors under way: the next request waits for them
+        self.background: list[BackgroundTask] | None = None  # mirrors under way: the next request waits for them
         self.started: float = client.reactor.now
         self.internal = False
         self.redirects = 0

@@ -11,8 +11,9 @@ from portico.codec.http1_request import is_method
 from portico.codec.http1_response import ResponseHead
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError, InternalRedirect
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
+from portico.http.header_section import finished_head
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
 from portico.passing.body import Sink, UpstreamBody

@@ -13,8 +13,9 @@ from portico.cache.policy.control import ANY_AGE
 from portico.cache.policy.rfc9111 import cache_status
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead, parse_response_head
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
 from portico.http.handler import can_be_finished
+from portico.http.header_section import finished_head
 from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
 from portico.net.reactor import http_date
 
