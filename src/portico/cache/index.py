@@ -189,15 +189,6 @@ class Index:
         finally:
             self._rows.leave()
 
-    def is_fetched_by(self, first: int, second: int) -> int:
-        """Who fetches the key now; 0: nobody."""
-        self._rows.enter()
-        try:
-            row = self._rows.find(first, second)
-            return self._cells[row + _OWNER] if row else 0
-        finally:
-            self._rows.leave()
-
     # -- changes -----------------------------------------------------------------------------------------------------------
 
     def replace(self, first: int, second: int) -> Removed | None:

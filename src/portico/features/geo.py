@@ -16,10 +16,6 @@ from portico.variables.template import NESTING, Template, Variables, template, v
 if TYPE_CHECKING:
     from portico.http.request import Request
 
-_EVERYTHING_4: Final = Network(bytes(4), 0)
-_EVERYTHING_6: Final = Network(bytes(16), 0)
-
-
 Piece = tuple[int, int, bytes]
 
 

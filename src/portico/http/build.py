@@ -120,9 +120,8 @@ class _Builder:
 
     def _server(self, scope: Scope) -> tuple[VirtualServer, list[Listen], list[ServerName]]:
         names = [name for group in scope.own_all(SERVER_NAME) for name in group]
-        texts = [name.text for name in names] or [""]
         where = scope.statement.where if scope.statement else None
-        server = VirtualServer(_primary_name(texts[0]), texts, where, self._core(scope))
+        server = VirtualServer(_primary_name(names), where, self._core(scope))
         server.fallback = Location(server.name or '""', where, scope, server.core)
         for feature in self.features:
             feature.server(self.http, server, scope)
@@ -267,9 +266,9 @@ class _Builder:
                     self.diagnostics.error(no_certificate(server.where))
 
 
-def _primary_name(text: str) -> str:
-    """nginx's $server_name: ".example.com" stands for "example.com"."""
-    return text[1:] if text.startswith(".") else text
+def _primary_name(names: list[ServerName]) -> str:
+    """Return nginx's $server_name, the first: ".example.com" stands for "example.com"."""
+    return names[0].text.removeprefix(".") if names else ""
 
 
 def _default_listen(scope: Scope) -> Listen:

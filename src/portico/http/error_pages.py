@@ -63,7 +63,6 @@ _SPECIAL: Final[dict[int, tuple[bytes, bytes]]] = {
 
 # After these the connection is not kept: where the next request begins is in doubt, or the peer misbehaves.
 _CLOSING: Final = frozenset((400, 413, 414, 494, 495, 496, 497, 500, 501))
-_NO_LINGER: Final = frozenset((400, 494, 495, 496, 497))
 
 
 def page(status: int, tokens: bool) -> bytes:

@@ -83,10 +83,9 @@ class LocationSlot(Generic[T]):
 class VirtualServer:
     """One `server {}`."""
 
-    def __init__(self, name: str, names: list[str], where: Where | None, core: CoreSettings) -> None:
+    def __init__(self, name: str, where: Where | None, core: CoreSettings) -> None:
         self.name = name  # the first server_name: nginx's $server_name
         self.name_bytes: bytes = name.encode("utf-8", "surrogateescape")
-        self.names = names
         self.where = where
         self.core = core
         self.rewrites: tuple[Handler, ...] = ()  # server-rewrite phase

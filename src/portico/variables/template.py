@@ -144,10 +144,6 @@ class Variables:
         meant = nearest(name, self._known)
         return ConfigError(f'unknown "{name}" variable', where, f'did you mean "${meant}"?' if meant else "")
 
-    def names(self) -> list[str]:
-        """Every name known now, sorted."""
-        return sorted(self._known)
-
 
 def _prefix_length(family: VariableFamily) -> int:
     return -len(family.prefix)
@@ -237,10 +233,6 @@ class Template(Late):
     def has_variables(self) -> bool:
         """Whether the value can differ from request to request."""
         return self.constant is None
-
-    def variable_names(self) -> list[str]:
-        """The names it uses, in order."""
-        return [part for part, is_variable in self.parts if is_variable]
 
 
 def split_text(text: str, where: Where) -> list[tuple[str, bool]]:

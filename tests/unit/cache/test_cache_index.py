@@ -91,7 +91,7 @@ def test_what_is_being_fetched_is_not_given_up() -> None:
     removed = index.store(*digest(b"d"), 1, NOW, 0, 0, NOW, 0)[1]
     assert removed is not None and (removed.first, removed.second) == digest(b"b")
     assert forgotten(index, index.shrink(0, 9)) == [digest(b"c"), digest(b"d")]
-    assert index.is_fetched_by(*digest(b"a")) == 1 and index.size() == 100
+    assert index.claim(*digest(b"a"), 9, 0, 0) == 1 and index.size() == 100
 
 
 def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
@@ -109,7 +109,7 @@ def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
     for _ in range(5):
         forgotten(index, index.shrink(0, 9))
     assert index.count() == 15 and index.size() == 1500
-    assert {index.is_fetched_by(*digest(b"dead %d" % number)) for number in range(30)} == {0, 2}
+    assert {index.claim(*digest(b"dead %d" % number), 9, 0, 0) for number in range(30)} == {0, 2}
 
 
 def test_a_row_that_must_go_stays_until_its_file_is_gone() -> None:
@@ -184,7 +184,7 @@ def test_only_one_may_fetch() -> None:
     assert index.claim(*key, 2, 1400, 500) == 1
     assert index.claim(*key, 2, 1600, 500) == 0  # the first one takes too long
     index.release(*key, 1)
-    assert index.is_fetched_by(*key) == 2
+    assert index.claim(*key, 3, 1600, 0) == 2
     index.release(*key, 2)
     assert index.claim(*key, 3, 1600, 500) == 0
 
@@ -195,7 +195,7 @@ def test_a_row_that_somebody_fetches_stays() -> None:
     generation = store(index, b"a")
     index.claim(*key, 1, 0, 0)
     assert index.drop(*key, generation) is True
-    assert index.is_fetched_by(*key) == 1 and index.look(*key)[0] & EXISTS == 0 and index.size() == 0
+    assert index.claim(*key, 9, 0, 0) == 1 and index.look(*key)[0] & EXISTS == 0 and index.size() == 0
 
 
 def test_a_failure_does_not_take_an_answers_place() -> None:

@@ -177,11 +177,6 @@ def pleases(wishes: Wishes, valid: int, now: int, age: int) -> bool:
     return wishes.min_fresh == 0 and wishes.max_stale >= -left
 
 
-def takes_stale(wishes: Wishes | None) -> bool:
-    """Whether it is worth asking `pleases` about what is good no longer."""
-    return wishes is not None and wishes.max_stale >= 0
-
-
 def is_refreshed_by(stored: ResponseHead, answer: ResponseHead) -> bool:
     """Whether a 304 speaks of the very answer that is kept (section 4.3.4): a strong validator must be the same."""
     tag = answer.get(b"etag")
