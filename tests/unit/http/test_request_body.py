@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Ask:
             except Exception as error:
                 self.failure = error
 
-        self.site.reactor.tick()  # no turn is over
+        self.site.reactor.now = time.monotonic()  # no turn is over
         return self.site.reactor.spawn(work())
 
 
