@@ -41,10 +41,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("portico.cache.fill", "portico.cache.store"): "a file that is filled returns to the store that opened it",
     ("portico.passing.cached.responses", "portico.passing.handler"): "until the cache wraps a handler that does not know it",
     ("portico.passing.handler", "portico.passing.cached.handler"): "until the cache wraps a handler that does not know it",
-    ("portico.features.oidc.login", "portico.features.oidc.provider"): "the parts of one provider know it",
-    ("portico.features.oidc.refresh", "portico.features.oidc.provider"): "the parts of one provider know it",
-    ("portico.features.oidc.session", "portico.features.oidc.provider"): "the parts of one provider know it",
-    ("portico.features.oidc.tokens", "portico.features.oidc.provider"): "the parts of one provider know it",
 }
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 from portico.balancing.balancer import Balancer
-from portico.balancing.peer import Peer
+from portico.balancing.peer import Address, Peer
 from portico.balancing.pool import Pool
-from portico.config.values import octets
+from portico.net.resolver import RESOLVE_SECONDS, ResolveError, Resolver, resolve_blocking
 from portico.zones.table import SharedTable
 
 if TYPE_CHECKING:
@@ -46,14 +46,13 @@ class Server:
         self.peers: list[Peer] = []
 
     def resolve(self) -> None:
-        """Ask the system's resolver, blocking. Raises OSError."""
+        """Make the peers for the addresses of the host, which is asked for while everybody waits. Raises ResolveError."""
         if self.host.startswith("unix:"):
             self.take_addresses([(socket.AF_UNIX, self.host[5:])])
             return
-        found = socket.getaddrinfo(octets(self.host), self.port, type=socket.SOCK_STREAM)
-        self.take_addresses([(entry[0], entry[4]) for entry in found])
+        self.take_addresses(resolve_blocking(self.host, self.port).addresses)
 
-    def take_addresses(self, addresses: list[tuple[int, object]]) -> None:
+    def take_addresses(self, addresses: Sequence[tuple[int, Address]]) -> None:
         """Make the peers for what a resolver answered."""
         self.resolved = True
         self.peers = []
@@ -64,11 +63,11 @@ class Server:
                 seen.add(name)
                 self.peers.append(self._peer(name, family, address))
 
-    def _peer(self, name: bytes, family: int, address: object) -> Peer:
+    def _peer(self, name: bytes, family: int, address: Address) -> Peer:
         return Peer(
             name,
             family,
-            address,  # type: ignore[arg-type]
+            address,
             server=self.text.encode("utf-8", "surrogateescape"),
             weight=self.weight,
             max_conns=self.max_conns,
@@ -79,7 +78,7 @@ class Server:
         )
 
 
-def _shown(family: int, address: object) -> bytes:
+def _shown(family: int, address: Address) -> bytes:
     """An address as $upstream_addr shows it."""
     if family == socket.AF_UNIX:
         return b"unix:" + str(address).encode("utf-8", "surrogateescape")
@@ -107,10 +106,10 @@ class Group:
     def _peers(self, backup: bool) -> list[Peer]:
         return [peer for server in self.servers if server.backup == backup for peer in server.peers]
 
-    def start(self) -> None:
+    def start(self, resolver: Resolver) -> None:
         """In a worker: see to names that have no address yet."""
         if any(not server.resolved for server in self.servers):
-            self._resolving = asyncio.get_event_loop().create_task(self._resolve_missing())
+            self._resolving = asyncio.get_event_loop().create_task(self._resolve_missing(resolver))
 
     def stop(self) -> None:
         """The worker ends."""
@@ -118,8 +117,7 @@ class Group:
             self._resolving.cancel()
         self.pool.close()
 
-    async def _resolve_missing(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _resolve_missing(self, resolver: Resolver) -> None:
         pause = FIRST_RETRY
         while True:
             missing = [server for server in self.servers if not server.resolved]
@@ -127,10 +125,10 @@ class Group:
                 return
             for server in missing:
                 try:
-                    found = await loop.getaddrinfo(octets(server.host), server.port, type=socket.SOCK_STREAM)
-                except OSError:
+                    found = await resolver.resolve(server.host, server.port, RESOLVE_SECONDS)
+                except ResolveError:
                     continue
-                server.take_addresses([(int(entry[0]), entry[4]) for entry in found])
+                server.take_addresses(found.addresses)
                 self.balancer.replace(self._peers(False), self._peers(True))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY)

@@ -5,7 +5,6 @@ The address is replaced for one request and its subrequests, before anything loo
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.forwarded import nodes_of
@@ -16,6 +15,7 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
 from portico.http.networks import Network, NetworkTable, network, unmapped
+from portico.net.resolver import ResolveError, resolve_blocking
 from portico.variables.template import STABLE_FIELDS, Variable
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def _from(statement: Statement) -> list[Network]:
     if "/" in text:
         raise statement.fail(f'invalid network "{text}"', statement.args[0])
     try:
-        entries = socket.getaddrinfo(values.octets(text), None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error})', statement.args[0]) from None
-    return [made for made in (network(str(entry[4][0])) for entry in entries) if made is not None]
+        resolved = resolve_blocking(text, 0).addresses
+    except ResolveError as error:
+        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error.reason})', statement.args[0]) from None
+    return [made for made in (network(address[0]) for _, address in resolved) if made is not None]
 
 
 def _header(statement: Statement) -> bytes:

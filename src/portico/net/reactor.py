@@ -25,6 +25,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, final
 
 from portico.net.pipe import PipePool
+from portico.net.resolver import Resolver
 from portico.net.room import Room
 from portico.net.timers import Timed, Timers
 
@@ -200,6 +201,7 @@ class Reactor:
         self.timers: Timers = Timers(self.now)
         self.pipes: PipePool = PipePool()
         self.room: Room = Room(self._connections, self.pipes)
+        self.resolver: Resolver = Resolver()
         self.batch: int = 0  # number of the batch of events that is being dispatched
         self.idle: int = 0  # how many of `owned` are idle
         self.interrupted = False  # asyncio was given a callback while we dispatched: `select` must return

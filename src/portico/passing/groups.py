@@ -11,6 +11,8 @@ from portico.balancing.round_robin import RoundRobin
 from portico.config.build import nearest
 from portico.config.diagnostics import Where
 from portico.http.feature import BuildSlot, HttpBuild, WorkerHook
+from portico.http.runtime import Runtime
+from portico.net.resolver import ResolveError
 from portico.zones.table import SharedTable
 
 
@@ -38,7 +40,8 @@ class GroupHook(WorkerHook):
         self.group = group
 
     def start(self, runtime: object) -> None:
-        self.group.start()
+        assert isinstance(runtime, Runtime)
+        self.group.start(runtime.reactor.resolver)
 
     def stop(self) -> None:
         self.group.stop()
@@ -79,10 +82,9 @@ def resolve(http: HttpBuild, server: Server, hint: str = "") -> None:
     """Look the server's addresses up; failing that is a warning, and the workers go on trying."""
     try:
         server.resolve()
-    except OSError as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except ResolveError as error:
         http.scope.load.diagnostics.warn(
-            f'host not found in upstream "{server.text}" ({reason}); requests for it are answered 502 until it is found',
+            f'host not found in upstream "{server.text}" ({error.strerror}); requests for it are answered 502 until it is found',
             server.where,
             hint,
         )
