@@ -83,10 +83,11 @@ class LocationSlot(Generic[T]):
 class VirtualServer:
     """One `server {}`."""
 
-    def __init__(self, name: str, where: Where | None, core: CoreSettings) -> None:
+    def __init__(self, name: str, where: Where | None, scope: Scope, core: CoreSettings) -> None:
         self.name = name  # the first server_name: nginx's $server_name
         self.name_bytes: bytes = name.encode("utf-8", "surrogateescape")
         self.where = where
+        self.scope = scope
         self.core = core
         self.rewrites: tuple[Handler, ...] = ()  # server-rewrite phase
         self.fallback: Location  # where a URI goes that no location matches: the server's own settings
