@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT, CRIT, ERR
+from portico.http.body import check_length
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
@@ -195,12 +196,8 @@ def enter_location(request: Request) -> Response | None:
             return _with_slash(request, location)
     if location.internal and not request.internal:
         raise HTTPError(404, f"{location.describe()} is internal: no client reaches it")
-    length = request.fields.content_length
-    most = location.core.client_max_body_size
-    if length > most > 0 and not request.in_error_page:
-        raise HTTPError(
-            413, f"client intended to send too large body: {length} bytes (client_max_body_size is {most})", ERR
-        )
+    if request.fields.content_length > 0 and not request.in_error_page:
+        check_length(request)
     return None
 
 
