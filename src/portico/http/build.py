@@ -42,7 +42,7 @@ class HttpPlan:
 def build_http(
     root: Scope, features: Sequence[Feature], zones: Zones, log_files: LogFiles, default_log: str
 ) -> HttpPlan | None:
-    """The plan of the `http` block under `root`; None when there is no such block or it has mistakes.
+    """Return the plan of the `http` block under `root`; None when there is no such block or it has mistakes.
 
     Mistakes are collected in the load's diagnostics.
     """
@@ -75,7 +75,7 @@ def build_http(
 
 
 def _declare_captures(scope: Scope, variables: Variables) -> None:
-    """Named groups in server names and locations become variables."""
+    """Make variables of the named groups in server names and locations."""
     for setting in scope.own_settings(SERVER_NAME):
         for name in setting.value:
             if name.regex is not None:

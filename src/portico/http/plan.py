@@ -62,7 +62,7 @@ class Location:
         self.auto_redirect = False  # `location /x/` with a proxy: "/x" is answered 301
 
     def describe(self) -> str:
-        """`location /api/ (nginx.conf:12)`."""
+        """Return what logs call it: `location /api/ (nginx.conf:12)`."""
         return f"location {self.name} ({self.where})" if self.where else f"server level ({self.name})"
 
 
@@ -111,16 +111,16 @@ class Listener:
         self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port
 
     def make_default(self, server: VirtualServer) -> None:
-        """`default_server`: `server` answers when no name fits."""
+        """Make `server` the one that is asked when no name fits (`default_server`)."""
         self.default = server
         self.names.set_default(server)
 
     def find(self, host: bytes) -> VirtualServer:
-        """The server for a host (lower case, without port)."""
+        """Return the server for a host (lower case, without port)."""
         return self.names.find(host).value
 
     def find_tls(self, name: bytes) -> ServerTLS | None:
-        """For SNI: what the server of that name presents; None when it has nothing of its own."""
+        """Return, for SNI, what the server of that name presents; None when it has nothing of its own."""
         try:
             match = self.names.find(valid_host(name)[0])
         except ProtocolError:
@@ -130,5 +130,5 @@ class Listener:
         return None if match.reason == DEFAULT else match.value.tls
 
     def for_address(self, address: str) -> Listener:
-        """The listener for a connection that a wildcard socket accepted on this local address."""
+        """Return the listener for a connection that a wildcard socket accepted on this local address."""
         return self.specific.get(address, self)

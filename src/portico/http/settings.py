@@ -353,7 +353,7 @@ class CoreSettings:
         self.underscores_in_headers: bool = scope.get(UNDERSCORES_IN_HEADERS)
 
     def content_type_of(self, uri: bytes) -> bytes:
-        """The media type for the extension of `uri`."""
+        """Return the media type for the extension of `uri`."""
         dot = uri.rfind(b".")
         if dot < 0:
             return self.default_type
