@@ -19,7 +19,7 @@ SOURCE = Path("src/portico")
 
 # What stays interpreted: what users subclass or run once (ARCHITECTURE.md, "Compiled and interpreted").
 INTERPRETED = ("__init__.py", "certificates.py")
-COMPILED = ("config", "codec", "jose", "cache", "net", "http", "variables", "balancing", "passing", "features", "zones")
+COMPILED = ("config", "codec", "jose", "cache", "net", "http", "variables", "balancing", "passing", "features", "worker", "zones")
 ALSO_COMPILED = ("errorlog.py", "syslog.py")
 
 

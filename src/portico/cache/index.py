@@ -3,7 +3,7 @@
 Entries are found by the 128 bits of their key's digest. An entry takes 128 bytes, so a megabyte holds 8,191, as in nginx.
 
     row    first second | newer older | flags generation accessed uses valid updating error size owner since        (zones/rows.py)
-    row 0               |             | wide…: loaded generation wide purges keeper retired   size
+    row 0               |             | wide…: loaded generation wide purges lease lease retired size
 
 `generation` changes with every change of an entry's file, so a worker that keeps an entry at hand sees by one load whether it is
 still the one. Times are whole seconds since the epoch, but `since`.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from portico.zones.lease import Lease
 from portico.zones.rows import DIRECTORY, PAYLOAD, SECOND, Rows
 from portico.zones.table import SharedTable
 
@@ -39,8 +40,8 @@ COLUMNS: Final = 14 + DIRECTORY
 _LOADED: Final = _FLAGS  # of row 0
 _WIDE: Final = _ACCESSED
 _PURGES: Final = _USES
-_KEEPER: Final = _VALID
-_RETIRED: Final = _UPDATING
+_LEASE: Final = _VALID  # and the next one (zones/lease.py)
+_RETIRED: Final = _ERROR
 
 USED: Final = 1  # the row stands for a key
 EXISTS: Final = 2  # there is a file
@@ -73,6 +74,7 @@ class Index:
     def __init__(self, table: SharedTable) -> None:
         self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE, mixed=True)
         self._cells = self._rows.cells
+        self.lease = Lease(table, 0, _LEASE)  # of the worker that looks after the cache
         self._spare = min(_SPARE, table.slots // _SPARE_PART)
         self._in_the_way: set[int] = set()  # who fetches what would have had to go
 
@@ -442,21 +444,6 @@ class Index:
             self._rows.leave()
 
     # -- upkeep ------------------------------------------------------------------------------------------------------------
-
-    def keeper(self) -> int:
-        """The identity of the worker that looks after the cache; 0: none does."""
-        return self._cells[_KEEPER]
-
-    def take_over(self, before: int, owner: int) -> bool:
-        """Become the worker that looks after the cache, if that is still `before`."""
-        self._rows.enter()
-        try:
-            if self._cells[_KEEPER] != before:
-                return False
-            self._cells[_KEEPER] = owner
-            return True
-        finally:
-            self._rows.leave()
 
     def set_loaded(self) -> None:
         """Every file that was there at the start is known."""

@@ -14,11 +14,12 @@ from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, S
 from portico.config.reader import Statement
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
-from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
 from portico.http.zones import open_zone
 from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.worker.hook import WorkerHook
 from portico.zones.counts import COLUMNS, REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.states import fingerprint
@@ -26,6 +27,7 @@ from portico.zones.states import fingerprint
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
+    from portico.worker.runtime import Runtime
 
 _ALL: Final = HTTP | SERVER | LOCATION
 _LONGEST_KEY: Final = 255
@@ -58,7 +60,7 @@ class Zone:
         self.looked = now
         for owner in counts.owners(first, second):
             if owner != self.owner and not is_alive(owner):
-                return counts.bury(is_alive) > 0
+                return counts.remove_dead(is_alive) > 0
         return False
 
 
@@ -140,7 +142,7 @@ class Hold:
         """Count it no more."""
         counts = self.zone.counts
         assert counts is not None
-        counts.give(self.slot, self.zone.owner)
+        counts.release(self.slot, self.zone.owner)
 
 
 @final
@@ -210,9 +212,9 @@ class LimitConnHandler(Handler):
         counts = zone.counts
         assert counts is not None
         first, second = fingerprint(key)
-        slot = counts.take(first, second, zone.owner, number)
+        slot = counts.acquire(first, second, zone.owner, number)
         if slot == REACHED and zone.look_for_dead(request.reactor.now, first, second):
-            slot = counts.take(first, second, zone.owner, number)
+            slot = counts.acquire(first, second, zone.owner, number)
         return slot
 
     def _refuse(self, request: Request, noted: dict[str, bytes | None], zone: Zone, slot: int) -> None:
@@ -243,12 +245,12 @@ class Claim(WorkerHook):
     def __init__(self, zones: dict[str, Zone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         owner = own_identity()
         for zone in self.zones.values():
             zone.owner = owner
             if zone.counts is not None:
-                zone.counts.bury(is_alive)
+                zone.counts.remove_dead(is_alive)
 
 
 @final

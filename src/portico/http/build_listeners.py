@@ -88,6 +88,7 @@ class ListenerBuilder:
         """Return one listener for each socket: an address whose port also has a wildcard is served by the wildcard's socket."""
         wildcards: dict[tuple[int, int], Listener] = {}
         for listener in self.listeners.values():
+            listener.spec.nodelay = listener.default.core.tcp_nodelay
             address = listener.spec.address
             if not isinstance(address, str) and address[0] in ("0.0.0.0", "::"):
                 wildcards[(listener.spec.family, address[1])] = listener

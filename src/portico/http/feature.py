@@ -18,6 +18,7 @@ from portico.variables.template import Variable, VariableFamily, Variables
 if TYPE_CHECKING:
     from portico.errorlog import LogFiles
     from portico.http.plan import VirtualServer
+    from portico.worker.hook import WorkerHook
     from portico.zones.zone import Zones
 
 T = TypeVar("T")
@@ -67,16 +68,6 @@ class Settled:
     def __init__(self, location: Location, settle: Callable[[list[HeaderFilter]], None]) -> None:
         self.locations = [location]
         self.settle = settle
-
-
-class WorkerHook:
-    """Something of a feature that lives in each worker."""
-
-    def start(self, runtime: object) -> None:
-        """Start it in the worker, before that serves; `runtime` is the worker's `http.runtime.Runtime`."""
-
-    def stop(self) -> None:
-        """Stop it: the worker ends."""
 
 
 @final

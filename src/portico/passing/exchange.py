@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final, final
 
+from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.group import Group
 from portico.balancing.peer import Peer
-from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection, connect
+from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamTLS
 from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.errors import ProtocolError
@@ -126,7 +127,7 @@ class Exchange:
         if self.in_use:
             self.in_use = False
             if reusable:
-                self.group.pool.give_back(connection)
+                self.group.pool.release(connection)
             else:
                 connection.close()
         self._free(failed)
@@ -150,7 +151,6 @@ class Exchange:
             attempt.connect_time = 0.0
         else:
             connection = await self._connect(peer, attempt)
-        connection.requests += 1
         self.interim = 0
         transport = connection.transport
         try:
@@ -196,8 +196,8 @@ class Exchange:
     def _kept(self, peer: Peer, streaming: bool) -> PeerConnection | None:
         """An idle connection. One that is to carry what cannot be sent twice is looked at once more."""
         if streaming or self.request.method in _NOT_IDEMPOTENT:
-            return self.group.pool.take_checked(peer, self.tls, self.tls_name)
-        return self.group.pool.take(peer, self.tls, self.tls_name)
+            return self.group.pool.acquire_checked(peer, self.tls, self.tls_name)
+        return self.group.pool.acquire(peer, self.tls, self.tls_name)
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
         request = self.request

@@ -23,8 +23,9 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.peer import Peer
-from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection, connect
+from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamSettings, UpstreamTLS
 from portico.codec.errors import ProtocolError
 from portico.net.reactor import ConnectionFailed, Reactor, Timeout, UpstreamFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.balancing.balancer import Balancer
 from portico.balancing.group import Group, Server
@@ -10,10 +10,13 @@ from portico.balancing.peer import Peer
 from portico.balancing.round_robin import RoundRobin
 from portico.config.build import nearest
 from portico.config.diagnostics import Where
-from portico.http.feature import BuildSlot, HttpBuild, WorkerHook
-from portico.http.runtime import Runtime
+from portico.http.feature import BuildSlot, HttpBuild
 from portico.net.resolver import ResolveError
+from portico.worker.hook import WorkerHook
 from portico.zones.table import SharedTable
+
+if TYPE_CHECKING:
+    from portico.worker.runtime import Runtime
 
 
 @final
@@ -39,8 +42,7 @@ class GroupHook(WorkerHook):
     def __init__(self, group: Group) -> None:
         self.group = group
 
-    def start(self, runtime: object) -> None:
-        assert isinstance(runtime, Runtime)
+    def start(self, runtime: Runtime) -> None:
         self.group.start(runtime.reactor.resolver)
 
     def stop(self) -> None:

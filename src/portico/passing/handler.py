@@ -23,7 +23,7 @@ from portico.passing.fields import RequestHead
 from portico.passing.response import AnswerRules
 from portico.passing.settings import UpstreamSettings
 from portico.passing.target import Lookup, Target, Url, upstream_uri
-from portico.passing.tunnel import Tunnel
+from portico.passing.tunnel import TunnelBody
 from portico.variables.template import Template, any_set
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class ProxyHandler(Handler):
         if not request.fields.upgrade or request.stream is None:
             exchange.end(attempt, False, True)
             raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
-        tunnel = Tunnel(exchange, request.stream, attempt, self.settings.read_timeout)
+        tunnel = TunnelBody(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, answer, tunnel)
         response.upgrade = answer.upgrade or request.fields.upgrade
         response.fields.append((b"Upgrade", response.upgrade))

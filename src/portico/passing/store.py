@@ -15,14 +15,16 @@ from portico.codec.dates import parse_date
 from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
-from portico.http.feature import BuildSlot, HttpBuild, WorkerHook
+from portico.http.feature import BuildSlot, HttpBuild
 from portico.passing.body import Sink
 from portico.passing.store_settings import StoreSettings
+from portico.worker.hook import WorkerHook
 from portico.zones.owner import own_identity
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
+    from portico.worker.runtime import Runtime
 
 
 
@@ -34,7 +36,7 @@ class Stores(WorkerHook):
         self.temp_paths: set[str] = set()
         self.identity = 0
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         self.identity = own_identity()
         for path in sorted(self.temp_paths):
             remove_leftovers(path)

@@ -145,13 +145,13 @@ class Lookup:
                 found = await request.reactor.resolver.resolve(url.host, url.port, RESOLVE_SECONDS)
             except ResolveError as unknown:
                 raise HTTPError(502, str(unknown), ERR) from None
-            server.take_addresses(found.addresses)
+            server.set_addresses(found.addresses)
             if found.ttl is not None:
                 seconds = found.ttl
         known = self._found.get(key)  # once more: another request may have looked it up meanwhile
         if known is not None:
             group = known[0]
-            group.balancer.replace(server.peers)  # addresses that stay keep their state and their connections
+            group.balancer.replace(server.peers())  # addresses that stay keep their state and their connections
         else:
             group = Group(url.authority, [server], round_robin, None)
             if len(self._found) >= _MOST_ADDRESSES:

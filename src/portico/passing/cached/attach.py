@@ -16,9 +16,8 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import Scope, Setting
 from portico.config.reader import Where
 from portico.errorlog import CRIT
-from portico.http.feature import BuildSlot, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import BuildSlot, HttpBuild, LocationBuild
 from portico.http.handler import Handler
-from portico.http.runtime import Runtime
 from portico.http.zones import open_zone
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
@@ -30,6 +29,8 @@ from portico.passing.store import Store as FileStore
 from portico.passing.store import stores_of
 from portico.passing.store_settings import StoreDirectives, StoreSettings, store_or_cache
 from portico.variables.template import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
+from portico.worker.runtime import Runtime
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict
@@ -154,8 +155,7 @@ class CacheHook(WorkerHook):
         self.retired = retired  # indexes of the configuration before in whose place others are now, as soon as a worker starts
         self.keepers: list[Keeper] = []
 
-    def start(self, runtime: object) -> None:
-        assert isinstance(runtime, Runtime)
+    def start(self, runtime: Runtime) -> None:
         for index in self.retired:
             index.retire()
         self.retired = []

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from portico.cache.caching import Caching
     from portico.cache.store import Store
     from portico.http.request import Request
-    from portico.http.runtime import Runtime
     from portico.passing.cached.settings import CacheSettings
     from portico.passing.handler import ProxyHandler
+    from portico.worker.runtime import Runtime
 
 _TAGS: Final = (b"cache-tag", b"surrogate-key")
 _FAMILY: Final = 8  # bytes
