@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from portico.http.plan import Location
-from portico.http.worker import Worker
+from portico.http.service import HttpService
 from portico.program import Program, Source, load_program
+from portico.worker.worker import Worker
 
 COMPILED = not hasattr(Location.describe, "__code__")
 
@@ -169,11 +170,13 @@ def test_serving_writes_nothing_into_the_plan(tmp_path: Path) -> None:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [sock.getsockname()[1] for sock in sockets]
     program = load(tmp_path, ports)
-    plan = program.http
-    assert plan is not None
-    worker = Worker(plan, program.error_log, 512, 0)
-    for listener, sock in zip(plan.listeners, sockets, strict=True):
-        worker.listen(listener, sock, False)
+    (service,) = program.services
+    assert isinstance(service, HttpService)
+    plan = service.plan
+    worker = Worker(service.hooks, program.error_log, 512, 0)
+    for spec, sock in zip(service.specs, sockets, strict=True):
+        sock.setblocking(False)
+        worker.listening.append(service.listen(worker.runtime, spec, sock, False))
     failures: list[str] = []
 
     def ask() -> None:
