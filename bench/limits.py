@@ -18,15 +18,15 @@ from portico.features import limit_req
 from portico.features.limit_conn import LimitConnHandler
 from portico.features.limit_req import LimitReqHandler
 from portico.http.access import AccessPhase
-from portico.http.client import Client
 from portico.http.handler import Handler
-from portico.http.networks import NetworkTable, network, packed
 from portico.http.plan import Location, VirtualServer
 from portico.http.request import Request
 from portico.http.service import HttpService
+from portico.net.networks import NetworkTable, network, packed
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.program import Source, load_program
+from portico.variables.client import Client
 
 CLIENTS = 2_000
 ROUNDS = 30
@@ -73,7 +73,7 @@ def load(folder: str) -> tuple[VirtualServer, list[Client], Reactor]:
     reactor = Reactor()
     transport = Transport(reactor, socket.socketpair()[0])
     listener = plan.listeners[0]
-    clients = [Client(transport, listener, (f"10.0.{n >> 8}.{n & 255}", 5000), n) for n in range(CLIENTS)]
+    clients = [listener.client(transport, (f"10.0.{n >> 8}.{n & 255}", 5000), n) for n in range(CLIENTS)]
     return plan.servers[0], clients, reactor
 
 

@@ -7,9 +7,9 @@ depend on the number: names are found by hash, prefixes by a search over their l
 import time
 from collections.abc import Callable
 
+from portico.config.server_names import ServerNames
 from portico.http import location_tree
 from portico.http.routing.location_tree import EXACT, PREFIX, Location, LocationTree
-from portico.http.routing.server_names import ServerNames
 from portico.http.routing.uri import normalise
 
 ROUND = 2_000

@@ -37,10 +37,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("portico.http.server.stream", "portico.http.response"): "a client's side frames a response, whose body it sends",
     ("portico.http.server.protocol", "portico.http.server.connection"): "a protocol is begun on a connection, which serves it",
     ("portico.worker.runtime", "portico.worker.connection"): "a worker lists its connections, which look at it",
-    ("portico.variables.template", "portico.http.request"): "until variables are read from a session, not from a request",
-    ("portico.cache.fill", "portico.cache.store"): "a file that is filled returns to the store that opened it",
-    ("portico.passing.cached.responses", "portico.passing.handler"): "until the cache wraps a handler that does not know it",
-    ("portico.passing.handler", "portico.passing.cached.handler"): "until the cache wraps a handler that does not know it",
 }
 
 

@@ -22,24 +22,19 @@ from portico.net.transport import READ_SIZE, Transport, Watcher
 
 @final
 class PeerConnection(Watcher):
-    """A connected transport to `peer`, with what was read from it and not used yet. It is made for a request, which counts."""
+    """A connected transport to `peer`. It is made for a request, which counts."""
 
     def __init__(self, transport: Transport, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> None:
         self.transport = transport
         self.peer = peer
         self.tls = tls
         self.tls_name = tls_name
-        self.buffer: bytes = b""
         self.active = 1  # requests in progress
         self.concurrency = 1  # how many it can carry at once: what the protocol allows
         self.requests = 1  # all that it was used for
-        self.spent = False  # the request was not read to its end: no other can follow it
         self.started: float = transport.reactor.now
         self.pool: Pool | None = None  # the pool that it is in
-        # the last response head and what it came to (see exchange.py)
-        self.last_head: bytes = b""
-        self.last_parsed: object = None
-        self.finished: object = None  # what a handler has made of that header section for its clients
+        self.state: object = None  # what the protocol that is spoken on it has to remember
 
     def is_available(self) -> bool:
         """Return whether it can carry another request now."""
@@ -164,10 +159,8 @@ class Pool(IdleHolder):
         return not (
             self.most == 0
             or self._closed
-            or connection.spent
             or transport.closed
             or transport.peer_closed
-            or connection.buffer
             or (transport.ready and _has_more(transport))
             or connection.requests >= self.requests
             or transport.reactor.now - connection.started >= self.time

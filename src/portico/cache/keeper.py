@@ -122,10 +122,10 @@ class Keeper:
     async def _release_dead(self) -> bool:
         """Release the claims of dead workers that kept entries from being evicted; return whether there were any."""
         index = self.store.index
-        dead = {owner for owner in index.in_the_way() if not is_alive(owner)}
+        dead = {owner for owner in index.blocking_owners() if not is_alive(owner)}
         start = 0
         while dead:
-            start = index.bury(dead, start, _ROWS_AT_ONCE)
+            start = index.release_dead(dead, start, _ROWS_AT_ONCE)
             if start == 0:
                 return True
             await asyncio.sleep(_PAUSE)

@@ -11,6 +11,7 @@ import re
 from typing import Any, Final, final
 
 from portico.config.pcre import Pcre
+from portico.config.reader import Statement
 
 STEPS: Final = 1_000_000  # PCRE2's own default is 10,000,000, as in nginx: 16 ms in which a worker does nothing else
 _LIMIT: Final = b"(*LIMIT_MATCH=%d)" % STEPS
@@ -199,3 +200,14 @@ def compile_regex(pattern: str, caseless: bool = False) -> Regex:
         message, offset = error.args
         before = pattern.encode("utf-8", "surrogateescape")[:offset]
         raise ValueError(message, len(before.decode("utf-8", "ignore"))) from None
+
+
+def parse_regex(statement: Statement, index: int, pattern: str, caseless: bool) -> Regex:
+    """Compile a regex that stands in an argument or (`index` -1) in the name. Raises ConfigError with the place of the mistake."""
+    try:
+        return compile_regex(pattern, caseless)
+    except ValueError as error:
+        message, position = str(error.args[0]), int(error.args[1])
+        argument = None if index < 0 else statement.args[index]
+        text = f'regex "{pattern}" cannot be used: {message} at position {position}'
+        raise statement.fail_within(text, argument, pattern, position) from None

@@ -5,164 +5,37 @@ Source: https://nginx.org/en/docs/http/ngx_http_log_module.html
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, IF_LOCATION, LIMIT_EXCEPT, LOCATION, SERVER, Directive, Scope
-from portico.config.reader import Argument, Statement
-from portico.config.values import number_of, seconds_of, size_of, time_of
+from portico.errorlog import ERR
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import Logger
-from portico.http.logging.log_file import FileWriter, LogWriter, OpenLogFileCache, PathWriter, SyslogWriter
-from portico.http.logging.log_format import COMBINED, ESCAPE_DEFAULT, ESCAPES, LogFormat
-from portico.syslog import Syslog, SyslogTarget, parse_target
-from portico.variables.template import Template, template, template_of
+from portico.http.request import Request
+from portico.http.variables.path import document_root
+from portico.logs.directives import AccessLog, parse_access_log, parse_log_format, parse_open_log_file_cache
+from portico.logs.log_file import FileWriter, LogWriter, OpenLogFileCache, PathWriter, SyslogWriter
+from portico.logs.log_format import ESCAPE_DEFAULT, LogFormat
+from portico.syslog import Syslog
 
 if TYPE_CHECKING:
-    from portico.http.request import Request
+    from portico.variables.session import Session
+    from portico.variables.template import Template
 
 DEFAULT_PATH: Final = "logs/access.log"
-_GZIP_BUFFER: Final = 65536
-_BEST_SPEED: Final = 1  # zlib's
 
 
-@final
-class AccessLog:
-    """One `access_log` as written. `format` is found once the whole of http is read."""
-
-    def __init__(self, statement: Statement | None) -> None:
-        self.statement = statement
-        self.off = False
-        self.path = ""  # complete; empty when it holds variables, and for syslog
-        self.template: Template | None = None
-        self.syslog: SyslogTarget | None = None
-        self.format_name = "combined"
-        self.format: LogFormat | None = None
-        self.condition: Template | None = None
-        self.size = 0
-        self.flush_time = 0.0
-        self.gzip = 0
-
-
-# -- reading the directives
-
-
-def _parse_access_log(statement: Statement) -> AccessLog:
-    log = AccessLog(statement)
-    target = statement.args[0]
-    if target.text == "off":
-        log.off = True
-        if len(statement.args) > 1:
-            raise _invalid(statement, statement.args[1])
-        return log
-    if target.text.startswith("syslog:"):
-        try:
-            log.syslog = parse_target(target.text[7:])
-        except ValueError as error:
-            raise statement.fail(str(error), target) from None
-    elif "$" in target.text:
-        log.template = template(statement)
-    else:
-        log.path = statement.load.full_path(target.text)
-    if len(statement.args) > 1:
-        log.format_name = statement.args[1].text
-    for argument in statement.args[2:]:
-        _parse_option(statement, log, argument)
-    _check_buffer(statement, log)
-    return log
-
-
-def _parse_option(statement: Statement, log: AccessLog, argument: Argument) -> None:
-    name, equals, value = argument.text.partition("=")
-    if name == "gzip":
-        log.size = log.size or _GZIP_BUFFER
-        level = number_of(value) if equals else _BEST_SPEED
-        if level is None or not 1 <= level <= 9:
-            raise statement.fail(f'invalid compression level "{value}"', argument)
-        log.gzip = level
-    elif name == "buffer" and equals:
-        size = size_of(value)
-        if not size:
-            raise statement.fail(f'invalid buffer size "{value}"', argument)
-        log.size = size
-    elif name == "flush" and equals:
-        seconds = time_of(value)
-        if not seconds:
-            raise statement.fail(f'invalid flush time "{value}"', argument)
-        log.flush_time = seconds
-    elif name == "if" and equals:
-        log.condition = template_of(value, statement)
-    else:
-        raise _invalid(statement, argument)
-
-
-def _check_buffer(statement: Statement, log: AccessLog) -> None:
-    target = statement.args[0]
-    if log.flush_time and not log.size:
-        raise statement.fail(f'no buffer is defined for access_log "{target.text}"', target)
-    if log.size and log.template is not None:
-        raise statement.fail("buffered logs cannot have variables in name", target)
-    if log.size and log.syslog is not None:
-        raise statement.fail("logs to syslog cannot be buffered", target)
-
-
-def _invalid(statement: Statement, argument: Argument) -> Exception:
-    return statement.fail(f'invalid parameter "{argument.text}"', argument)
-
-
-def _parse_log_format(statement: Statement) -> LogFormat:
-    texts = [argument.text for argument in statement.args[1:]]
-    escaping = ESCAPE_DEFAULT
-    if texts[0].startswith("escape="):
-        kind = texts.pop(0)[7:]
-        found = ESCAPES.get(kind)
-        if found is None:
-            raise statement.fail(f'unknown log format escaping "{kind}"', statement.args[1])
-        escaping = found
-    made = LogFormat(statement.args[0].text, texts, escaping, statement)
-    statement.load.pending.append(made)
-    return made
-
-
-def _parse_cache(statement: Statement) -> OpenLogFileCache:
-    cache = OpenLogFileCache(0)
-    if statement.args[0].text == "off" and len(statement.args) == 1:
-        return cache
-    for argument in statement.args:
-        if not _set_cache(cache, argument.text):
-            raise statement.fail(f'invalid "open_log_file_cache" parameter "{argument.text}"', argument)
-    if not cache.most:
-        raise statement.fail('"open_log_file_cache" must have "max" parameter')
-    return cache
-
-
-def _set_cache(cache: OpenLogFileCache, text: str) -> bool:
-    name, _, value = text.partition("=")
-    if name == "max" or name == "min_uses":
-        number = number_of(value)
-        if number is None or (name == "min_uses" and number == 0):
-            return False
-        if name == "max":
-            cache.most = number
-        else:
-            cache.min_uses = number
-        return True
-    if name == "inactive" or name == "valid":
-        seconds = seconds_of(value)
-        if seconds is None:
-            return False
-        if name == "inactive":
-            cache.inactive = float(seconds)
-        else:
-            cache.valid = float(seconds)
-        return True
-    return False
-
+COMBINED: Final = (
+    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+    '"$http_referer" "$http_user_agent"'
+)
 
 LOG_FORMAT: Final = Directive[LogFormat](
     "log_format",
     HTTP,
-    _parse_log_format,
+    parse_log_format,
     args="2+",
     many=True,
     default=LogFormat("combined", [COMBINED], ESCAPE_DEFAULT, None),
@@ -181,7 +54,7 @@ changes nothing.
 ACCESS_LOG: Final = Directive[AccessLog](
     "access_log",
     HTTP | SERVER | LOCATION | IF_LOCATION | LIMIT_EXCEPT,
-    _parse_access_log,
+    parse_access_log,
     args="1+",
     many=True,
     default=AccessLog(None),
@@ -209,7 +82,7 @@ port, 514 by default, or `unix:` and a path), `facility=` (default `local7`), `s
 OPEN_LOG_FILE_CACHE: Final = Directive[OpenLogFileCache](
     "open_log_file_cache",
     HTTP | SERVER | LOCATION,
-    _parse_cache,
+    parse_open_log_file_cache,
     args="1-4",
     default=OpenLogFileCache(0),
     default_text="off",
@@ -222,6 +95,20 @@ times (1) to be kept; after `valid` (60s) it is checked that the path still lead
 
 
 # -- attaching the loggers
+
+
+@final
+class RootedPathWriter(PathWriter):
+    """Writes only where the request's root directory exists, as nginx does: a host name that a client made up makes no file."""
+
+    def may_write(self, session: Session) -> bool:
+        assert isinstance(session, Request)
+        root = document_root(session) or b"/"
+        if os.path.isdir(root):
+            return True
+        shown = root.decode("utf-8", "backslashreplace")
+        self.complaints.add(ERR, f'testing "{shown}" existence failed, nothing is logged', session)
+        return False
 
 
 @final
@@ -353,7 +240,7 @@ class _AccessLogs:
         if log.syslog is not None:
             return SyslogWriter(Syslog(log.syslog))
         if log.template is not None:
-            return PathWriter(log.template, self.build.scope.load.prefix, cache)
+            return RootedPathWriter(log.template, self.build.scope.load.prefix, cache)
         return self.writer(log)
 
 

@@ -11,7 +11,8 @@ from portico.http.access import ALLOWED, PENDING, AccessStep
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.subrequest import answer_of, finish, subrequest_of
-from portico.variables.template import Getter, Template, Variables, template, variable_name
+from portico.variables.template import Template, template, variable_name
+from portico.variables.variable import Getter, Variables
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -104,7 +105,7 @@ def _verdict(answer: Response) -> int:
 class AuthRequestFeature(Feature):
     """Adds the check where there is a URI to ask."""
 
-    def declare(self, scope: Scope, variables: Variables) -> None:
+    def declare(self, scope: Scope, variables: Variables[Request]) -> None:
         for variable in scope.own_all(AUTH_REQUEST_SET):
             if variable is not None and not variables.define(variable.name, _getter(variable.name), replace=False):
                 error = variable.statement.fail(f'the duplicate "{variable.name}" variable', variable.statement.args[0])
@@ -119,7 +120,7 @@ class AuthRequestFeature(Feature):
             build.add_access(AuthRequestStep(uri, variables))
 
 
-def _getter(name: str) -> Getter:
+def _getter(name: str) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
         values = request.values
         return None if values is None else values.get(name)

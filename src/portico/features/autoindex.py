@@ -18,9 +18,9 @@ from portico.http.content.files import Files
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import CONTENT, Handler
-from portico.http.logging.log_format import ESCAPE_JSON, escape
 from portico.http.response import BytesBody, Response
 from portico.http.routing.uri import ESCAPE_URI_COMPONENT, arg, escape_uri
+from portico.logs.log_format import ESCAPE_JSON, escape
 from portico.net.reactor import http_date
 
 if TYPE_CHECKING:

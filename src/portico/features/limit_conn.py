@@ -1,100 +1,51 @@
-"""`limit_conn`: how many requests at a time. (nginx: ngx_http_limit_conn_module.c.)
+"""`limit_conn`: how many requests at a time (admission/connection_count.py). (nginx: ngx_http_limit_conn_module.c.)
 
-A request counts from the moment its head is read until it is over, however it ends: a logger in every location gives back what the
-request holds. What a worker counted dies with it (zones/counts.py).
+A request counts from the moment its header section is read until it is over, however it ends: a logger in every location releases
+what the request holds.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.admission.connection_count import (
+    ConnectionSetting,
+    ConnectionZone,
+    Hold,
+    LimitReached,
+    acquire_all,
+    parse_connection_limit,
+    parse_connection_zone,
+    release_all,
+)
+from portico.admission.limits import LEVELS, declare_zone, unknown_zone
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
-from portico.config.reader import Statement
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
-from portico.http.limits import LEVELS, declare_zone, status, unknown_zone, zone_and_size
-from portico.http.zones import open_zone
-from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.http.limits import refusal_status
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.worker.hook import WorkerHook
-from portico.zones.counts import COLUMNS, REACHED, Counts
-from portico.zones.owner import is_alive, own_identity
-from portico.zones.states import fingerprint
+from portico.zones.counts import COLUMNS, Counts
+from portico.zones.opening import open_zone
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.worker.runtime import Runtime
+    from portico.variables.session import Session
 
 _ALL: Final = HTTP | SERVER | LOCATION
-_LONGEST_KEY: Final = 255
-_MOST: Final = 65535
-_LOOK_SECONDS: Final = 1.0  # between two looks for dead workers, when a limit is reached
 
 STATUS: Final = "limit_conn_status"  # in Request.values: the variable, and that the request has been counted
 PASSED: Final = b"PASSED"
 REJECTED: Final = b"REJECTED"
 REJECTED_DRY_RUN: Final = b"REJECTED_DRY_RUN"
 
-
-@final
-class Zone:
-    """One `limit_conn_zone`; `counts` are there once its memory is."""
-
-    def __init__(self, name: str, size: int, key: Template) -> None:
-        self.name = name
-        self.size = size
-        self.key = key
-        self.counts: Counts | None = None
-        self.owner = 0  # this worker
-        self.looked = 0.0
-
-    def look_for_dead(self, now: float, first: int, second: int) -> bool:
-        """Whether the limit may only seem reached: a worker that counts for this key was killed. Looks once a second."""
-        counts = self.counts
-        if counts is None or now - self.looked < _LOOK_SECONDS:
-            return False
-        self.looked = now
-        for owner in counts.owners(first, second):
-            if owner != self.owner and not is_alive(owner):
-                return counts.remove_dead(is_alive) > 0
-        return False
-
-
-def _zone(statement: Statement) -> Zone:
-    argument = statement.args[1]
-    if not argument.text.startswith("zone="):
-        raise statement.fail(f'invalid parameter "{argument.text}"', argument)
-    name, size = zone_and_size(statement, argument)
-    if not name:
-        raise statement.fail('"limit_conn_zone" must have "zone" parameter')
-    return Zone(name, size, template(statement))
-
-
-@final
-class Limit:
-    """One `limit_conn` as written."""
-
-    def __init__(self, zone: str, number: int) -> None:
-        self.zone = zone
-        self.number = number
-
-
-def _limit(statement: Statement) -> Limit:
-    argument = statement.args[1]
-    number = values.number_of(argument.text)
-    if not number:
-        raise statement.fail(f'invalid number of connections "{argument.text}"', argument)
-    if number > _MOST:
-        raise statement.fail("connection limit must be less 65536", argument)
-    return Limit(statement.args[0].text, number)
-
-
-LIMIT_CONN_ZONE: Final = Directive[Zone | None](
-    "limit_conn_zone", HTTP, _zone, args="2", default=None, many=True,
+LIMIT_CONN_ZONE: Final = Directive[ConnectionZone | None](
+    "limit_conn_zone", HTTP, parse_connection_zone, args="2", default=None, many=True,
     syntax="KEY zone=NAME:SIZE",
     doc="Memory, shared by all workers, for the counts of `limit_conn`: one for each value of KEY (a text with variables; "
     "requests for which it is empty are not counted) and each worker that serves requests for it. A megabyte holds 21,000. "
@@ -102,15 +53,15 @@ LIMIT_CONN_ZONE: Final = Directive[Zone | None](
     "size and key.",
     example="limit_conn_zone $binary_remote_addr zone=conns:10m;",
 )
-LIMIT_CONN: Final = Directive[Limit | None](
-    "limit_conn", _ALL, _limit, args="2", default=None, many=True,
+LIMIT_CONN: Final = Directive[ConnectionSetting | None](
+    "limit_conn", _ALL, parse_connection_limit, args="2", default=None, many=True,
     syntax="ZONE NUMBER",
     doc="How many requests with the same key are served at a time; more are refused. A connection counts while a request of it is "
     "being served. Several limits may stand side by side: all must be kept. What a killed worker counted is forgotten.",
     example="limit_conn_zone $binary_remote_addr zone=conns:1m; server { limit_conn conns 10; }",
 )
 LIMIT_CONN_STATUS: Final = Directive[int](
-    "limit_conn_status", _ALL, status, args="1", default=503, default_text="503", syntax="CODE",
+    "limit_conn_status", _ALL, refusal_status, args="1", default=503, default_text="503", syntax="CODE",
     doc="The status of refused requests, 400 to 599.",
     example="limit_conn_status 429;",
 )
@@ -131,21 +82,6 @@ LIMIT_CONN_DRY_RUN: Final = Directive[bool](
 
 
 @final
-class Hold:
-    """One count that a request holds."""
-
-    def __init__(self, zone: Zone, slot: int) -> None:
-        self.zone = zone
-        self.slot = slot
-
-    def give(self) -> None:
-        """Count it no more."""
-        counts = self.zone.counts
-        assert counts is not None
-        counts.release(self.slot, self.zone.owner)
-
-
-@final
 class Holds(Logger):
     """What the requests of this worker hold. As a logger of every location it learns that a request is over."""
 
@@ -157,8 +93,7 @@ class Holds(Logger):
             return  # a subrequest's part is its main request's, until that one ends
         held = self.of.pop(request, None)
         if held is not None:
-            for hold in held:
-                hold.give()
+            release_all(held)
         noted = request.values
         if noted is not None and STATUS not in noted:
             noted[STATUS] = None  # a mirror that goes on by itself is not counted: nothing would end it
@@ -168,7 +103,7 @@ class Holds(Logger):
 class LimitConnHandler(Handler):
     """The limits of one location."""
 
-    def __init__(self, limits: list[tuple[Zone, int]], status: int, level: int, dry_run: bool, holds: Holds) -> None:
+    def __init__(self, limits: list[tuple[ConnectionZone, int]], status: int, level: int, dry_run: bool, holds: Holds) -> None:
         self.is_async = False
         self.limits = limits
         self.status = status
@@ -183,45 +118,24 @@ class LimitConnHandler(Handler):
             request.values = noted = {}
         elif STATUS in noted:
             return None
-        held: list[Hold] = []
-        for zone, number in self.limits:
-            key = zone.key.render(request)
-            if not key:
-                continue
-            if len(key) > _LONGEST_KEY:
-                shown = key.decode("utf-8", "backslashreplace")
-                request.log_error(ERR, f'the value of the "{zone.key.text}" key is more than 255 bytes: "{shown}"')
-                continue
+        try:
+            held = acquire_all(request, self.limits)
+        except LimitReached as reached:
+            self._refuse(request, noted, reached)
+            return None
+        if held:
+            self.holds.of[_main(request)] = held  # at once: whatever happens from here on, it is released
             noted[STATUS] = PASSED
-            slot = self._take(request, zone, number, key)
-            if slot <= 0:
-                for hold in held:
-                    hold.give()
-                held.clear()
-                self._refuse(request, noted, zone, slot)
-                return None
-            if not held:
-                self.holds.of[_main(request)] = held  # at once: whatever happens from here on, it is given back
-            held.append(Hold(zone, slot))
         return None
 
     def describe(self) -> str:
         return "limit_conn " + ", ".join([f"{zone.name} {number}" for zone, number in self.limits])
 
-    def _take(self, request: Request, zone: Zone, number: int, key: bytes) -> int:
-        counts = zone.counts
-        assert counts is not None
-        first, second = fingerprint(key)
-        slot = counts.acquire(first, second, zone.owner, number)
-        if slot == REACHED and zone.look_for_dead(request.reactor.now, first, second):
-            slot = counts.acquire(first, second, zone.owner, number)
-        return slot
-
-    def _refuse(self, request: Request, noted: dict[str, bytes | None], zone: Zone, slot: int) -> None:
-        level, reason = CRIT, f'no memory in limit_conn_zone "{zone.name}"'
-        if slot == REACHED:
+    def _refuse(self, request: Request, noted: dict[str, bytes | None], reached: LimitReached) -> None:
+        level, reason = CRIT, f'no memory in limit_conn_zone "{reached.zone.name}"'
+        if not reached.full:
             dry = ", dry run," if self.dry_run else ""
-            level, reason = self.level, f'limiting connections{dry} by zone "{zone.name}"'
+            level, reason = self.level, f'limiting connections{dry} by zone "{reached.zone.name}"'
         if not self.dry_run:
             noted[STATUS] = REJECTED
             raise HTTPError(self.status, reason, level)
@@ -242,15 +156,12 @@ def _main(request: Request) -> Request:
 class Claim(WorkerHook):
     """The worker begins: from here on it counts under its own name, and those who are gone no more."""
 
-    def __init__(self, zones: dict[str, Zone]) -> None:
+    def __init__(self, zones: dict[str, ConnectionZone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: Runtime) -> None:
-        owner = own_identity()
+    def start(self, runtime: object) -> None:
         for zone in self.zones.values():
-            zone.owner = owner
-            if zone.counts is not None:
-                zone.counts.remove_dead(is_alive)
+            zone.claim()
 
 
 @final
@@ -259,7 +170,7 @@ class Limits:
 
     def __init__(self, used: bool) -> None:
         self.used = used
-        self.zones: dict[str, Zone] = {}
+        self.zones: dict[str, ConnectionZone] = {}
         self.holds = Holds()
 
 
@@ -267,8 +178,8 @@ def _is_used(scope: Scope) -> bool:
     return bool(scope.own_all(LIMIT_CONN)) or any(_is_used(child) for child in scope.children)
 
 
-def _status_variable(request: Request) -> bytes | None:
-    noted = request.values
+def _status_variable(session: Session) -> bytes | None:
+    noted = session.values
     return None if noted is None else noted.get(STATUS)
 
 
@@ -282,10 +193,10 @@ def _open_zones(build: HttpBuild) -> Limits:
     return limits
 
 
-def _open(build: HttpBuild, setting: Setting[Zone | None], zones: dict[str, Zone]) -> None:
+def _open(build: HttpBuild, setting: Setting[ConnectionZone | None], zones: dict[str, ConnectionZone]) -> None:
     declared = setting.value
     assert declared is not None
-    zone = declare_zone(build.zones, declared.name, declared.size, "limit_conn", declared.key.text, setting.where)
+    zone = declare_zone(build.zones, "http", "limit_conn", declared.name, declared.size, declared.key.text, setting.where)
     declared.counts = Counts(open_zone(zone, COLUMNS, setting.where))
     zones[declared.name] = declared
 
@@ -306,7 +217,7 @@ class LimitConnFeature(Feature):
         if not limits.used:
             return
         build.loggers.append(limits.holds)
-        found: list[tuple[Zone, int]] = []
+        found: list[tuple[ConnectionZone, int]] = []
         for setting in build.scope.settings(LIMIT_CONN):
             limit = setting.value
             assert limit is not None

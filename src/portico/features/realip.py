@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.admission.trusted_proxies import TrustedProxies, parse_trusted
 from portico.codec.forwarded import nodes_of
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.forwarded_for import Peer, peer_behind
 from portico.http.handler import PREACCESS, Handler
-from portico.http.networks import Network, NetworkTable, network, unmapped
-from portico.net.resolver import ResolveError, resolve_blocking
-from portico.variables.template import STABLE_FIELDS, Variable
+from portico.net.forwarded_for import Peer, peer_behind
+from portico.net.networks import Network, unmapped
+from portico.variables.connection import ORIGINAL_ADDRESS_VARIABLES
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
@@ -28,31 +28,12 @@ _PROXY_PROTOCOL: Final = b"proxy_protocol"
 _ALL: Final = HTTP | SERVER | LOCATION
 
 
-def _from(statement: Statement) -> list[Network]:
-    """The networks that an argument names; an empty list stands for `unix:`."""
-    text = statement.args[0].text
-    if text == "unix:":
-        return []
-    found = network(text)
-    if found is not None:
-        if not found.exact:
-            statement.warn(f"low address bits of {text} are meaningless", statement.args[0])
-        return [found]
-    if "/" in text:
-        raise statement.fail(f'invalid network "{text}"', statement.args[0])
-    try:
-        resolved = resolve_blocking(text, 0).addresses
-    except ResolveError as error:
-        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error.reason})', statement.args[0]) from None
-    return [made for made in (network(address[0]) for _, address in resolved) if made is not None]
-
-
 def _header(statement: Statement) -> bytes:
     return statement.args[0].text.lower().encode("utf-8", "surrogateescape")
 
 
 SET_REAL_IP_FROM: Final = Directive[list[Network]](
-    "set_real_ip_from", _ALL, _from, args="1", many=True, default=list[Network](),
+    "set_real_ip_from", _ALL, parse_trusted, args="1", many=True, default=list[Network](),
     syntax="ADDRESS | NETWORK | NAME | unix:",
     doc="Trusts what clients at this address say about who is behind them; `unix:` trusts all that come through Unix sockets.",
     example="set_real_ip_from 10.0.0.0/8;",
@@ -78,12 +59,7 @@ class RealIPHandler(Handler):
 
     def __init__(self, scope: Scope) -> None:
         self.is_async = False
-        given = scope.all(SET_REAL_IP_FROM)
-        self.trusted: NetworkTable[bool] = NetworkTable()
-        for networks in given:
-            for found in networks:
-                self.trusted.put(found, True)
-        self.unix = any(not networks for networks in given)
+        self.trusted = TrustedProxies(scope.all(SET_REAL_IP_FROM))
         self.header: bytes = scope.get(REAL_IP_HEADER)
         self.recursive: bool = scope.get(REAL_IP_RECURSIVE)
 
@@ -100,18 +76,13 @@ class RealIPHandler(Handler):
         if not fields:
             return None
         peer = Peer(unmapped(request.packed_address()), b"")
-        found = peer_behind(peer, fields, self._trusts, self.recursive)
+        found = peer_behind(peer, fields, self.trusted.trusts, self.recursive)
         if found is not peer:
             port = found.port
             if self.header == _PROXY_PROTOCOL and client.proxied is not None and client.proxied.port:
                 port = b"%d" % client.proxied.port
             request.replace_address(found.text(), port)
         return None
-
-    def _trusts(self, address: bytes) -> bool:
-        if not address:
-            return self.unix
-        return self.trusted.find(address) is not None
 
     def describe(self) -> str:
         return f"real_ip_header {self.header.decode('ascii', 'replace')}"
@@ -130,20 +101,9 @@ class RealIPFeature(Feature):
             build.add_handler(PREACCESS, RealIPHandler(scope))
 
 
-def _original_addr(request: Request) -> bytes | None:
-    return request.client.remote_addr
-
-
-def _original_port(request: Request) -> bytes | None:
-    return request.client.remote_port
-
-
 FEATURE: Final = RealIPFeature(
     "http_realip",
     (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE),
-    (
-        Variable("realip_remote_addr", _original_addr, STABLE_FIELDS, "The address of whoever connected."),
-        Variable("realip_remote_port", _original_port, STABLE_FIELDS, "The port of whoever connected."),
-    ),
+    ORIGINAL_ADDRESS_VARIABLES,
     configure="--with-http_realip_module",
 )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Argument, Statement
-from portico.config.regex import Regex, RegexFailed
+from portico.config.regex import Regex, RegexFailed, parse_regex
+from portico.config.server_names import DEFAULT, ServerNames
 from portico.http.feature import Feature, LocationBuild
-from portico.http.listen import SERVER_NAME, parse_regex
+from portico.http.listen import SERVER_NAME
 from portico.http.plan import LocationSlot
-from portico.http.routing.server_names import DEFAULT, ServerNames
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

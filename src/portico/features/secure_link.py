@@ -15,7 +15,8 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.feature import Feature, LocationBuild
 from portico.http.plan import LocationSlot
-from portico.variables.template import PER_REQUEST, Template, Variable, template
+from portico.variables.template import Template, template
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -22,7 +22,7 @@ from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.response import STREAM, Body
 from portico.http.subrequest import clone_of, finish
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request

@@ -1,108 +1,19 @@
-"""`split_clients`: shares of the clients. (nginx: ngx_http_split_clients_module.c; the same client lands in the same share.)"""
+"""`split_clients`: shares of the clients (variables/split_clients.py). (nginx: ngx_http_split_clients_module.c.)"""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from portico.config.directive import HTTP, Directive, Scope
-from portico.config.reader import Statement
 from portico.http.feature import Feature
-from portico.variables.template import NESTING, Variables, template, variable_name
+from portico.variables.split_clients import Split, declare_splits, parse_split
+from portico.variables.variable import Variables
 
 if TYPE_CHECKING:
     from portico.http.request import Request
 
-_M: Final = 0x5BD1E995
-_32: Final = 0xFFFFFFFF
-_WHOLE: Final = 10000  # a share is counted in hundredths of a percent
-_PERCENT: Final = re.compile(r"([0-9]*)(?:\.([0-9]{0,2}))?%")
-
-
-def murmur_hash2(data: bytes) -> int:
-    """MurmurHash2 of Austin Appleby with seed 0, 32 bits (ngx_murmur_hash2)."""
-    length = len(data)
-    h = length & _32
-    at = 0
-    while length - at >= 4:
-        k = data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
-        k = k * _M & _32
-        k ^= k >> 24
-        k = k * _M & _32
-        h = (h * _M & _32) ^ k
-        at += 4
-    left = length - at
-    if left == 3:
-        h ^= data[at + 2] << 16
-    if left >= 2:
-        h ^= data[at + 1] << 8
-    if left >= 1:
-        h ^= data[at]
-        h = h * _M & _32
-    h ^= h >> 13
-    h = h * _M & _32
-    return h ^ (h >> 15)
-
-
-@final
-class Split:
-    """One `split_clients`: upper bounds of the hash, each with its value; the last bound may be open (`*`)."""
-
-    def __init__(self, statement: Statement, name: str) -> None:
-        self.statement = statement
-        self.name = name
-        self.source = template(statement)
-        self.bounds: list[int] = []  # exclusive; -1 is open
-        self.values: list[bytes] = []
-
-    def get(self, request: Request) -> bytes | None:
-        """The value of the share that the text falls into; not found when no share is left for it."""
-        known = request.values
-        if known is not None and self.name in known:
-            return known[self.name]
-        if not NESTING.enter(request, self.name):
-            return None
-        try:
-            number = murmur_hash2(self.source.render(request))
-        finally:
-            NESTING.leave()
-        for index, bound in enumerate(self.bounds):
-            if bound < 0 or number < bound:
-                return self.values[index]
-        return None
-
-
-def _split(statement: Statement) -> Split:
-    made = Split(statement, variable_name(statement, 1))
-    total = 0
-    bound = 0  # the parts are rounded one by one, as in nginx: 99 of 1 % end a little before one of 99 %
-    for line in statement.block or []:
-        share = _share(line)
-        if len(line.args) != 1 or line.block is not None:
-            raise line.fail("invalid number of parameters: a share and a value")
-        total = total + share if share else _WHOLE
-        if total > _WHOLE:
-            raise line.fail("percent total is greater than 100%")
-        bound += share * _32 // _WHOLE
-        made.bounds.append(bound if share else -1)
-        made.values.append(line.args[0].text.encode("utf-8", "surrogateescape"))
-    return made
-
-
-def _share(line: Statement) -> int:
-    """Hundredths of a percent; 0 for `*`."""
-    text = line.name
-    if text == "*":
-        return 0
-    found = _PERCENT.fullmatch(text)
-    share = 0 if found is None else int(found.group(1) or "0") * 100 + int((found.group(2) or "").ljust(2, "0"))
-    if not share:
-        raise line.fail(f'invalid percent value "{text}"')
-    return share
-
-
 SPLIT_CLIENTS: Final = Directive[Split | None](
-    "split_clients", HTTP, _split, args="2", many=True, default=None, raw_block=True,
+    "split_clients", HTTP, parse_split, args="2", many=True, default=None, raw_block=True,
     syntax="TEXT $VARIABLE { PERCENT% VALUE; ... * VALUE; }",
     doc="Defines a variable that divides clients into shares, by a hash of TEXT (MurmurHash2, as nginx: the same client lands in "
     "the same share). `*` is the rest.",
@@ -113,11 +24,8 @@ SPLIT_CLIENTS: Final = Directive[Split | None](
 class SplitClientsFeature(Feature):
     """Makes the variables known."""
 
-    def declare(self, scope: Scope, variables: Variables) -> None:
-        for made in scope.own_all(SPLIT_CLIENTS):
-            if made is not None and not variables.define(made.name, made.get):
-                error = made.statement.fail(f'the duplicate "{made.name}" variable', made.statement.args[1])
-                made.statement.load.diagnostics.error(error)
+    def declare(self, scope: Scope, variables: Variables[Request]) -> None:
+        declare_splits(scope.own_all(SPLIT_CLIENTS), variables, scope.load)
 
 
 FEATURE: Final = SplitClientsFeature("http_split_clients", (SPLIT_CLIENTS,))

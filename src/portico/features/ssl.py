@@ -47,7 +47,7 @@ from portico.net.tls_context import (
     ServerSettings,
     server_tls,
 )
-from portico.variables.template import STABLE_FIELDS, Getter, Variable
+from portico.variables.variable import STABLE_FIELDS, Getter, Variable
 
 _SERVERS: Final = HTTP | SERVER
 _LEAST_CACHE: Final = 8 * 4096  # nginx: 8 pages
@@ -401,7 +401,7 @@ class SSLFeature(Feature):
 # -- variables
 
 
-def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter:
+def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter[Request]:
     def getter(request: Request) -> bytes | None:
         transport = request.client.tls
         if transport is None:
@@ -412,7 +412,7 @@ def _of_connection(get: Callable[[TLSTransport], str | None]) -> Getter:
     return getter
 
 
-def _of_certificate(get: Callable[[Certificate], bytes]) -> Getter:
+def _of_certificate(get: Callable[[Certificate], bytes]) -> Getter[Request]:
     def getter(request: Request) -> bytes | None:
         transport = request.client.tls
         if transport is None:

@@ -15,7 +15,7 @@ from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import Handler, Logger
 from portico.http.response import Response, text_response
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.worker.hook import WorkerHook
 from portico.worker.runtime import Runtime
 from portico.zones.owner import is_alive, own_identity

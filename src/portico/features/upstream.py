@@ -21,11 +21,11 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, UPSTREAM, Directive, Scope
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild
-from portico.http.networks import packed
-from portico.http.zones import open_zone
+from portico.net.networks import packed
 from portico.passing.groups import add_group, groups_of, resolve, round_robin
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
 from portico.variables.template import Template, template
+from portico.zones.opening import open_zone
 from portico.zones.table import SharedTable
 from portico.zones.zone import ZoneConflict
 

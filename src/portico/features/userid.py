@@ -19,8 +19,8 @@ from portico.config.reader import Statement
 from portico.errorlog import ERR, NOTICE
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import HeaderFilter
-from portico.http.variables_request import cookie_in
-from portico.variables.template import PER_REQUEST, Variable
+from portico.http.variables.request import cookie_in
+from portico.variables.variable import PER_REQUEST, Variable
 from portico.worker.hook import WorkerHook
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Userid(HeaderFilter):
         scope = build.scope
         self.state = state
         self.sequence = sequence
-        self.reset: Variable | None = build.http.variables.find(RESET)  # as `set` or a `map` gives it
+        self.reset: Variable[Request] | None = build.http.variables.find(RESET)  # as `set` or a `map` gives it
         self.name = scope.get(USERID_NAME)
         self.lower_name = self.name.lower()
         self.service = scope.get(USERID_SERVICE)
@@ -324,7 +324,7 @@ def _uid_reset(request: Request) -> bytes | None:
     return _noted(request).get(RESET) or b""
 
 
-def _variables() -> tuple[Variable, ...]:
+def _variables() -> tuple[Variable[Request], ...]:
     reset = Variable(
         RESET, _uid_reset, PER_REQUEST, "To be `set`: neither empty nor `0`, the client gets another cookie; `log` logs it too."
     )

@@ -1,4 +1,4 @@
-"""The access phase: who may pass.
+"""The access phase: access control and authentication.
 
 Features that judge a request (`allow`, `auth_basic`, `auth_jwt`, …) add an `AccessStep` to a location. Its steps become one
 handler, in the order of the catalogue, which is nginx's; `satisfy` says how their verdicts add up (ngx_http_core_access_phase):
@@ -51,21 +51,22 @@ class AccessStep:
     """One check of a request."""
 
     def waits(self) -> bool:
-        """Whether `check` may answer PENDING."""
+        """Return whether `check` may return PENDING."""
         return False
 
     def check(self, request: Request) -> int:
-        """ALLOWED, NO_OPINION, or PENDING. Raises HTTPError: 401 and 403 are refusals, and 302, which sends the client to where it
-        can sign in; anything else is a failure.
+        """Return ALLOWED, NO_OPINION, or PENDING.
+
+        Raises HTTPError: 401 and 403 are refusals, and 302, which sends the client to where it can sign in; others are failures.
         """
         raise NotImplementedError
 
     async def check_async(self, request: Request) -> int:
-        """As `check`, once that has answered PENDING; ALLOWED or NO_OPINION."""
+        """Return what `check` does, once that has returned PENDING; ALLOWED or NO_OPINION."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """One line for people: what is checked."""
+        """Return one line for people: what is checked."""
         return type(self).__name__
 
 
@@ -80,7 +81,7 @@ class AccessPhase(Handler):
         self.steps: list[AccessStep] = []
 
     def add(self, step: AccessStep) -> None:
-        """One more check, after those before."""
+        """Append one more check."""
         self.steps.append(step)
         if step.waits():
             self.is_async = True
@@ -136,7 +137,7 @@ class AccessPhase(Handler):
 
 
 def _weighed(request: Request, kept: HTTPError | None, error: HTTPError) -> HTTPError:
-    """The refusal to remember while other steps may still allow; what it has to say is logged now. Raises a failure."""
+    """Return the refusal to remember while other steps may still allow; what it has to say is logged now. Raises a failure."""
     if error.status not in (302, 401, 403):
         raise error
     if error.reason and error.reason != BY_RULE:
@@ -152,7 +153,7 @@ def _weighed(request: Request, kept: HTTPError | None, error: HTTPError) -> HTTP
 
 
 def _final(refusal: HTTPError) -> HTTPError:
-    """ngx_http_core_post_access_phase."""
+    """Return the refusal as it is answered (ngx_http_core_post_access_phase)."""
     if refusal.status == 403:
         refusal.reason = BY_RULE
         refusal.level = ERR
@@ -160,7 +161,7 @@ def _final(refusal: HTTPError) -> HTTPError:
 
 
 def challenge(status: int, value: bytes, reason: str, level: int) -> HTTPError:
-    """A refusal that tells the client how to authenticate (RFC 9110 section 11.6.1)."""
+    """Return a refusal that tells the client how to authenticate (RFC 9110 section 11.6.1)."""
     error = HTTPError(status, reason, level)
     error.fields = ((b"WWW-Authenticate", value),)
     return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from portico import errorlog
 from portico.config.diagnostics import ConfigError
@@ -25,8 +25,11 @@ from portico.http.routing.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX,
 from portico.http.routing.location_tree import Location as Entry
 from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
 from portico.net.listen import ListenSpec
-from portico.variables.template import Variables
+from portico.variables.variable import Variables
 from portico.zones.zone import Zones
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
 
 
 @final
@@ -48,7 +51,7 @@ def build_http(
     """
     load = root.load
     blocks = root.blocks(HTTP_BLOCK)
-    variables = Variables()
+    variables: Variables[Request] = Variables()
     for feature in features:
         for variable in feature.variables:
             variables.add(variable)
@@ -74,7 +77,7 @@ def build_http(
     return plan
 
 
-def _declare_captures(scope: Scope, variables: Variables) -> None:
+def _declare_captures(scope: Scope, variables: Variables[Request]) -> None:
     """Make variables of the named groups in server names and locations."""
     for setting in scope.own_settings(SERVER_NAME):
         for name in setting.value:

@@ -14,9 +14,8 @@ from portico.codec.dates import parse_date
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.config.regex import Regex, RegexFailed
+from portico.config.regex import Regex, RegexFailed, parse_regex
 from portico.http.feature import BuildSlot
-from portico.http.listen import parse_regex
 from portico.http.user_agent import is_msie6
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Final
 from portico.config.directive import Directive
 from portico.http import settings as s
 from portico.http.access import AUTH_DELAY, SATISFY
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature
 from portico.http.listen import HTTP2, INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 
 _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     s.HTTP_BLOCK, s.SERVER_BLOCK, LISTEN, SERVER_NAME, LOCATION_BLOCK, INTERNAL, HTTP2, ERROR_PAGE,

@@ -13,11 +13,12 @@ from portico.config.directive import Directive, Scope
 from portico.http.access import AUTH_DELAY, SATISFY, AccessPhase, AccessStep
 from portico.http.handler import ACCESS, CONTENT, REWRITE, Handler, HeaderFilter, Logger
 from portico.http.plan import Location
-from portico.variables.template import Variable, VariableFamily, Variables
+from portico.variables.variable import Variable, VariableFamily, Variables
 
 if TYPE_CHECKING:
     from portico.errorlog import LogFiles
     from portico.http.plan import VirtualServer
+    from portico.http.request import Request
     from portico.worker.hook import WorkerHook
     from portico.zones.zone import Zones
 
@@ -28,7 +29,7 @@ T = TypeVar("T")
 class HttpBuild:
     """What features share while one `http {}` is built."""
 
-    def __init__(self, scope: Scope, variables: Variables, zones: Zones, log_files: LogFiles) -> None:
+    def __init__(self, scope: Scope, variables: Variables[Request], zones: Zones, log_files: LogFiles) -> None:
         self.scope = scope
         self.variables = variables
         self.zones = zones
@@ -167,8 +168,8 @@ class Feature:
         self,
         name: str,
         directives: tuple[Directive[object], ...],
-        variables: tuple[Variable, ...] = (),
-        families: tuple[VariableFamily, ...] = (),
+        variables: tuple[Variable[Request], ...] = (),
+        families: tuple[VariableFamily[Request], ...] = (),
         configure: str = "",
     ) -> None:
         self.name = name  # nginx's name of the module: "http_gzip"; Portico's own for what nginx lacks
@@ -177,7 +178,7 @@ class Feature:
         self.families = families
         self.configure = configure  # what `-V` lists for it: "--with-http_ssl_module"
 
-    def declare(self, scope: Scope, variables: Variables) -> None:
+    def declare(self, scope: Scope, variables: Variables[Request]) -> None:
         """Make known the variables that the configuration itself defines (captures, set, map). `scope` is http's."""
 
     def http(self, build: HttpBuild) -> None:

@@ -9,7 +9,7 @@ from portico.config import values
 from portico.config.diagnostics import Where
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.config.regex import Regex, compile_regex
+from portico.config.regex import Regex, parse_regex
 from portico.http.routing.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
 from portico.net.listen import ListenSpec
 from portico.net.resolver import ResolveError, resolve_blocking
@@ -199,17 +199,6 @@ class ServerName:
     def __init__(self, text: str, regex: Regex | None) -> None:
         self.text = text
         self.regex = regex
-
-
-def parse_regex(statement: Statement, index: int, pattern: str, caseless: bool) -> Regex:
-    """Compile a regex that stands in an argument or (`index` -1) in the name. Raises ConfigError with the place of the mistake."""
-    try:
-        return compile_regex(pattern, caseless)
-    except ValueError as error:
-        message, position = str(error.args[0]), int(error.args[1])
-        argument = None if index < 0 else statement.args[index]
-        text = f'regex "{pattern}" cannot be used: {message} at position {position}'
-        raise statement.fail_within(text, argument, pattern, position) from None
 
 
 def _server_names(statement: Statement) -> list[ServerName]:

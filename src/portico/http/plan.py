@@ -12,15 +12,17 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
 from portico.config.reader import Where
 from portico.config.regex import RegexFailed
+from portico.config.server_names import DEFAULT, ServerNames
 from portico.http.routing.location_tree import LocationTree
-from portico.http.routing.server_names import DEFAULT, ServerNames
 from portico.net.listen import ListenSpec
+from portico.variables.client import Client
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope
     from portico.http.handler import Handler, HeaderFilter, Logger
     from portico.http.settings import CoreSettings
     from portico.net.tls import ServerTLS
+    from portico.net.transport import Transport
     from portico.variables.template import Template
 
 T = TypeVar("T")
@@ -109,6 +111,10 @@ class Listener:
         self.captures_names = False  # some server_name is a regex with named groups
         self.servers: list[VirtualServer] = []
         self.specific: dict[str, Listener] = {}  # on a wildcard socket: listeners for single addresses of the same port
+
+    def client(self, transport: Transport, peer: tuple[str, int] | None, number: int) -> Client:
+        """Return the facts of a connection that was accepted here. `peer`: who has connected, None for a Unix socket."""
+        return Client(transport, self.spec.address, self.default.core.error_log, peer, number)
 
     def make_default(self, server: VirtualServer) -> None:
         """Make `server` the one that is asked when no name fits (`default_server`)."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Final, final
+
+from portico.variables.session import Session, shown
 
 if TYPE_CHECKING:
     from portico.cache.caching import Caching
     from portico.codec.fields import RequestFields
     from portico.codec.http1_response import ResponseHead
+    from portico.errorlog import ErrorLog
     from portico.http.background import BackgroundTask
     from portico.http.body import RequestBody
-    from portico.http.client import Client
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
     from portico.http.server.stream import ClientStream
-    from portico.net.reactor import Reactor
+    from portico.variables.client import Client
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
 
@@ -40,17 +41,13 @@ class Attempt:
 
 
 @final
-class Request:
+class Request(Session):
     """What the client asked, where that led, and what has been answered so far."""
 
     def __init__(
         self, client: Client, line: bytes, method: bytes, version: int, fields: RequestFields, server: VirtualServer
     ) -> None:
-        self.client = client
-        self.reactor: Reactor = client.reactor
-        self.remote_addr: bytes = client.remote_addr  # of whoever connected, unless a trusted proxy told another one
-        self.remote_port: bytes = client.remote_port
-        self.told_address = False  # it did (`replace_address`)
+        super().__init__(client)
         self.line = line  # the request line as received, without its line end
         self.method = method
         self.version = version  # 10 or 11
@@ -67,11 +64,8 @@ class Request:
         self.plain_uri = True  # raw_uri can be passed on unchanged: neither rewritten nor redirected since
         self.asked_host: bytes = b""  # the host that the client named, b"" when it named none
         self.host: bytes = b""  # $host: that, or the server's name
-        self.captures: list[bytes | None] | None = None  # of the last regex that matched
-        self.named: dict[str, bytes] | None = None  # named captures
         self.kept_fields: list[tuple[bytes, bytes]] | None = None  # of an answer that X-Accel-Redirect replaced
         self.kept_type: bytes = b""
-        self.values: dict[str, bytes | None] | None = None  # variables set or cached for this request
         self.body: RequestBody | None = None
         self.keep_alive = True
         self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
@@ -82,14 +76,11 @@ class Request:
         self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
         self.depth = 0  # of subrequests within subrequests
         self.background: list[BackgroundTask] | None = None  # mirrors under way: the next request waits for them
-        self.started: float = client.reactor.now
         self.internal = False
         self.redirects = 0
         self.error_status = 0  # the status that error_page keeps for the page it shows
         self.in_error_page = False
-        self.status = 0  # as sent
         self.head_bytes = 0  # bytes of the response head sent
-        self.body_bytes = 0  # bytes sent after the head, framing included
         self.received = len(line) + 2  # $request_length
         self.response: Response | None = None
         self.attempts: list[Attempt] | None = None
@@ -104,46 +95,46 @@ class Request:
         self.slices: object = None  # where `slice` has got to, once $slice_range was asked for
         self.verified: dict[str, object] | None = None  # what checks of access have found true, by their directive
 
-    def log_error(self, level: int, message: str) -> None:
-        """Write a line to the location's error log, with nginx's context behind it."""
-        log = self.location.core.error_log
-        if level > 0 and log.enabled(level):
-            log.write(level, f"{message}{self.context()}", self.client.number)
+    def error_log(self) -> ErrorLog:
+        """Return the location's error log."""
+        return self.location.core.error_log
+
+    def current_status(self) -> int:
+        """Return the status as sent, else the one that is about to be."""
+        if self.status:
+            return self.status
+        if self.error_status or self.response is None:
+            return self.error_status
+        return self.response.status
+
+    def bytes_sent(self) -> int:
+        """Return how many bytes of the response were sent, its header section included."""
+        return self.head_bytes + self.body_bytes
 
     def context(self) -> str:
-        """`, client: …, server: …, request: "…", host: "…"` as nginx puts it behind its messages."""
-        text = f", client: {_shown(self.remote_addr)}, server: {self.server.name}"
+        """Return `, client: …, server: …, request: "…", host: "…"` as nginx puts it behind its messages."""
+        text = f", client: {shown(self.remote_addr)}, server: {self.server.name}"
         if self.line:
-            text += f', request: "{_shown(self.line)}"'
+            text += f', request: "{shown(self.line)}"'
         if self.parent is not None:
-            text += f', subrequest: "{_shown(self.uri)}"'
+            text += f', subrequest: "{shown(self.uri)}"'
         if self.attempts:
             last = self.attempts[-1]
-            text += f', upstream: "{_shown(self.upstream_scheme)}://{_shown(last.peer)}{_shown(self.upstream_uri)}"'
+            text += f', upstream: "{shown(self.upstream_scheme)}://{shown(last.peer)}{shown(self.upstream_uri)}"'
         host = self.fields.host
         if host is not None:
-            text += f', host: "{_shown(host)}"'
+            text += f', host: "{shown(host)}"'
         referer = self.fields.get(b"referer")
         if referer is not None:
-            text += f', referrer: "{_shown(referer)}"'
+            text += f', referrer: "{shown(referer)}"'
         return text
 
     def replace_address(self, address: bytes, port: bytes) -> None:
-        """The client is another one than whoever connected: so it is for the requests that this one belongs to, as in nginx."""
-        request: Request | None = self
-        while request is not None:
-            request.remote_addr = address
-            request.remote_port = port
-            request.told_address = True
-            request.shares_fields = False  # what is remembered of the header block holds for the connection's own address
-            request = request.parent
-
-    def packed_address(self) -> bytes:
-        """The client's address in network byte order, 4 or 16 bytes; b"" for a Unix socket."""
-        text = self.remote_addr.decode("ascii")
-        if text.startswith("unix:"):
-            return b""
-        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+        """Note another address of the client, also for the requests that this one belongs to, as in nginx."""
+        super().replace_address(address, port)
+        self.shares_fields = False  # what is remembered of the header block holds for the connection's own address
+        if self.parent is not None:
+            self.parent.replace_address(address, port)
 
     def has_conditions(self) -> bool:
         """Whether it asks for a part, or for an answer only if something holds (RFC 9110 sections 13 and 14)."""
@@ -155,13 +146,6 @@ class Request:
             or b"if-match" in first
             or b"if-unmodified-since" in first
         )
-
-    def keep_names(self, named: dict[str, bytes]) -> None:
-        """Remember what the named groups of a regex captured."""
-        if self.named is None:
-            self.named = dict(named)
-        else:
-            self.named.update(named)
 
     def new_attempt(self, peer: bytes) -> Attempt:
         """Note the start of a try at an upstream peer."""
@@ -181,7 +165,3 @@ class Request:
         if not self.request_id:
             self.request_id = os.urandom(16).hex().encode()
         return self.request_id
-
-
-def _shown(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")

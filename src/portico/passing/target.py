@@ -8,8 +8,8 @@ from portico.balancing.group import Group, Server
 from portico.config.values import port_of
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
-from portico.http.networks import packed
 from portico.http.routing.uri import ESCAPE_URI, escape_uri, printable_target
+from portico.net.networks import packed
 from portico.net.resolver import RESOLVE_SECONDS, ResolveError
 from portico.passing.groups import round_robin
 

@@ -39,12 +39,10 @@ class TunnelBody(Body):
 
     async def relay(self) -> None:
         assert self.exchange is not None
-        connection = self.exchange.connection
         request = self.exchange.request
-        from_upstream = connection.buffer  # what the upstream sent after its header section
-        connection.buffer = b""
+        from_upstream = self.exchange.stream.rest  # what it sent behind its header section
         client, from_client = self.stream.tunnel()
-        tunnel = Tunnel(client, connection.transport, self.seconds)
+        tunnel = Tunnel(client, self.exchange.connection.transport, self.seconds)
         try:
             await tunnel.run(from_client, from_upstream)
         except Timeout:

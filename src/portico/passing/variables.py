@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from portico.http.variables_connection import seconds_text
-from portico.http.variables_response import same_name
-from portico.variables.template import PER_REQUEST, Getter, Variable, VariableFamily
+from portico.http.variables.response import same_name
+from portico.variables.clock import seconds_text
+from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
 
 
-def _of_attempts(text: Callable[[Attempt], bytes]) -> Getter:
+def _of_attempts(text: Callable[[Attempt], bytes]) -> Getter[Request]:
     """A getter that joins `text` of every attempt; not found when there was none."""
 
     def get(request: Request) -> bytes | None:
@@ -78,7 +78,7 @@ def _bytes_received(attempt: Attempt) -> bytes:
 # -- what the last one answered
 
 
-def _header_family(name: str) -> Getter:
+def _header_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -93,7 +93,7 @@ def _header_family(name: str) -> Getter:
     return get
 
 
-def _cookie_family(name: str) -> Getter:
+def _cookie_family(name: str) -> Getter[Request]:
     wanted = name.encode().lower()
 
     def get(request: Request) -> bytes | None:
@@ -109,7 +109,7 @@ def _cookie_family(name: str) -> Getter:
     return get
 
 
-def _trailer_family(name: str) -> Getter:
+def _trailer_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -122,7 +122,7 @@ def _trailer_family(name: str) -> Getter:
     return get
 
 
-UPSTREAM_VARIABLES: Final[tuple[Variable, ...]] = (
+UPSTREAM_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable(
         "upstream_addr", _of_attempts(_peer), PER_REQUEST, "Address and port, or the path of a Unix socket."
     ),
@@ -162,7 +162,7 @@ UPSTREAM_VARIABLES: Final[tuple[Variable, ...]] = (
     ),
 )
 
-UPSTREAM_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+UPSTREAM_FAMILIES: Final[tuple[VariableFamily[Request], ...]] = (
     VariableFamily(
         "upstream_http_",
         _header_family,

@@ -23,12 +23,10 @@ def fingerprint(key: bytes) -> tuple[int, int]:
 
 @final
 class States:
-    """A worker's view of the states of one zone. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
+    """The states of one zone. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
 
     def __init__(self, table: SharedTable) -> None:
-        self.first = 0  # the key that was looked up last
-        self.second = 0
-        self.last = 0  # what its state says
+        self.last = 0  # of the state found last
         self.excess = 0
         self._rows = Rows(table, COLUMNS, age=_LAST)
         self._cells = self._rows.cells
@@ -42,9 +40,7 @@ class States:
         self._rows.leave()
 
     def find(self, first: int, second: int) -> int:
-        """Return the row of a key, now the one used last, with its numbers in `last` and `excess`; 0 when there is none."""
-        self.first = first
-        self.second = second
+        """Return the row of a key, now the one used last, with its numbers in `last` and `excess`; 0: there is none."""
         row = self._rows.find(first, second)
         if row:
             self.last = self._cells[row + _LAST]

@@ -20,8 +20,6 @@ from portico.features.rewrite import feature as rewrite
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, phases, settings
 from portico.http.build import build_http
-from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.request import Request
 from portico.http.response import Body, Response
@@ -29,6 +27,7 @@ from portico.http.routing.uri import normalise
 from portico.http.server.http1.output import field_lines
 from portico.http.server.http1.prefixes import Prefixes
 from portico.http.server.http1.stream import Http1Stream
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.zones.zone import Zones
@@ -123,7 +122,7 @@ class Site:
         self.reactor = Reactor()
         self.sockets = socket.socketpair()
         transport = Transport(self.reactor, self.sockets[0])
-        self.client = Client(transport, plan.listeners[0], ("127.0.0.1", 50000), 1)
+        self.client = plan.listeners[0].client(transport, ("127.0.0.1", 50000), 1)
         self.stream = Http1Stream(self.client, transport, Prefixes(self.reactor))
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ import pytest
 from tests.unit.http.loaded import PLAIN, Loaded, pointed_at, refusal
 
 from portico.errorlog import ErrorLog
-from portico.http.logging.log_format import ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE, escape
 from portico.http.request import Request
+from portico.logs.log_format import ESCAPE_DEFAULT, ESCAPE_JSON, ESCAPE_NONE, escape
 
 Load = Callable[[str], Loaded]
 SERVER = "server { listen 127.0.0.1:8080; server_name one; root .; %s }"

@@ -1,19 +1,13 @@
-"""What is wrong with a limit is said when the configuration is loaded; and the arithmetic of ngx_http_limit_req_module."""
+"""What is wrong with a limit is said when the configuration is loaded."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
-from portico.config.reader import Where
-from portico.features.limit_req import Limit, RequestLimit, Zone
 from portico.program import Source, load_program
 from portico.supervisor.plan import LoadFailed
-from portico.variables.template import Template
-from portico.zones.states import COLUMNS, States
-from portico.zones.table import SharedTable
 
 REQ = "limit_req_zone $arg_k zone=z:1m rate=1r/s;"
 CONN = "limit_conn_zone $arg_k zone=c:1m;"
@@ -81,76 +75,3 @@ def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
 def test_no_mistakes(tmp_path: Path) -> None:
     text = REQ + CONN + in_location("limit_req zone=z burst=5 delay=2; limit_conn c 65535; limit_req_status 599;")
     assert mistakes(tmp_path, text) == []
-
-
-# -- the arithmetic
-
-
-class Bucket:
-    """ngx_http_limit_req_lookup and _account for one key, in integers."""
-
-    def __init__(self, rate: int, burst: int) -> None:
-        self.rate, self.burst = rate, burst
-        self.excess = -1
-        self.last = 0
-
-    def admits(self, now: int) -> tuple[bool, int]:
-        if self.excess < 0:
-            self.excess, self.last = 0, now
-            return True, 0
-        ms = now - self.last
-        ms = 1 if ms < -60000 else max(ms, 0)
-        excess = max(0, self.excess - self.rate * ms // 1000 + 1000)
-        if excess > self.burst:
-            return False, excess
-        self.excess = excess
-        if ms:
-            self.last = now
-        return True, excess
-
-
-def limit_of(rate: int, burst: int, delay: int = 0) -> RequestLimit:
-    zone = Zone("z", 65536, Template("$arg_k", Where("", 0, 0)), rate, rate // 1000, 1)
-    zone.states = States(SharedTable(64, COLUMNS))
-    return RequestLimit(Limit("z", burst * 1000, delay * 1000), zone)
-
-
-@pytest.mark.parametrize(("rate", "burst"), [(10_000, 0), (10_000, 5), (166, 2), (1_000_000, 50)])
-def test_as_nginx_counts(rate: int, burst: int) -> None:
-    rng = random.Random(rate + burst)
-    limit = limit_of(rate, burst)
-    bucket = Bucket(rate, burst * 1000)
-    now = 1_000_000
-    for _ in range(3000):
-        now += rng.choice((0, 0, 1, 3, 40, 150, 2000, -2, -70_000, 70_000))
-        assert (limit.admits(b"k", now, True), limit.excess()) == bucket.admits(now)
-
-
-def test_waiting_is_what_has_to_leak_out() -> None:
-    limit = limit_of(10_000, 5, 2)
-    waits = []
-    for _ in range(6):
-        assert limit.admits(b"k", 1000, True)
-        waits.append(limit.wait())
-    assert waits == [0, 0, 0, 100, 200, 300] and not limit.admits(b"k", 1000, True)
-
-
-def test_asked_first_counted_later() -> None:
-    limit = limit_of(10_000, 1)
-    assert limit.admits(b"k", 1000, False) and limit.admits(b"k", 1000, False)
-    limit.account(1000)
-    assert limit.excess() == 0 and limit.admits(b"k", 1000, False)
-    limit.account(1000)
-    assert limit.excess() == 1000 and not limit.admits(b"k", 1000, False)
-    assert limit.admits(b"k", 1100, False)
-
-
-def test_a_state_forgotten_in_between_begins_anew() -> None:
-    limit = limit_of(10_000, 1)
-    assert limit.admits(b"k", 1000, False)
-    first, second = limit.states.first, limit.states.second
-    for number in range(100):
-        limit.admits(b"%d" % number, 1000, True)
-    limit.states.first, limit.states.second = first, second
-    limit.account(1000)
-    assert limit.excess() == 0

@@ -15,7 +15,7 @@ from portico.features.auth_basic import passwords
 from portico.features.auth_basic.users import parse_users
 from portico.features.auth_basic.verifier import MOST_REMEMBERED, REMEMBERED_SECONDS, Verifier
 from portico.http.content.watched_file import WatchedFiles
-from portico.http.variables_request import basic_credentials, basic_user
+from portico.http.variables.request import basic_credentials, basic_user
 
 passwords.prepare()
 

@@ -24,10 +24,9 @@ from portico.features.ssl import FEATURE, check_client_certificate
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import HttpPlan, build_http
-from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.request import Request
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net import openssl
 from portico.net.certificates import self_signed
 from portico.net.reactor import Reactor
@@ -198,7 +197,7 @@ class Visit:
 
     def _request(self, plan: HttpPlan, server: int, transport: TLSTransport) -> Request:
         fields = parse_request_fields(b"Host: b.test", 11, HeaderOptions())
-        client = Client(transport, plan.listeners[0], ("127.0.0.1", 50000), 1)
+        client = plan.listeners[0].client(transport, ("127.0.0.1", 50000), 1)
         client.set_secure(transport)
         request = Request(client, b"GET / HTTP/1.1", b"GET", 11, fields, plan.servers[server])
         request.host = b"b.test"

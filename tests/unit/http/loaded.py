@@ -18,14 +18,13 @@ from portico.features import access_log
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import build_http
-from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.feature import Feature
 from portico.http.plan import Location
 from portico.http.request import Request
 from portico.http.routing.uri import normalise
 from portico.http.server.http1.prefixes import Prefixes
 from portico.http.server.http1.stream import Http1Stream
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
@@ -73,7 +72,7 @@ class Loaded:
         self.sock, address = listener.accept()
         listener.close()
         self.transport = Transport(self.reactor, self.sock)
-        self.client = Client(self.transport, plan.listeners[0], address, 7)
+        self.client = plan.listeners[0].client(self.transport, address, 7)
         self.stream = Http1Stream(self.client, self.transport, Prefixes(self.reactor))
         self.client.requests = 1
 

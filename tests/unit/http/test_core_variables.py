@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from tests.unit.http.loaded import PLAIN, Loaded
 
-from portico.http.client import Client
-from portico.http.core_variables import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.finished import FinishedHead
 from portico.http.request import Request
 from portico.http.response import BytesBody, Response
 from portico.http.subrequest import subrequest_of
-from portico.http.variables_connection import LocalTime, seconds_text
-from portico.http.variables_request import basic_user, cookie_in
+from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
+from portico.http.variables.request import basic_user, cookie_in
 from portico.passing.variables import UPSTREAM_FAMILIES, UPSTREAM_VARIABLES
-from portico.variables.template import PER_REQUEST, STABLE_FIELDS
+from portico.variables.client import Client
+from portico.variables.clock import LocalTime, seconds_text
+from portico.variables.variable import PER_REQUEST, STABLE_FIELDS
 
 Load = Callable[[str], Loaded]
 
@@ -204,7 +204,7 @@ def test_connection(site: Loaded) -> None:
 
 def test_address_of_a_link_local_client_has_no_scope(site: Loaded) -> None:
     client = site.client
-    site.client = Client(site.transport, client.listener, ("fe80::1%eth0", 80), 8)
+    site.client = Client(site.transport, client.listening, client.error_log, ("fe80::1%eth0", 80), 8)
     request = site.request()
     assert value(site, "remote_addr", request) == b"fe80::1"
     assert request.packed_address() == b"\xfe\x80" + b"\0" * 13 + b"\1"

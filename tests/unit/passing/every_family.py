@@ -31,7 +31,7 @@ from portico.passing.settings import (
 )
 from portico.passing.store_settings import StoreDirectives, StoreSettings
 from portico.passing.tls import TLSDirectives, tls_settings
-from portico.variables.template import Variables
+from portico.variables.variable import Variables
 from portico.zones.zone import Zones
 
 CGI_CONDITIONS = {word: bit for word, bit in CONDITIONS.items() if bit not in (HTTP_502, HTTP_504)}

@@ -15,7 +15,7 @@ from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challe
 from portico.http.content.watched_file import FilePath, WatchedFiles, file_path
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
-from portico.http.variables_request import basic_credentials
+from portico.http.variables.request import basic_credentials
 from portico.http.waiting import result_of
 from portico.variables.template import Template, template
 from portico.worker.hook import WorkerHook

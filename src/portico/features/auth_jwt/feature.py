@@ -17,16 +17,8 @@ from portico.http.plan import LocationSlot
 from portico.jose.claims import member
 from portico.jose.keys import JOSE, KeyFileError, parse_keys
 from portico.jose.token import InvalidToken, Token, unverified
-from portico.variables.template import (
-    PER_REQUEST,
-    Getter,
-    Template,
-    Variable,
-    VariableFamily,
-    Variables,
-    template,
-    template_of,
-)
+from portico.variables.template import Template, template, template_of
+from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily, Variables
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -204,7 +196,7 @@ def token_of(request: Request) -> Token | None:
     return None if check is None else check.token(request)
 
 
-def _claim_getter(path: list[str]) -> Getter:
+def _claim_getter(path: list[str]) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
         token = token_of(request)
         return None if token is None else member(token.claims, path)
@@ -212,7 +204,7 @@ def _claim_getter(path: list[str]) -> Getter:
     return get
 
 
-def _header_getter(path: list[str]) -> Getter:
+def _header_getter(path: list[str]) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
         token = token_of(request)
         return None if token is None else member(token.header, path)
@@ -220,11 +212,11 @@ def _header_getter(path: list[str]) -> Getter:
     return get
 
 
-def _claim_family(name: str) -> Getter:
+def _claim_family(name: str) -> Getter[Request]:
     return _claim_getter([name])
 
 
-def _header_family(name: str) -> Getter:
+def _header_family(name: str) -> Getter[Request]:
     return _header_getter([name])
 
 
@@ -243,7 +235,7 @@ _STATE: Final = BuildSlot[JwtState](_new_state)
 class AuthJwtFeature(Feature):
     """Adds the check where there are a realm and keys."""
 
-    def declare(self, scope: Scope, variables: Variables) -> None:
+    def declare(self, scope: Scope, variables: Variables[Request]) -> None:
         for claim in scope.own_all(AUTH_JWT_CLAIM_SET):
             if claim is not None:
                 _define(claim, _claim_getter(claim.path), variables)
@@ -292,7 +284,7 @@ def _keys(scope: Scope) -> tuple[list[FilePath], list[Template]]:
     return [], []
 
 
-def _define(claim: ClaimVariable, getter: Getter, variables: Variables) -> None:
+def _define(claim: ClaimVariable, getter: Getter[Request], variables: Variables[Request]) -> None:
     if not variables.define(claim.name, getter):
         error = claim.statement.fail(f'the duplicate "{claim.name}" variable', claim.statement.args[0])
         claim.statement.load.diagnostics.error(error)

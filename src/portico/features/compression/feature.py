@@ -15,7 +15,7 @@ from portico.features.compression.filter import CompressionFilter, Offer
 from portico.http.compression import COMPRESSION_ORDER, SHARED_DIRECTIVES, CompressionRules, accepted_codings
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_COMPRESS
-from portico.variables.template import PER_REQUEST, Getter, Variable
+from portico.variables.variable import PER_REQUEST, Getter, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -55,7 +55,7 @@ def _new_shared(build: HttpBuild) -> Shared:
 _SHARED: Final = BuildSlot[Shared](_new_shared)
 
 
-def _ratio(name: bytes) -> Getter:
+def _ratio(name: bytes) -> Getter[Request]:
     """nginx's `%ui.%02ui`, rounded (ngx_http_gzip_ratio_variable)."""
 
     def get(request: Request) -> bytes | None:
@@ -69,7 +69,7 @@ def _ratio(name: bytes) -> Getter:
     return get
 
 
-def _variable(name: str, coding: bytes) -> Variable:
+def _variable(name: str, coding: bytes) -> Variable[Request]:
     doc = "How many times longer the body was before it was compressed: `3.14`. Known when it has been sent."
     return Variable(name, _ratio(coding), PER_REQUEST, doc)
 

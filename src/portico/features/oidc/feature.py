@@ -21,7 +21,8 @@ from portico.http.plan import LocationSlot
 from portico.jose.keys import JOSE, KeyFileError
 from portico.net.certificates import ContextError
 from portico.passing.fetch import verifying_tls
-from portico.variables.template import PER_REQUEST, Getter, Template, Variable, VariableFamily
+from portico.variables.template import Template
+from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 from portico.zones.states import COLUMNS, States
 from portico.zones.zone import ZoneConflict
 
@@ -239,7 +240,7 @@ def _userinfo(request: Request) -> bytes | None:
     return session.userinfo.encode() if session is not None and session.userinfo else None
 
 
-def _claim_family(name: str) -> Getter:
+def _claim_family(name: str) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
         session = _session(request)
         return None if session is None else session.claim(name)

@@ -6,8 +6,8 @@ from typing import Final
 
 from portico.config.directive import Directive
 from portico.config.reader import Statement
+from portico.config.regex import parse_regex
 from portico.http.feature import LocationBuild
-from portico.http.listen import parse_regex
 from portico.passing.families import ANYWHERE
 from portico.passing.rewrite import (
     HTTPONLY,

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.diagnostics import ConfigError
 from portico.config.reader import Argument, Statement
-from portico.config.regex import Regex
+from portico.config.regex import Regex, parse_regex
 from portico.errorlog import CRIT
 from portico.features.rewrite.matching import match
-from portico.http.listen import parse_regex
 from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, IF_SERVER, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.config.regex import Regex
+from portico.config.regex import Regex, parse_regex
 from portico.errorlog import WARN
 from portico.features.rewrite.conditions import Condition, condition
 from portico.features.rewrite.replacement import Replacement
@@ -18,8 +18,8 @@ from portico.features.rewrite.returns import RETURN
 from portico.features.rewrite.script import BreakStep, IfStep, ReturnStep, RewriteStep, Script, SetStep, Step
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import REWRITE, Handler
-from portico.http.listen import parse_regex
-from portico.variables.template import Getter, Template, Variables, template, variable_name
+from portico.variables.template import Template, template, variable_name
+from portico.variables.variable import Getter, Variables
 
 if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
@@ -120,7 +120,7 @@ UNINITIALIZED_VARIABLE_WARN: Final = Directive[bool](
 class RewriteFeature(Feature):
     """One script for each server, in the server-rewrite phase, and one for each location; no block inherits another's."""
 
-    def declare(self, scope: Scope, variables: Variables) -> None:
+    def declare(self, scope: Scope, variables: Variables[Request]) -> None:
         for given in scope.own_settings(REWRITE_URI):
             if given.value is not None:
                 variables.add_captures(given.value.regex, given.where, scope.load)
@@ -147,14 +147,14 @@ class RewriteFeature(Feature):
             build.add_handler(REWRITE, Script(steps, build.scope.get(REWRITE_LOG)))
 
 
-def _define(assignment: Assignment, variables: Variables) -> None:
+def _define(assignment: Assignment, variables: Variables[Request]) -> None:
     name = assignment.name
     if name not in _SETTABLE and not variables.define(name, _getter(name), replace=False):
         error = assignment.statement.fail(f'the duplicate "{name}" variable', assignment.statement.args[0])
         assignment.statement.load.diagnostics.error(error)
 
 
-def _getter(name: str) -> Getter:
+def _getter(name: str) -> Getter[Request]:
     def get(request: Request) -> bytes | None:
         given = request.values
         value = None if given is None else given.get(name)

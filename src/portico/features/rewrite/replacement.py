@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.diagnostics import Where
 from portico.config.load import Late
 from portico.http.routing.uri import ESCAPE_ARGS, escape_uri
-from portico.variables.template import Getter, Variables, split_text
+from portico.variables.template import split_text
+from portico.variables.variable import Getter, Variables
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -19,7 +20,7 @@ _HEX: Final = b"0123456789abcdefABCDEF"
 class Piece:
     """A constant, a variable, or (`capture` >= 0) a numbered group of the regex."""
 
-    def __init__(self, constant: bytes, get: Getter | None, capture: int) -> None:
+    def __init__(self, constant: bytes, get: Getter[Request] | None, capture: int) -> None:
         self.constant = constant
         self.get = get
         self.capture = capture
@@ -58,7 +59,7 @@ class Replacement(Late):
         assert isinstance(environment, Variables)
         self.pieces = [self._piece(environment, part, is_variable) for part, is_variable in self.parts]
 
-    def _piece(self, variables: Variables, part: str, is_variable: bool) -> Piece:
+    def _piece(self, variables: Variables[Request], part: str, is_variable: bool) -> Piece:
         if not is_variable:
             return Piece(part.encode("utf-8", "surrogateescape"), None, -1)
         if part.isdecimal():

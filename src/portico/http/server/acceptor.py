@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, final
 
-from portico.http.client import Client
 from portico.http.server.connection import Connection
 from portico.http.server.protocols import protocols_of
 from portico.net.transport import Transport
@@ -32,7 +31,7 @@ class ConnectionMaker:
             listener = listener.for_address(sock.getsockname()[0])
         runtime.accepted += 1
         transport = Transport(runtime.reactor, sock)
-        client = Client(transport, listener, peer, runtime.accepted)
+        client = listener.client(transport, peer, runtime.accepted)
         connection = Connection(runtime, self.protocols, transport, listener, client)
         runtime.reactor.own(transport)
         connection.start()

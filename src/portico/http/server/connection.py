@@ -17,9 +17,9 @@ from portico.net.transport import Transport
 from portico.worker.connection import ServedConnection
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.plan import Listener
     from portico.http.server.protocol import ClientProtocol, ServedProtocol
+    from portico.variables.client import Client
     from portico.worker.runtime import Runtime
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from portico.http.user_agent import is_msie6
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.http.settings import CoreSettings
+    from portico.variables.client import Client
 
 BY_LENGTH: Final = 0  # Content-Length says where the body ends
 BY_CHUNKS: Final = 1  # the chunked transfer coding does

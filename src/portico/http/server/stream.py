@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from portico.net.reactor import ClientGone
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.response import Response
     from portico.net.duplex import Duplex
     from portico.net.pipe import Pipe
     from portico.net.reactor import Reactor, Suspend
+    from portico.variables.client import Client
 
 
 class ClientStream:

@@ -16,7 +16,6 @@ from typing import Any
 
 from tests.unit.features.local_site import FEATURES, Site
 
-from portico.http.client import Client
 from portico.http.feature import Feature
 from portico.http.server.connection import Connection
 from portico.http.server.http1.server import Http1Server
@@ -110,7 +109,7 @@ class Conversation:
         listener = self.site.plan.listeners[0]
         self.runtime = Runtime(self.reactor, listener.default.core.error_log, 100, 0)
         self.transport = MemoryTransport(self.reactor)
-        self.client = Client(self.transport, listener, ("192.0.2.1", 50000), 1)
+        self.client = listener.client(self.transport, ("192.0.2.1", 50000), 1)
         self.connection = Connection(self.runtime, protocols_of(self.reactor), self.transport, listener, self.client)
         self.failures: list[BaseException] = []
         self.reactor.on_error = self.failures.append

@@ -5,12 +5,12 @@ Only interpreted: it is a subclass of ours.
 
 from __future__ import annotations
 
-from portico.http.client import Client
 from portico.http.response import Response
 from portico.http.server.stream import ClientStream
 from portico.net.duplex import Duplex
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, ClientGone, Suspend, Task
+from portico.variables.client import Client
 
 
 class MemoryStream(ClientStream):

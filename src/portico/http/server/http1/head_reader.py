@@ -15,10 +15,10 @@ from portico.codec.http1_request import find_request_end
 from portico.http.server.http1.heads import RequestHeads, may_be_http
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.plan import Listener
     from portico.http.request import Request
     from portico.http.server.http1.lines import RequestLines
+    from portico.variables.client import Client
 
 
 @final

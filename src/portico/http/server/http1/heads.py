@@ -19,9 +19,9 @@ from portico.http.request import Request
 from portico.http.routing.uri import NormalUri, normalise
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.plan import Listener, VirtualServer
     from portico.http.server.http1.lines import RequestLines
+    from portico.variables.client import Client
 
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)

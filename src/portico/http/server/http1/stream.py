@@ -13,7 +13,6 @@ from portico.http.server.stream import ClientStream
 from portico.net.transport import BODY_READ_SIZE
 
 if TYPE_CHECKING:
-    from portico.http.client import Client
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.http.server.http1.prefixes import Prefixes
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from portico.net.pipe import Pipe
     from portico.net.reactor import Suspend
     from portico.net.transport import Transport
+    from portico.variables.client import Client
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -17,7 +17,7 @@ _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
 def packed(text: str) -> bytes | None:
-    """The address that `text` writes; None when it is none."""
+    """Return the address that `text` writes; None when it is none."""
     try:
         if ":" not in text:
             return socket.inet_pton(socket.AF_INET, text)
@@ -27,7 +27,7 @@ def packed(text: str) -> bytes | None:
 
 
 def unmapped(address: bytes) -> bytes:
-    """An IPv4-mapped IPv6 address as IPv4 (RFC 4291 section 2.5.5.2)."""
+    """Return an IPv4-mapped IPv6 address as IPv4 (RFC 4291 section 2.5.5.2), any other as it is."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
@@ -43,12 +43,12 @@ class Network:
         self.exact = self.number << (self.size * 8 - length) == number  # no bits behind those that count
 
     def contains(self, address: bytes) -> bool:
-        """Whether the address belongs to it."""
+        """Return whether the address belongs to it."""
         return len(address) == self.size and int.from_bytes(address, "big") >> (self.size * 8 - self.length) == self.number
 
 
 def network(text: str) -> Network | None:
-    """`192.0.2.0/24`, `2001:db8::/32`, or one address; None when it is neither (ngx_ptocidr)."""
+    """Return `192.0.2.0/24`, `2001:db8::/32`, or one address, as a network; None when it is neither (ngx_ptocidr)."""
     host, slash, bits = text.partition("/")
     try:
         address = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
@@ -80,7 +80,7 @@ class NetworkTable(Generic[T]):
         self._lengths: dict[int, list[int]] = {4: [], 16: []}  # longest first
 
     def put(self, key: Network, value: T) -> T | None:
-        """Set the value of a network; returns the one it had."""
+        """Set the value of a network. Returns the one it had."""
         tables = self._tables[key.size]
         table = tables.get(key.length)
         if table is None:
@@ -91,12 +91,12 @@ class NetworkTable(Generic[T]):
         return old
 
     def remove(self, key: Network) -> bool:
-        """Forget a network; False when it was not there."""
+        """Remove a network. Returns False when it was not there."""
         table = self._tables[key.size].get(key.length)
         return table is not None and table.pop(key.number, None) is not None
 
     def find(self, address: bytes) -> T | None:
-        """The value of the smallest network that has the address."""
+        """Return the value of the smallest network that has the address."""
         size = len(address)
         lengths = self._lengths.get(size)
         if not lengths:

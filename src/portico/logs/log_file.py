@@ -13,13 +13,12 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Final, final
 
-from portico.errorlog import ALERT, CRIT, ERR, FULL_DISK_PAUSE, failed_call, open_append
-from portico.http.variables_path import document_root
+from portico.errorlog import ALERT, CRIT, FULL_DISK_PAUSE, failed_call, open_append
 
 if TYPE_CHECKING:
     from portico.errorlog import ErrorLog, LogFile
-    from portico.http.request import Request
     from portico.syslog import Syslog
+    from portico.variables.session import Session
     from portico.variables.template import Template
 
 COMPLAINT_PAUSE: Final = 60.0  # seconds between two lines in the error log about one access log
@@ -29,8 +28,8 @@ _GZIP_WINDOW: Final = 31  # zlib's largest window, with a gzip wrapper
 class LogWriter:
     """Takes finished lines."""
 
-    def write(self, line: bytes, request: Request) -> None:
-        """Take one line with its newline; `request` tells the error log and the variables. Never raises."""
+    def write(self, line: bytes, session: Session) -> None:
+        """Take one line with its newline; `session` tells the error log and the variables. Never raises."""
         raise NotImplementedError
 
     def flush(self) -> None:
@@ -46,20 +45,20 @@ class Complaints:
 
     def __init__(self) -> None:
         self._next = 0.0
-        self._log: ErrorLog | None = None  # of the last request that was logged
+        self._log: ErrorLog | None = None  # of the last session that was logged
 
-    def remember(self, request: Request) -> None:
-        """Trouble of a later flush, which belongs to no request, goes to this request's error log."""
-        self._log = request.location.core.error_log
+    def remember(self, session: Session) -> None:
+        """Send trouble of a later flush, which belongs to no session, to this session's error log."""
+        self._log = session.error_log()
 
-    def add(self, level: int, message: str, request: Request | None) -> None:
+    def add(self, level: int, message: str, session: Session | None) -> None:
         """Write the line, unless one was written within the last minute."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + COMPLAINT_PAUSE
-        if request is not None:
-            request.log_error(level, f"{message} while logging request")
+        if session is not None:
+            session.log_error(level, f"{message} while logging request")
         elif self._log is not None:
             self._log.write(level, message)
 
@@ -79,19 +78,19 @@ class FileWriter(LogWriter):
         self._paused_until = 0.0
         self._complaints = Complaints()
 
-    def write(self, line: bytes, request: Request) -> None:
+    def write(self, line: bytes, session: Session) -> None:
         """Write or hold the line; a line that does not fit sends what is held on its way first."""
         if self.size == 0:
-            self._put(line, request)
+            self._put(line, session)
             return
         if self._held_size + len(line) > self.size:
-            self._write_held(request)
+            self._write_held(session)
             if len(line) > self.size:
-                self._put(line, request)
+                self._put(line, session)
                 return
         if not self._held:
-            self._due = request.reactor.now + self.flush_time
-            self._complaints.remember(request)
+            self._due = session.reactor.now + self.flush_time
+            self._complaints.remember(session)
         self._held.append(line)
         self._held_size += len(line)
 
@@ -104,15 +103,15 @@ class FileWriter(LogWriter):
         """Write what is held."""
         self._write_held(None)
 
-    def _write_held(self, request: Request | None) -> None:
+    def _write_held(self, session: Session | None) -> None:
         if not self._held:
             return
         data = b"".join(self._held)
         self._held = []
         self._held_size = 0
-        self._put(data, request)
+        self._put(data, session)
 
-    def _put(self, data: bytes, request: Request | None) -> None:
+    def _put(self, data: bytes, session: Session | None) -> None:
         fd = self.file.fd
         if fd < 0 or (self._paused_until > 0.0 and time.monotonic() < self._paused_until):
             return
@@ -125,11 +124,11 @@ class FileWriter(LogWriter):
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 self._paused_until = time.monotonic() + FULL_DISK_PAUSE
-            self._complaints.add(ALERT, failed_call(f'write() to "{self.file.path}"', error), request)
+            self._complaints.add(ALERT, failed_call(f'write() to "{self.file.path}"', error), session)
             return
         if written != len(data):
             text = f'write() to "{self.file.path}" was incomplete: {written} of {len(data)}'
-            self._complaints.add(ALERT, text, request)
+            self._complaints.add(ALERT, text, session)
 
 
 @final
@@ -139,7 +138,7 @@ class SyslogWriter(LogWriter):
     def __init__(self, syslog: Syslog) -> None:
         self.syslog = syslog
 
-    def write(self, line: bytes, request: Request) -> None:
+    def write(self, line: bytes, session: Session) -> None:
         """Send the line as one datagram; one that cannot be sent at once is lost."""
         self.syslog.send(line[:-1])
 
@@ -166,52 +165,42 @@ class _OpenLog:
         self.checked = now
 
 
-@final
 class PathWriter(LogWriter):
-    """Lines for a path with variables: the file is opened for each line, or kept open by
-    `open_log_file_cache`.
-
-    As nginx, it writes only where the request's root directory exists: a host name that a client made up then
-    makes no file.
-    """
+    """Lines for a path with variables: the file is opened for each line, or kept open by `open_log_file_cache`."""
 
     def __init__(self, path: Template, prefix: str, cache: OpenLogFileCache) -> None:
         self.path = path
         self.cache = cache
         self._prefix: bytes = prefix.encode("utf-8", "surrogateescape")
         self._open: dict[bytes, _OpenLog] = {}  # the one used last is last
-        self._complaints = Complaints()
+        self.complaints = Complaints()
 
-    def write(self, line: bytes, request: Request) -> None:
-        """Append the line to the file that the request's variables name."""
-        path = self.path.render(request)
+    def write(self, line: bytes, session: Session) -> None:
+        """Append the line to the file that the session's variables name."""
+        path = self.path.render(session)
         if not path.startswith(b"/"):
             path = self._prefix + path
         shown = path.decode("utf-8", "backslashreplace")
         try:
-            if not self._root_exists(request):
+            if not self.may_write(session):
                 return
             opened = self._opened(path)
         except OSError as error:
-            self._complaints.add(CRIT, failed_call(f'open() "{shown}"', error), request)
+            self.complaints.add(CRIT, failed_call(f'open() "{shown}"', error), session)
             return
         except ValueError:  # a NUL in the path
-            self._complaints.add(CRIT, f'open() "{shown}" failed: the name holds a zero byte', request)
+            self.complaints.add(CRIT, f'open() "{shown}" failed: the name holds a zero byte', session)
             return
         try:
             os.write(opened.fd, line)
         except OSError as error:
-            self._complaints.add(ALERT, failed_call(f'write() to "{shown}"', error), request)
+            self.complaints.add(ALERT, failed_call(f'write() to "{shown}"', error), session)
         if self.cache.most == 0 or opened.uses < self.cache.min_uses:
             _close(opened)
 
-    def _root_exists(self, request: Request) -> bool:
-        root = document_root(request) or b"/"
-        if os.path.isdir(root):
-            return True
-        shown = root.decode("utf-8", "backslashreplace")
-        self._complaints.add(ERR, f'testing "{shown}" existence failed, nothing is logged', request)
-        return False
+    def may_write(self, session: Session) -> bool:
+        """Return whether a file may be made for this session; when not, that is logged."""
+        return True
 
     def _opened(self, path: bytes) -> _OpenLog:
         now = time.monotonic()

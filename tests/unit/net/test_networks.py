@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.features.geo import Ranges
-from portico.http.forwarded_for import client_address, peer_of
-from portico.http.networks import NetworkTable, network, packed
+from portico.net.forwarded_for import client_address, peer_of
+from portico.net.networks import NetworkTable, network, packed
+from portico.variables.geo import Ranges
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(lambda a: a.version == 4 or not a.ipv4_mapped)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from portico.http.content.files import ALIAS
 from portico.http.listen import LocationPattern
-from portico.variables.template import PER_REQUEST, Variable
+from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope
@@ -19,7 +19,7 @@ _DEFAULT_ROOT: Final = "html"  # under the prefix
 
 
 def document_root(request: Request) -> bytes:
-    """The location's `root` or `alias` for this request, an absolute path."""
+    """Return the location's `root` or `alias` for this request, an absolute path."""
     location = request.location
     load = location.scope.load
     root = location.root
@@ -32,7 +32,7 @@ def document_root(request: Request) -> bytes:
 
 
 def request_filename(request: Request) -> bytes | None:
-    """The path that the request's URI stands for; whether anything is there is not looked at.
+    """Return the path that the request's URI stands for; whether anything is there is not looked at.
 
     `root`: the directory and the URI. `alias`: what it says in place of the prefix of the location that has
     it; in a location given by a regex it is the whole path. None when the URI was rewritten to one without
@@ -49,7 +49,7 @@ def request_filename(request: Request) -> bytes | None:
 
 
 def _aliased(scope: Scope) -> LocationPattern:
-    """The location, this one or one around it, that the alias in force was written in."""
+    """Return the location, this one or one around it, that the alias in force was written in."""
     while scope.parent is not None and not scope.own_settings(ALIAS):
         scope = scope.parent
     pattern = scope.value
@@ -72,7 +72,7 @@ def _request_filename(request: Request) -> bytes | None:
     return request_filename(request)
 
 
-PATH_VARIABLES: Final[tuple[Variable, ...]] = (
+PATH_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("document_root", _document_root, PER_REQUEST, "The `root` or `alias` in force."),
     Variable(
         "realpath_root", _realpath_root, PER_REQUEST, "`$document_root` with every symbolic link resolved."

@@ -1,4 +1,4 @@
-"""`log_format`: from a request to one line of a log.
+"""`log_format`: from a session to one line of a log.
 
 A format is compiled when the configuration is loaded to texts and getters in turn. Values are escaped as
 nginx does it:
@@ -18,20 +18,15 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Late
 from portico.config.reader import Argument, Statement
-from portico.variables.template import Getter, Variables
+from portico.variables.variable import Getter, Variables
 
 if TYPE_CHECKING:
-    from portico.http.request import Request
+    from portico.variables.session import Session
 
 ESCAPE_DEFAULT: Final = 0
 ESCAPE_JSON: Final = 1
 ESCAPE_NONE: Final = 2
 ESCAPES: Final[dict[str, int]] = {"default": ESCAPE_DEFAULT, "json": ESCAPE_JSON, "none": ESCAPE_NONE}
-
-COMBINED: Final = (
-    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
-    '"$http_referer" "$http_user_agent"'
-)
 
 _VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z0-9_]*)(\}?)|([A-Za-z0-9_]*))")
 _SHORT: Final[dict[int, bytes]] = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
@@ -56,7 +51,7 @@ _PLAIN: Final[tuple[bytes, ...]] = tuple(b"".join([e for e in table if len(e) ==
 
 
 def escape(value: bytes, kind: int) -> bytes:
-    """`value` as a log of that kind (`ESCAPE_…`) shows it."""
+    """Return `value` as a log of that kind (`ESCAPE_…`) shows it."""
     if not value.translate(None, _PLAIN[kind]):
         return value
     table = _TABLES[kind]
@@ -73,7 +68,7 @@ class LogFormat(Late):
         self.escaping = escaping
         self._names: list[str] = []
         self._places: list[tuple[Argument | None, int, int]] = []  # of each: its word, where in there, how long
-        self._getters: list[Getter] = []
+        self._getters: list[Getter[Session]] = []
         self._pieces: list[bytes] = []  # constant, room for a value, constant, …, constant and newline
         self._absent: bytes = b"-" if escaping == ESCAPE_DEFAULT else b""
         self._plain: bytes = _PLAIN[escaping]
@@ -106,7 +101,7 @@ class LogFormat(Late):
     def resolve(self, environment: object) -> None:
         """Bind the names to their getters. Raises ConfigError for an unknown variable, when all others have been told."""
         assert isinstance(environment, Variables)
-        getters: list[Getter] = []
+        getters: list[Getter[Session]] = []
         unknown: dict[str, ConfigError] = {}
         for name, (word, position, span) in zip(self._names, self._places, strict=True):
             variable = environment.find(name)
@@ -130,14 +125,14 @@ class LogFormat(Late):
         error.hint = hint
         return error
 
-    def render(self, request: Request) -> bytes:
-        """The line for `request`, with its newline."""
+    def render(self, session: Session) -> bytes:
+        """Return the line for `session`, with its newline."""
         pieces = self._pieces.copy()
         values: list[bytes] = []
         absent = self._absent
         at = 1
         for getter in self._getters:
-            value = getter(request)
+            value = getter(session)
             if value is None:
                 value = absent
             values.append(value)

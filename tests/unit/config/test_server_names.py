@@ -5,7 +5,7 @@ import random
 import pytest
 
 from portico.config.regex import compile_regex
-from portico.http.routing.server_names import DEFAULT, EXACT, LEADING, REGEX, TRAILING, ServerNames
+from portico.config.server_names import DEFAULT, EXACT, LEADING, REGEX, TRAILING, ServerNames
 
 
 def names_of(*names: str) -> ServerNames[str]:

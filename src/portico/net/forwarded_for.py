@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import final
 
-from portico.http.networks import Network, packed
+from portico.net.networks import Network, packed
 
 
 @final
@@ -18,14 +18,14 @@ class Peer:
         self.port = port
 
     def text(self) -> bytes:
-        """The address as people write it."""
+        """Return the address as people write it."""
         if not self.address:
             return b"unix:"
         return socket.inet_ntop(socket.AF_INET if len(self.address) == 4 else socket.AF_INET6, self.address).encode()
 
 
 def peer_behind(peer: Peer, fields: Sequence[bytes], trusts: Callable[[bytes], bool], recursive: bool) -> Peer:
-    """The client as `peer` and the fields (X-Forwarded-For and the like, in the order received) tell; `peer` itself when they do not.
+    """Return the client as `peer` and the fields (X-Forwarded-For and the like, in the order received) tell, else `peer` itself.
 
     Who is not trusted is not asked who is behind it. Without `recursive` one step is taken.
     """
@@ -41,7 +41,7 @@ def peer_behind(peer: Peer, fields: Sequence[bytes], trusts: Callable[[bytes], b
 
 
 def client_address(peer: bytes, fields: Sequence[bytes], proxies: list[Network], recursive: bool) -> bytes:
-    """As `peer_behind`, of addresses alone."""
+    """Return what `peer_behind` does, of addresses alone."""
 
     def trusts(address: bytes) -> bool:
         return any(proxy.contains(address) for proxy in proxies)
@@ -50,7 +50,7 @@ def client_address(peer: bytes, fields: Sequence[bytes], proxies: list[Network],
 
 
 def peer_of(entry: bytes) -> Peer | None:
-    """One entry: an address, perhaps with a port; None for anything else (ngx_parse_addr_port)."""
+    """Return one entry as a peer: an address, perhaps with a port; None for anything else (ngx_parse_addr_port)."""
     text = entry.decode("latin-1")
     port = ""
     if text.startswith("["):

@@ -1,4 +1,4 @@
-"""What a request knows about the connection it came on."""
+"""The facts of one client connection, whatever the protocol."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ from portico.net.transport import Transport
 
 if TYPE_CHECKING:
     from portico.codec.proxy_protocol import ProxyHeader
-    from portico.http.plan import Listener
+    from portico.errorlog import ErrorLog
+    from portico.net.listen import Address
     from portico.net.reactor import Reactor
     from portico.net.tls import TLSTransport
 
 
 @final
 class Client:
-    """The facts of one client connection, whatever the protocol."""
+    """Whoever has connected, and how.
 
-    def __init__(self, transport: Transport, listener: Listener, peer: tuple[str, int] | None, number: int) -> None:
+    `listening`: the address of the socket that accepted the connection. `error_log`: that of the listener's default server. `peer`:
+    address and port of whoever connected, None for a Unix socket.
+    """
+
+    def __init__(
+        self, transport: Transport, listening: Address, error_log: ErrorLog, peer: tuple[str, int] | None, number: int
+    ) -> None:
         self.reactor: Reactor = transport.reactor
-        self.listener = listener
+        self.listening: Address = listening
+        self.error_log = error_log
         self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
         self.requests = 0  # nginx's $connection_requests
         self.started: float = transport.reactor.now
-        # of whoever connected; that of a request may be another one (`Request.remote_addr`)
+        # of whoever connected; that of a session may be another one (`Session.remote_addr`)
         self.remote_addr: bytes = b"unix:" if peer is None else peer[0].partition("%")[0].encode()  # no scope of a link-local one
         self.remote_port: bytes = b"" if peer is None else b"%d" % peer[1]
         self.local: tuple[str, int] | None = None  # asked for when a variable needs it
@@ -47,7 +55,7 @@ class Client:
             return b""
 
     def server_addr(self) -> tuple[str, int]:
-        """The local address and port of the connection ("unix:…", 0 for a Unix socket)."""
+        """Return the local address and port of the connection ("unix:…", 0 for a Unix socket). Raises OSError once it is closed."""
         if self.local is None:
             name = self._sock.getsockname()
             if isinstance(name, tuple):

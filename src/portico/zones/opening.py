@@ -8,7 +8,7 @@ from portico.zones.zone import Zone, ZoneTooLarge
 
 
 def open_zone(zone: Zone, columns: int, where: Where) -> SharedTable:
-    """The zone's table (`Zone.open`). Raises ConfigError when there is not so much memory."""
+    """Return the zone's table (`Zone.open`). Raises ConfigError when there is not so much memory."""
     try:
         return zone.open(columns)
     except ZoneTooLarge as failed:

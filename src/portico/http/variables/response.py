@@ -9,27 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.config.values import size_of
-from portico.http.variables_connection import seconds_text
-from portico.variables.template import PER_REQUEST, Getter, Variable, VariableFamily
+from portico.variables.clock import seconds_text
+from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
 _OF_THE_CONNECTION: Final = (b"connection", b"keep-alive", b"transfer-encoding")
-
-
-def _status(request: Request) -> bytes | None:
-    status = request.status
-    if not status:
-        status = request.error_status
-        if not status and request.response is not None:
-            status = request.response.status
-    return b"%d" % status if status >= 100 else b"%03d" % status
-
-
-def _bytes_sent(request: Request) -> bytes | None:
-    return b"%d" % (request.head_bytes + request.body_bytes)
 
 
 def _body_bytes_sent(request: Request) -> bytes | None:
@@ -70,7 +57,7 @@ def _sent_content_length(request: Request, response: Response) -> bytes | None:
     return b"%d" % response.content_length
 
 
-def _sent_family(name: str) -> Getter:
+def _sent_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -81,7 +68,7 @@ def _sent_family(name: str) -> Getter:
 
 
 def sent_field(request: Request, response: Response, name: bytes) -> bytes | None:
-    """The value of a field of the answer, `name` in lower case; several are joined by ", ".
+    """Return the value of a field of the response, `name` in lower case; several are joined by ", ".
 
     Server and Date only when an upstream's were passed on, as in nginx.
     """
@@ -115,11 +102,11 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
 
 
 def same_name(key: bytes, name: bytes) -> bool:
-    """Whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
+    """Return whether `key`, a field's name as sent, is `name` (lower case, "-" for "_")."""
     return len(key) == len(name) and key.lower().replace(b"_", b"-") == name
 
 
-def _trailer_family(name: str) -> Getter:
+def _trailer_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
@@ -132,9 +119,8 @@ def _trailer_family(name: str) -> Getter:
     return get
 
 
-RESPONSE_VARIABLES: Final[tuple[Variable, ...]] = (
+RESPONSE_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("body_bytes_sent", _body_bytes_sent, PER_REQUEST, "Bytes sent to the client without the head."),
-    Variable("bytes_sent", _bytes_sent, PER_REQUEST, "Bytes sent to the client."),
     Variable(
         "limit_rate", _limit_rate, PER_REQUEST, "Bytes a second that the answer is sent with; 0 is no limit."
     ),
@@ -150,10 +136,9 @@ RESPONSE_VARIABLES: Final[tuple[Variable, ...]] = (
         PER_REQUEST,
         "Seconds with milliseconds since the first bytes of the request came.",
     ),
-    Variable("status", _status, PER_REQUEST, "The status of the answer."),
 )
 
-RESPONSE_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+RESPONSE_FAMILIES: Final[tuple[VariableFamily[Request], ...]] = (
     VariableFamily(
         "sent_http_",
         _sent_family,

@@ -12,7 +12,7 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
 from portico.codec.versions import NAMES
 from portico.http.routing.uri import arg
-from portico.variables.template import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
+from portico.variables.variable import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -56,7 +56,7 @@ def _is_args(request: Request) -> bytes | None:
     return b"?" if request.args else b""
 
 
-def _arg_family(name: str) -> Getter:
+def _arg_family(name: str) -> Getter[Request]:
     wanted = name.encode()
 
     def get(request: Request) -> bytes | None:
@@ -82,7 +82,7 @@ def _is_request_port(request: Request) -> bytes | None:
 
 
 def _port_asked(request: Request) -> bytes:
-    """The port in an absolute-form target, else (without such a target) in Host; b"" without one."""
+    """Return the port in an absolute-form target, else (without such a target) in Host; b"" without one."""
     words = request.line.split(b" ")
     host = b""
     try:
@@ -102,13 +102,13 @@ def _remote_user(request: Request) -> bytes | None:
 
 
 def basic_user(authorization: bytes) -> bytes | None:
-    """The name in a Basic Authorization field (RFC 7617), None when there is none."""
+    """Return the name in a Basic Authorization field (RFC 7617), None when there is none."""
     credentials = basic_credentials(authorization)
     return None if credentials is None else credentials[0]
 
 
 def basic_credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """Name and password in a Basic Authorization field (RFC 7617), None when there are none.
+    """Return name and password in a Basic Authorization field (RFC 7617), None when there are none.
 
     Read as ngx_http_auth_basic_user does: padding may be missing, a name may not.
     """
@@ -136,7 +136,7 @@ def _http_host(request: Request) -> bytes | None:
     return request.fields.host
 
 
-def _http_family(name: str) -> Getter:
+def _http_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
     variants = b"-" in wanted and wanted not in _ONE_SPELLING
 
@@ -153,7 +153,7 @@ def _http_family(name: str) -> Getter:
     return get
 
 
-def _cookie_family(name: str) -> Getter:
+def _cookie_family(name: str) -> Getter[Request]:
     wanted = name.encode().lower()
 
     def get(request: Request) -> bytes | None:
@@ -170,7 +170,7 @@ def _cookie_family(name: str) -> Getter:
 
 
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
-    """The value of the cookie `name` (lower-case) in one Cookie field, None when it is not there.
+    """Return the value of the cookie `name` (lower-case) in one Cookie field, None when it is not there.
 
     As ngx_http_parse_multi_header_lines: names compare without case, pairs may be parted by "," too, the
     value goes up to the next ";" with the spaces before it.
@@ -245,7 +245,7 @@ def _pipe(request: Request) -> bytes | None:
     return b"p" if request.pipelined else b"."
 
 
-REQUEST_VARIABLES: Final[tuple[Variable, ...]] = (
+REQUEST_VARIABLES: Final[tuple[Variable[Request], ...]] = (
     Variable("args", _args, PER_REQUEST, "The query of the request: what stands behind `?`."),
     Variable(
         "content_length",
@@ -305,7 +305,7 @@ REQUEST_VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("uri", _uri, PER_REQUEST, "The path, decoded and normalised; changes with internal redirects."),
 )
 
-REQUEST_FAMILIES: Final[tuple[VariableFamily, ...]] = (
+REQUEST_FAMILIES: Final[tuple[VariableFamily[Request], ...]] = (
     VariableFamily("arg_", _arg_family, PER_REQUEST, "An argument of the query, undecoded."),
     VariableFamily("cookie_", _cookie_family, STABLE_FIELDS, "A cookie of the request."),
     VariableFamily(
