@@ -10,13 +10,11 @@ if TYPE_CHECKING:
     from portico.http.response import Response
 
 # Phases in the order they run; nginx's, as far as handlers exist for them.
-SERVER_REWRITE: Final = 0
 REWRITE: Final = 1
 PREACCESS: Final = 2
 ACCESS: Final = 3
 PRECONTENT: Final = 4
 CONTENT: Final = 5
-PHASE_NAMES: Final = ("server-rewrite", "rewrite", "preaccess", "access", "precontent", "content")
 
 
 class Handler:

@@ -11,7 +11,8 @@ from portico.codec.http1_response import parse_response_head
 from portico.features import gunzip, limit_req, sub_filter
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
+from portico.http.header_section import finished_head
 from portico.http.response import BytesBody, Response
 from portico.http.server.http1.output import field_lines
 
