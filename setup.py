@@ -20,7 +20,8 @@ SOURCE = Path("src/portico")
 # What stays interpreted: what users subclass or run once (ARCHITECTURE.md, "Compiled and interpreted").
 INTERPRETED = ("__init__.py", "certificates.py")
 COMPILED = (
-    "config", "codec", "jose", "cache", "net", "http", "variables", "admission", "logs", "balancing", "passing", "features", "zones",
+    "config", "codec", "jose", "cache", "net", "http", "variables", "admission", "logs", "balancing", "passing", "features", "worker",
+    "zones",
 )  # fmt: skip
 ALSO_COMPILED = ("errorlog.py", "syslog.py")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from portico.cache import index as index_module
 from portico.cache.entry import Meta, Times
+from portico.cache.fill import Fill
 from portico.cache.index import COLUMNS, Index
 from portico.cache.keeper import Keeper
 from portico.cache.store import CachePath, Store, digest
@@ -109,7 +110,7 @@ def store_in(folder: str, index: Index) -> Store:
 
 def put(store: Store, key: bytes) -> None:
     """Store an answer of 100 bytes."""
-    fill = store.fill(*digest(key), 0, False)
+    fill = Fill(store, *digest(key), 0, False)
     fill.begin(Meta(key, b"", b"", b"", HEAD), Times(NOW + 60, 0, 0, NOW, 0))
     fill.write(b"x" * 100)
     fill.finish()

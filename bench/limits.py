@@ -21,6 +21,7 @@ from portico.http.access import AccessPhase
 from portico.http.handler import Handler
 from portico.http.plan import Location, VirtualServer
 from portico.http.request import Request
+from portico.http.service import HttpService
 from portico.net.networks import NetworkTable, network, packed
 from portico.net.reactor import Reactor
 from portico.net.transport import Transport
@@ -66,8 +67,9 @@ def load(folder: str) -> tuple[VirtualServer, list[Client], Reactor]:
     Path(folder, "users").write_text(HASHED)
     conf = Path(folder, "portico.conf")
     conf.write_text(CONF.format(folder=folder))
-    plan = load_program(Source(f"{folder}/", str(conf), "", ""), None).http
-    assert plan is not None
+    (service,) = load_program(Source(f"{folder}/", str(conf), "", ""), None).services
+    assert isinstance(service, HttpService)
+    plan = service.plan
     reactor = Reactor()
     transport = Transport(reactor, socket.socketpair()[0])
     listener = plan.listeners[0]

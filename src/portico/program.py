@@ -8,14 +8,16 @@ from typing import final
 from portico import catalogue, errorlog
 from portico.config.build import build
 from portico.config.diagnostics import COMMAND_LINE, ConfigError
+from portico.config.directive import Scope
 from portico.config.load import Load
 from portico.config.reader import read, read_text
 from portico.errorlog import LogFiles, failed_call
-from portico.http.build import HttpPlan, build_http
-from portico.http.plan import Listener
-from portico.http.worker import Worker
+from portico.http.build import build_http
+from portico.http.service import HttpService
 from portico.supervisor.plan import LoadFailed, Plan, WorkerContext
 from portico.supervisor.settings import ProcessSettings
+from portico.worker.service import Service
+from portico.worker.worker import Worker
 from portico.zones.zone import Zones
 
 
@@ -35,21 +37,19 @@ class Program(Plan):
     """One configuration, loaded."""
 
     def __init__(
-        self, load: Load, settings: ProcessSettings, error_log: errorlog.ErrorLog, files: LogFiles, http: HttpPlan | None,
+        self, load: Load, settings: ProcessSettings, error_log: errorlog.ErrorLog, files: LogFiles, services: list[Service],
         zones: Zones,
     ) -> None:  # fmt: skip
         super().__init__(settings, error_log, files)
         self.load = load
-        self.http = http
+        self.services = services
         self.zones = zones
         self.diagnostics = load.diagnostics
-        self.listens = [listener.spec for listener in http.listeners] if http is not None else []
+        self.listens = [spec for service in services for spec in service.specs]
 
     def open(self) -> None:
         """Make the directories for temporary files."""
-        if self.http is None:
-            return
-        for path in sorted(self.http.build.temp_paths):
+        for path in (path for service in self.services for path in service.temp_paths):
             try:
                 os.makedirs(path, 0o700, exist_ok=True)
                 if os.geteuid() == 0:
@@ -59,13 +59,11 @@ class Program(Plan):
 
     def run_worker(self, worker: WorkerContext) -> None:
         """Serve in this process until told to stop."""
-        runner = Worker(self.http, worker.log, worker.worker_connections, worker.number)
-        listeners: dict[object, Listener] = {}
-        if self.http is not None:
-            for listener in self.http.listeners:
-                listeners[listener.spec.key] = listener
+        hooks = [hook for service in self.services for hook in service.hooks]
+        runner = Worker(hooks, worker.log, worker.worker_connections, worker.number)
+        of_key = {spec.key: service for service in self.services for spec in service.specs}
         for spec, sock in worker.listeners:
-            runner.listen(listeners[spec.key], sock, worker.multi_accept)
+            runner.listening.append(of_key[spec.key].listen(runner.runtime, spec, sock, worker.multi_accept))
 
         def quit_gracefully() -> None:
             runner.quit(worker.shutdown_timeout)
@@ -79,9 +77,8 @@ class Program(Plan):
 
     def reopen(self, user: int = -1) -> None:
         """USR1: what is buffered belongs to the old files."""
-        if self.http is not None:
-            for logger in self.http.build.loggers:
-                logger.reopen()
+        for service in self.services:
+            service.reopen_logs()
         super().reopen(user)
 
     def close(self) -> None:
@@ -99,7 +96,7 @@ def load_program(source: Source, running: Plan | None) -> Program:
     root = build(statements, catalogue.directives(), load)
     diagnostics = load.diagnostics
     zones = Zones(running.zones if isinstance(running, Program) else None)
-    http = build_http(root, catalogue.FEATURES, zones, files, source.error_log)
+    services = _services(root, zones, files, source.error_log)
     zones.settle()  # what is taken over was: what is not goes with the plan that runs
     settings: ProcessSettings | None = None
     try:
@@ -110,4 +107,13 @@ def load_program(source: Source, running: Plan | None) -> Program:
     if diagnostics.errors or settings is None:
         raise LoadFailed(diagnostics)
     log = errorlog.error_log(root, files, source.error_log)
-    return Program(load, settings, log, files, http, zones)
+    return Program(load, settings, log, files, services, zones)
+
+
+def _services(root: Scope, zones: Zones, files: LogFiles, default_log: str) -> list[Service]:
+    """Build what the configuration serves: one service for each kind of listeners that it has. A new kind is added here.
+
+    Mistakes are collected in the load's diagnostics.
+    """
+    http = build_http(root, catalogue.FEATURES, zones, files, default_log)
+    return [HttpService(http)] if http is not None else []

@@ -13,7 +13,8 @@ import socket
 import time
 from typing import Final, final
 
-from portico.config.values import octets, port_of
+from portico.config.values import port_of
+from portico.net.resolver import ResolveError, resolve_blocking
 
 FACILITIES: Final = (
     "kern", "user", "mail", "daemon", "auth", "intern", "lpr", "news", "uucp", "clock", "authpriv", "ftp",
@@ -100,11 +101,11 @@ def _address(value: str) -> tuple[int, str | tuple[str, int]]:
     if number is None:
         raise ValueError(f'invalid port in syslog server "{value}"')
     try:
-        found = socket.getaddrinfo(octets(host), number, type=socket.SOCK_DGRAM)
-    except OSError:
+        found = resolve_blocking(host, number, socket.SOCK_DGRAM).addresses
+    except ResolveError:
         raise ValueError(f'host not found in syslog server "{value}"') from None
-    family, _, _, _, address = found[0]
-    return int(family), (str(address[0]), int(address[1]))
+    family, address = found[0]
+    return family, (address[0], address[1])
 
 
 @final

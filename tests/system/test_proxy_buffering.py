@@ -129,7 +129,7 @@ def _temporary_bytes(proxy: Proxied) -> int:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             try:
                 path = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if "/proxy/answer." in path:
+                if "/proxy/response." in path:
                     total += os.stat(f"/proc/{pid}/fd/{fd}").st_size
             except OSError:
                 continue

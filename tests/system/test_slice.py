@@ -156,7 +156,7 @@ def test_store(ground: Ground) -> None:
     proxy.await_log("leads out of the path in proxy_store")
     (folder / "file").mkdir()
     assert proxy.fetch("/stored/file").body == pattern(200_000)
-    proxy.await_log("an answer cannot be stored as")
+    proxy.await_log("a response cannot be stored as")
     far = Path(f"/dev/shm{proxy.folder}")  # another file system
     try:
         for path in (folder / "whole", far / "inner" / "a", far / "inner" / "a"):  # the last one takes the place of the one before

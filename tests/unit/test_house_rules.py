@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "portico"
 COMPILED = (
-    "config", "codec", "jose", "cache", "net", "http", "variables", "admission", "logs", "balancing", "passing", "features", "zones",
+    "config", "codec", "jose", "cache", "net", "http", "variables", "admission", "logs", "balancing", "passing", "features", "worker",
+    "zones",
 )  # as setup.py
 INTERPRETED = ("__init__.py", "certificates.py")  # as setup.py
 PURE = frozenset(("len", "min", "max", "int", "find", "rfind", "index", "rindex", "partition", "start", "end"))  # without effects

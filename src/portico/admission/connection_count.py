@@ -41,16 +41,16 @@ class ConnectionZone:
         """Count under this worker's own name from here on, and drop what is counted for workers that are gone."""
         self.owner = own_identity()
         if self.counts is not None:
-            self.counts.bury(is_alive)
+            self.counts.remove_dead(is_alive)
 
     def acquire(self, key: bytes, limit: int, now: float) -> int:
         """Count one more for the key unless `limit` are counted. Returns the slot to release, REACHED, or FULL."""
         counts = self.counts
         assert counts is not None
         first, second = fingerprint(key)
-        slot = counts.take(first, second, self.owner, limit)
+        slot = counts.acquire(first, second, self.owner, limit)
         if slot == REACHED and self._release_dead(counts, now, first, second):
-            slot = counts.take(first, second, self.owner, limit)
+            slot = counts.acquire(first, second, self.owner, limit)
         return slot
 
     def _release_dead(self, counts: Counts, now: float, first: int, second: int) -> bool:
@@ -60,7 +60,7 @@ class ConnectionZone:
         self.looked = now
         for owner in counts.owners(first, second):
             if owner != self.owner and not is_alive(owner):
-                return counts.bury(is_alive) > 0
+                return counts.remove_dead(is_alive) > 0
         return False
 
 
@@ -116,7 +116,7 @@ class Hold:
         """Count it no more."""
         counts = self.zone.counts
         assert counts is not None
-        counts.give(self.slot, self.zone.owner)
+        counts.release(self.slot, self.zone.owner)
 
 
 def acquire_all(session: Session, limits: list[tuple[ConnectionZone, int]]) -> list[Hold]:

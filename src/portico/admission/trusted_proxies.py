@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from typing import final
 
-from portico.config import values
 from portico.config.reader import Statement
 from portico.net.networks import Network, NetworkTable, network
+from portico.net.resolver import ResolveError, resolve_blocking
 
 
 def parse_trusted(statement: Statement) -> list[Network]:
@@ -23,10 +22,10 @@ def parse_trusted(statement: Statement) -> list[Network]:
     if "/" in text:
         raise statement.fail(f'invalid network "{text}"', statement.args[0])
     try:
-        entries = socket.getaddrinfo(values.octets(text), None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error})', statement.args[0]) from None
-    return [made for made in (network(str(entry[4][0])) for entry in entries) if made is not None]
+        resolved = resolve_blocking(text, 0).addresses
+    except ResolveError as error:
+        raise statement.fail(f'host not found in set_real_ip_from "{text}" ({error.reason})', statement.args[0]) from None
+    return [made for made in (network(address[0]) for _, address in resolved) if made is not None]
 
 
 @final

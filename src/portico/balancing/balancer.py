@@ -1,4 +1,4 @@
-"""What all ways of balancing share: the group of peers, backups, counting, the shared zone.
+"""The base of all balancing methods: primaries and backups, counting of connections and failures, the shared zone.
 
 A balancer knows no HTTP and does no I/O.  For each attempt of a request::
 
@@ -7,12 +7,13 @@ A balancer knows no HTTP and does no I/O.  For each attempt of a request::
     finally: balancer.free(peer, failed, now)
     tried = [*(tried or ()), peer]                 # for the next attempt of the same request
 
-``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is kept per request.  What
-a request has tried it remembers as the peers themselves: ``replace`` may change their places meanwhile.
+``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is kept per request.  A request
+remembers the peers that it has tried as objects: ``replace`` may change their order meanwhile, but whoever
+holds a peer holds the same one as the balancer as long as it is in the group.
 
-With a *zone* the state of the peers lives in a shared table.  A pick then takes the table's lock, copies
-the rows into the peers, decides exactly as without a zone, and copies them back: one algorithm, two places
-of truth.
+With a *zone* the state of the peers lives in a shared table.  A pick then acquires the table's lock, copies
+the rows into the peers, decides exactly as without a zone, and copies them back: one algorithm, whether the
+state is this process's or shared.
 """
 
 from portico.balancing.peer import Peer
@@ -24,8 +25,8 @@ class Balancer:
     """Base of the balancing methods, each of which has its own ``choose``.
 
     ``peers`` are the primaries, ``backup`` those used only when no primary is available; both in configured
-    order. ``zone`` is a table made with ``shared_state.COLUMNS`` columns, when the group's state is shared
-    by the workers.
+    order, and no two with the same id. ``zone`` is a table made with ``shared_state.COLUMNS`` columns, when the
+    group's state is shared by the workers.
     """
 
     def __init__(
@@ -40,26 +41,26 @@ class Balancer:
         self._assign(peers, backup or [])
 
     def pick(self, key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
-        """The peer for an attempt, its connection counted; None when no peer is available ("no live
-        upstreams").
+        """Choose the peer for an attempt and count a connection to it; return None when no peer is available ("no
+        live upstreams").
 
         ``key`` is what the method hashes: the ``hash`` key, or for ``ip_hash`` the client's packed address;
-        else unused. ``tried`` has the peers that this request tried already; None at its first attempt.
+        else unused. ``tried`` has the peers that this request has tried already; None at its first attempt.
         """
         if self.shared is not None:
             return self._pick_shared(self.shared, key, tried, now)
         peer = self.single
         if peer is None:
             return self._pick(key, tried, now)
-        if peer.down or (peer.max_conns and peer.connections >= peer.max_conns):
+        if peer.connections >= peer.limit:
             return None
         peer.connections += 1
         return peer
 
     def free(self, peer: Peer, failed: bool, now: float) -> bool:
-        """End of an attempt: uncount the connection and count a failure.
+        """End an attempt: uncount its connection, and count it if it has failed.
 
-        True when the failure took the peer out of use ("upstream server temporarily disabled").
+        Return True when the failure took the peer out of use ("upstream server temporarily disabled").
         """
         if self.shared is not None:
             return self._free_shared(self.shared, peer, failed, now)
@@ -67,18 +68,19 @@ class Balancer:
         if peer is self.single:
             return False
         if failed:
-            return peer.failed(now)
+            return peer.count_failure(now)
         if peer.fails:
-            peer.worked()
+            peer.count_success()
         return False
 
     def replace(self, peers: list[Peer], backup: list[Peer] | None = None) -> None:
-        """Change the group's peers while it runs (a name resolved anew).
+        """Change the group's peers while it runs (a name was resolved anew).
 
-        A peer whose server and address were there before stays the object that it was, with its
-        state.  Attempts in flight to a peer that is gone end as usual.
+        A peer whose id was there before stays the object that it was, with its state, and follows the settings
+        of the new one.  Attempts in flight to a peer that is gone end as usual.
         """
-        self._assign(_carry_over(self.peers, peers), _carry_over(self.backup, backup or []))
+        known = {peer.id: peer for peer in self.peers + self.backup}
+        self._assign(_with_known(peers, known), _with_known(backup or [], known))
 
     def most_tries(self) -> int:
         """Return how many attempts a request may make at most: one for each peer that is not ``down``
@@ -87,20 +89,18 @@ class Balancer:
         return self._tries
 
     def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
-        """The method's choice among ``peers`` (the primaries, or the backups when they have their turn)."""
+        """Return the method's choice among ``peers`` (the primaries, or the backups when it is their turn), if any."""
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """The list of peers changed: compute anew what the method derives from it."""
+        """Compute what the method derives from the list of peers; called whenever it has changed."""
 
     def _assign(self, peers: list[Peer], backup: list[Peer]) -> None:
         self.peers = peers
         self.backup = backup
-        self.total_weight = sum([peer.weight for peer in peers])
+        self.total_weight = sum([peer.settings.weight for peer in peers])
         self.single = peers[0] if len(peers) == 1 and not backup else None
-        self._tries = len([peer for peer in peers + backup if not peer.down])
-        for index, peer in enumerate(peers + backup):
-            peer.index = index
+        self._tries = len([peer for peer in peers + backup if not peer.settings.down])
         if self.shared is not None:
             self.shared.claim(peers + backup)
         self.prepare()
@@ -114,7 +114,7 @@ class Balancer:
             if peer is None:
                 return None
         peer.connections += 1
-        if now - peer.checked > peer.fail_timeout:
+        if now - peer.checked > peer.settings.fail_timeout:
             peer.checked = now
         return peer
 
@@ -125,11 +125,11 @@ class Balancer:
             single = self.single
             if single is None:
                 peer = self._pick(key, tried, now)
-            elif single.down or (single.max_conns and single.connections >= single.max_conns):
-                peer = None
-            else:
+            elif single.connections < single.limit:
                 peer = single
                 peer.connections += 1
+            else:
+                peer = None
             if peer is not None:
                 shared.store()
             return peer
@@ -146,27 +146,22 @@ class Balancer:
             peer.connections -= 1
             if peer is not self.single:
                 if failed:
-                    disabled = peer.failed(now)
+                    disabled = peer.count_failure(now)
                 elif peer.fails:
-                    peer.worked()
+                    peer.count_success()
             shared.store_one(peer)
             return disabled
         finally:
             shared.lock.release()
 
 
-def _carry_over(old: list[Peer], new: list[Peer]) -> list[Peer]:
-    """``new`` with the peers that ``old`` has too, by server and address, replaced by the old objects."""
-    known: dict[tuple[bytes, bytes], list[Peer]] = {}
-    for peer in old:
-        known.setdefault((peer.server, peer.name), []).append(peer)
+def _with_known(peers: list[Peer], known: dict[int, Peer]) -> list[Peer]:
+    """Return ``peers`` with the object that is known already in the place of a new one of the same id."""
     result = []
-    for peer in new:
-        same = known.get((peer.server, peer.name))
-        if same:
-            kept = same.pop(0)
-            kept.configure(peer)
-            result.append(kept)
-        else:
-            result.append(peer)
+    for peer in peers:
+        old = known.get(peer.id)
+        if old is not None and old is not peer:
+            old.change_settings(peer.settings)
+            peer = old
+        result.append(peer)
     return result

@@ -4,9 +4,9 @@ Both choose as nginx does (``ngx_http_upstream_hash_module``), so a fleet can ch
 and keep its caches: the plain form as Cache::Memcached, the consistent form as Cache::Memcached::Fast
 (ketama).
 
-nginx keeps where it is in the chain of rehashes for the next attempt of the same request.  Here ``pick``
-starts the chain anew each time and passes by what was tried: the first meeting with a tried peer is where
-it was picked, so only a second one counts as skipped.
+nginx remembers its position in the chain of rehashes for the next attempt of the same request.  Here ``pick``
+starts the chain anew each time and passes over the peers that were tried: the first time that the chain comes
+to a tried peer is when it was picked, so only the second time counts as skipped.
 """
 
 import zlib
@@ -24,7 +24,7 @@ POINTS: Final = 160  # on the ring, for each unit of weight
 
 @final
 class Hash(Balancer):
-    """``hash KEY``: the hash modulo the total weight.  Another number of peers moves most keys."""
+    """``hash KEY``: the hash modulo the total weight.  A change of the number of peers moves most keys."""
 
     def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers or not key:
@@ -43,7 +43,7 @@ class Hash(Balancer):
                     skipped += 1
                 else:
                     seen.append(peer)
-            elif peer.available(now):
+            elif peer.is_available(now):
                 return peer
             else:
                 skipped += 1
@@ -52,7 +52,7 @@ class Hash(Balancer):
 
 @final
 class ConsistentHash(Balancer):
-    """``hash KEY consistent``: a ring of points; a peer more or less moves only its own share of the keys.
+    """``hash KEY consistent``: a ring of points; a peer that comes or goes moves only its own share of the keys.
 
     The ring is of *servers*: the addresses of one name share its points and take turns.
     """
@@ -69,7 +69,7 @@ class ConsistentHash(Balancer):
         weights: dict[bytes, int] = {}
         for peer in self.peers:
             servers.setdefault(peer.server, []).append(peer)
-            weights[peer.server] = max(weights.get(peer.server, 0), peer.weight)
+            weights[peer.server] = max(weights.get(peer.server, 0), peer.settings.weight)
         ring: dict[int, list[Peer]] = {}
         for server, owners in servers.items():
             for point in ring_points(server, weights[server]):
@@ -90,16 +90,16 @@ class ConsistentHash(Balancer):
 
 
 def peer_at(peers: list[Peer], place: int) -> Peer:
-    """The peer that ``place`` falls on when each is as wide as its weight."""
+    """Return the peer that ``place`` falls on when each is as wide as its weight."""
     for peer in peers:
-        place -= peer.weight
+        place -= peer.settings.weight
         if place < 0:
             return peer
     return peers[-1]
 
 
 def ring_points(server: bytes, weight: int) -> list[int]:
-    """The points of a server on the ring: crc32(HOST \\0 PORT PREVIOUS_POINT), little endian."""
+    """Return the points of a server on the ring: crc32(HOST \\0 PORT PREVIOUS_POINT), little endian."""
     host, port = _host_and_port(server)
     base = zlib.crc32(host + b"\0" + port)
     point = 0

@@ -14,11 +14,11 @@ _NO_ADDRESS: Final = b"\0\0\0"
 class IpHash(Balancer):
     """nginx's ``ngx_http_upstream_ip_hash_module``.
 
-    The key of ``pick`` is the client's packed address: 4 or 16 bytes; all others (unix) are one.
+    The key of ``pick`` is the client's packed address: 4 or 16 bytes; all other clients (unix) count as one network.
     """
 
     def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
-        if peers is not self.peers:  # nginx knows no backups here; should there be some, they take turns
+        if peers is not self.peers:  # nginx allows no backups here; should there be some, they take turns
             return round_robin(peers, tried, now)
         address = _network(key)
         value = 89
@@ -33,7 +33,7 @@ class IpHash(Balancer):
                     skipped += 1
                 else:
                     seen.append(peer)
-            elif peer.available(now):
+            elif peer.is_available(now):
                 return peer
             else:
                 skipped += 1

@@ -1,38 +1,31 @@
-"""One address of an upstream group, with what its balancer knows about it.
+"""One address of an upstream group: what its `server` says, and what its balancer knows about it.
 
 The rules are those of nginx's ``ngx_http_upstream_round_robin.c``:
 
 - a failure counts in ``fails`` and costs ``weight / max_fails`` of the ``effective_weight``, which comes
   back by one at each pick;
 - with ``max_fails`` failures the peer is left alone until ``fail_timeout`` has passed since ``checked``,
-  then one try in each ``fail_timeout`` is let through (the pick moves ``checked``);
-- a success forgets the failures if the pick that led to it was such a try (``accessed < checked``).
+  then one attempt in each ``fail_timeout`` is let through (the pick moves ``checked``);
+- a success forgets the failures if the pick that led to it was such an attempt (``accessed < checked``).
 
 Times are seconds of a clock that only goes forward and is the same in all workers (``time.monotonic``).
 """
 
-from typing import TypeAlias, final
+from __future__ import annotations
+
+import hashlib
+from typing import Final, TypeAlias, final
 
 # what socket.connect takes: (host, port), (host, port, flow, scope), or the path of a unix socket
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str
 
 
 @final
-class Peer:
-    """An address that requests can be sent to.
-
-    ``name`` is the address as ``$upstream_addr`` shows it (``127.0.0.1:8080``, ``[::1]:8080``,
-    ``unix:/path``), ``server`` the name as the configuration has it (several peers share it when it
-    resolves to several addresses). ``index`` is the place in the group, given by the balancer.
-    """
+class ServerSettings:
+    """What the parameters of a `server` say, for all of its peers. Never written after load."""
 
     def __init__(
         self,
-        name: bytes,
-        family: int,
-        address: Address,
-        *,
-        server: bytes = b"",
         weight: int = 1,
         max_conns: int = 0,
         max_fails: int = 1,
@@ -40,66 +33,101 @@ class Peer:
         backup: bool = False,
         down: bool = False,
     ) -> None:
-        self.name = name
-        self.family = family
-        self.address: Address = address
-        self.server = server or name
-        self.weight = weight
-        self.max_conns = max_conns
-        self.max_fails = max_fails
-        self.fail_timeout = fail_timeout
-        self.backup = backup
-        self.down = down
+        self.weight: Final = weight
+        self.max_conns: Final = max_conns  # 0: any number
+        self.max_fails: Final = max_fails  # 0: failures are not counted
+        self.fail_timeout: Final = fail_timeout  # seconds
+        self.backup: Final = backup
+        self.down: Final = down
 
-        self.index = 0
-        self.slot = -1  # row of the group's shared table, if it has one
-        self.identity = 0  # what says in that row that it is this peer's
+
+DEFAULT_SETTINGS: Final = ServerSettings()
+_NO_LIMIT: Final = 1 << 40
+
+
+@final
+class Peer:
+    """An address, its settings, and its live state in this process (or copied from a zone).
+
+    ``name`` is the address as ``$upstream_addr`` shows it. ``server`` is the text of the `server` that it belongs to (several peers
+    share it when it resolves to several addresses). ``id`` is made of the two, so it is the same in every worker and after every
+    `Balancer.replace`; ``number`` tells apart servers of a group that are written alike.
+    """
+
+    def __init__(
+        self,
+        name: bytes,
+        family: int,
+        address: Address,
+        settings: ServerSettings = DEFAULT_SETTINGS,
+        server: bytes = b"",
+        number: int = 0,
+    ) -> None:
+        self.name: Final = name
+        self.family: Final = family
+        self.address: Final[Address] = address
+        self.server: Final[bytes] = server or name
+        self.id: Final[int] = peer_id(self.server, number, name)
+        self.settings = settings
+        self.limit = _limit_of(settings)  # of `connections`
+
+        self.slot = -1  # where the group's shared table has its row, if there is one (shared_state.py)
 
         self.current_weight = 0
-        self.effective_weight = weight
+        self.effective_weight: int = settings.weight
         self.connections = 0
         self.fails = 0
         self.accessed = 0.0  # the last failure
         self.checked = 0.0  # the last failure, or the last pick that was to check whether it is over
 
-    def available(self, now: float) -> bool:
-        """Whether a request may go there now."""
-        if self.down:
-            return False
-        if self.fails and 0 < self.max_fails <= self.fails and now - self.checked <= self.fail_timeout:
-            return False
-        return self.max_conns == 0 or self.connections < self.max_conns
+    def is_available(self, now: float) -> bool:
+        """Return whether a request may go there now."""
+        if self.fails:
+            settings = self.settings
+            if 0 < settings.max_fails <= self.fails and now - self.checked <= settings.fail_timeout:
+                return False
+        return self.connections < self.limit
 
     def gain_weight(self) -> int:
-        """One turn of smooth round robin: weight grows by its share (returned), which itself recovers."""
+        """Take part in one turn of smooth round robin: add the effective weight, which recovers, to the current one; return it."""
         share = self.effective_weight
         self.current_weight += share
-        if share < self.weight:
+        if share < self.settings.weight:
             self.effective_weight = share + 1
         return share
 
-    def failed(self, now: float) -> bool:
-        """Count a failure; True when it is the one that takes the peer out of use for ``fail_timeout``."""
+    def count_failure(self, now: float) -> bool:
+        """Count a failure; return True when it takes the peer out of use for ``fail_timeout``."""
+        settings = self.settings
         self.fails += 1
         self.accessed = now
         self.checked = now
-        if self.max_fails == 0:
+        if settings.max_fails == 0:
             return False
-        self.effective_weight = max(0, self.effective_weight - self.weight // self.max_fails)
-        return self.fails >= self.max_fails
+        self.effective_weight = max(0, self.effective_weight - settings.weight // settings.max_fails)
+        return self.fails >= settings.max_fails
 
-    def worked(self) -> None:
-        """A request went well: forget failures if it was sent to see whether they are over."""
+    def count_success(self) -> None:
+        """Forget the failures if the request was sent to see whether they are over."""
         if self.accessed < self.checked:
             self.fails = 0
 
-    def configure(self, other: "Peer") -> None:
-        """Take over the settings of ``other``, the same address in a newer list; keep the state."""
-        if other.weight != self.weight:
-            self.weight = other.weight
-            self.effective_weight = other.weight
-        self.max_conns = other.max_conns
-        self.max_fails = other.max_fails
-        self.fail_timeout = other.fail_timeout
-        self.backup = other.backup
-        self.down = other.down
+    def change_settings(self, settings: ServerSettings) -> None:
+        """Follow a `server` that says something else than before; the state stays."""
+        if settings.weight != self.settings.weight:
+            self.effective_weight = settings.weight
+        self.settings = settings
+        self.limit = _limit_of(settings)
+
+
+def _limit_of(settings: ServerSettings) -> int:
+    """Return how many connections a peer may have, below any number when it may have none."""
+    if settings.down:
+        return -_NO_LIMIT
+    return settings.max_conns or _NO_LIMIT
+
+
+def peer_id(server: bytes, number: int, name: bytes) -> int:
+    """Return the number that stands for an address of a server in every process; never 0, and it fits a cell of shared memory."""
+    digest = hashlib.blake2b(b"%b\0%d\0%b" % (server, number, name), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 3 or 1

@@ -1,7 +1,6 @@
-"""``random`` and ``random two``: a peer by weighted chance; with ``two``, the less loaded of two.
+"""``random`` and ``random two``: a random peer by weight; with ``two``, the less loaded of two random ones.
 
-Several proxies that each balance on their own knowledge do best with this: they do not all pick the same
-peer.
+It suits several proxies that know nothing of each other's load: they do not all pick the same peer.
 """
 
 import random
@@ -18,7 +17,7 @@ from portico.zones.table import SharedTable
 
 @final
 class Random(Balancer):
-    """nginx's ``ngx_http_upstream_random_module``; ``chance`` gives numbers from 0 to below 1."""
+    """nginx's ``ngx_http_upstream_random_module``; ``chance`` returns numbers from 0 to below 1."""
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class Random(Balancer):
         start = 0
         for peer in self.peers:
             self.starts.append(start)
-            start += peer.weight
+            start += peer.settings.weight
 
     def choose(self, peers: list[Peer], key: bytes, tried: list[Peer] | None, now: float) -> Peer | None:
         if peers is not self.peers or len(peers) < 2:
@@ -46,11 +45,18 @@ class Random(Balancer):
         first: Peer | None = None
         for _ in range(REHASHES + 1):
             peer = peers[bisect_right(self.starts, int(self.chance() * self.total_weight)) - 1]
-            if peer is first or (tried is not None and peer in tried) or not peer.available(now):
+            if peer is first or (tried is not None and peer in tried) or not peer.is_available(now):
                 continue
             if not self.two:
                 return peer
             if first is not None:
-                return first if peer.connections * first.weight > first.connections * peer.weight else peer
+                return _less_loaded(first, peer)
             first = peer
         return round_robin(peers, tried, now)
+
+
+def _less_loaded(first: Peer, second: Peer) -> Peer:
+    """Return the one with fewer connections for its weight; the second when they are equal, as in nginx."""
+    first_load = first.connections * second.settings.weight  # compared crosswise
+    second_load = second.connections * first.settings.weight
+    return first if second_load > first_load else second

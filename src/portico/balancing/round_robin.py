@@ -1,7 +1,7 @@
 """Smooth weighted round robin, nginx's default.
 
 At each pick every available peer's ``current_weight`` grows by its effective weight; the largest is picked
-and pays the sum of all.  Weights 5, 1, 1 give a a b a c a a instead of a a a a a b c.
+and has the sum of all subtracted.  Weights 5, 1, 1 give a a b a c a a instead of a a a a a b c.
 """
 
 from typing import final
@@ -19,11 +19,11 @@ class RoundRobin(Balancer):
 
 
 def round_robin(peers: list[Peer], tried: list[Peer] | None, now: float) -> Peer | None:
-    """The next peer of ``peers`` in turn; the other methods end here when their own choice fails."""
+    """Return the next of ``peers`` in turn that is available; the other methods end here when their own choice fails."""
     best: Peer | None = None
     total = 0
     for peer in peers:
-        if (tried is not None and peer in tried) or not peer.available(now):
+        if (tried is not None and peer in tried) or not peer.is_available(now):
             continue
         total += peer.gain_weight()
         if best is None or peer.current_weight > best.current_weight:

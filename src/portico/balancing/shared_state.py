@@ -1,23 +1,22 @@
 """The state of a group's peers in memory shared by the workers (the ``zone`` directive of an upstream).
 
-Each peer has a row that it finds by its *identity*, a number made of server and address: workers that
-resolve a name at different moments, or in another order, still mean the same row.  A row is claimed when a
-peer comes into the group. When the table is full the row that was unused the longest goes; whoever still
-had it notices by the identity and claims another.  Times are kept in milliseconds.
+Each peer has a row that it finds by its *id*, a number made of server and address: workers that resolve a
+name at different moments, or in another order, still mean the same row.  A row is claimed when a peer comes
+into the group. When the table is full the row that was unused the longest is given to the new peer; whoever
+still uses it notices by the id and claims another.  Times are stored in milliseconds.
 """
 
-import zlib
 from typing import Final, final
 
 from portico.balancing.peer import Peer
 from portico.zones.lock import Lock
 from portico.zones.table import SharedTable
 
-_IDENTITY: Final = 0
+_ID: Final = 0
 _CONNECTIONS: Final = 3
 _FAILS: Final = 4
 _CHECKED: Final = 6
-COLUMNS: Final = 7  # identity, current_weight, effective_weight, connections, fails, accessed, checked
+COLUMNS: Final = 7  # id, current_weight, effective_weight, connections, fails, accessed, checked
 
 
 @final
@@ -33,28 +32,23 @@ class SharedState:
         self.first = -1  # the slot of the first peer when all lie side by side: one copy for all
 
     def claim(self, peers: list[Peer]) -> None:
-        """These are the group's peers now: give each its row, and what other workers put there."""
+        """Find a row for each of the group's peers, which are ``peers`` from now on, and load what other workers put there."""
         self.peers = peers
-        seen: dict[int, int] = {}
-        for peer in peers:
-            base = identity(peer)
-            number = seen.get(base, 0)  # the same server written twice is two peers
-            seen[base] = number + 1
-            peer.identity = base + number
         self.lock.acquire()
         try:
             for peer in peers:
                 self._find(peer)
                 self.load_one(peer)
-                if peer.effective_weight > peer.weight:  # the row is from a time when the weight was larger
-                    peer.effective_weight = peer.weight
+                weight = peer.settings.weight
+                if peer.effective_weight > weight:  # the row is from a time when the weight was larger
+                    peer.effective_weight = weight
                     self.store_one(peer)
             self._look_for_a_run()
         finally:
             self.lock.release()
 
     def load(self) -> None:
-        """Rows → peers, all of the group."""
+        """Copy the rows into the peers, all of the group."""
         if self.first < 0:
             for peer in self.peers:
                 self.load_one(peer)
@@ -62,80 +56,81 @@ class SharedState:
         rows = self.table.read(self.first, COLUMNS * len(self.peers))
         at = 0
         for peer in self.peers:
-            if rows[at] == peer.identity:
-                _take(peer, rows, at)
+            if rows[at] == peer.id:
+                _set_state(peer, rows, at)
             else:
                 self.load_one(peer)
             at += COLUMNS
 
     def store(self) -> None:
-        """Peers → rows, all of the group."""
+        """Copy the peers into the rows, all of the group."""
         if self.first < 0:
             for peer in self.peers:
                 self.store_one(peer)
             return
         rows: list[int] = []
         for peer in self.peers:
-            _give(peer, rows)
+            _append_state(peer, rows)
         self.table.write(self.first, rows)
 
     def uncount(self, peer: Peer) -> bool:
-        """One connection less; the usual end of a request, so only what it needs.
+        """Uncount a connection: the usual end of an attempt, so only what that needs.
 
-        False, and nothing done, when there are failures to think about or the row is another peer's by now.
+        Return False, with nothing done, when there are failures to look at or the row is another peer's by now.
         """
         table = self.table
         slot = peer.slot
-        if table.get(slot, _IDENTITY) != peer.identity or table.get(slot, _FAILS):
+        if table.get(slot, _ID) != peer.id or table.get(slot, _FAILS):
             return False
         peer.connections = table.get(slot, _CONNECTIONS) - 1
         table.set(slot, _CONNECTIONS, peer.connections)
         return True
 
     def load_one(self, peer: Peer) -> None:
-        """Row → peer."""
+        """Copy the row of one peer into it."""
         row = self.table.read(peer.slot, COLUMNS)
-        if row[0] != peer.identity:  # the row was given to another peer meanwhile
+        if row[_ID] != peer.id:  # the row was given to another peer meanwhile
             self._find(peer)
             row = self.table.read(peer.slot, COLUMNS)
-        _take(peer, row, 0)
+        _set_state(peer, row, 0)
 
     def store_one(self, peer: Peer) -> None:
-        """Peer → row."""
+        """Copy one peer into its row."""
         row: list[int] = []
-        _give(peer, row)
+        _append_state(peer, row)
         self.table.write(peer.slot, row)
 
     def _find(self, peer: Peer) -> None:
-        """Set the peer's slot: its own, else a free one, else that of the peer unused the longest."""
+        """Set the peer's slot: its own, else a free one, else that of the peer that was unused the longest."""
         table = self.table
-        victim, oldest = -1, 0
+        chosen, oldest = -1, 0
         for slot in range(table.slots):
-            found = table.get(slot, _IDENTITY)
-            if found == peer.identity:
+            found = table.get(slot, _ID)
+            if found == peer.id:
                 peer.slot = slot
                 return
             if found == 0:
-                victim = slot
+                chosen = slot
                 break
             if table.get(slot, _CONNECTIONS) <= 0:
                 checked = table.get(slot, _CHECKED)
-                if victim < 0 or checked < oldest:
-                    victim, oldest = slot, checked
-        peer.slot = max(victim, 0)
+                if chosen < 0 or checked < oldest:
+                    chosen, oldest = slot, checked
+        peer.slot = max(chosen, 0)
         self.store_one(peer)
         self._look_for_a_run()
 
     def _look_for_a_run(self) -> None:
+        """See whether the rows of all peers lie side by side."""
         first = self.peers[0].slot if self.peers else -1
-        for peer in self.peers:
-            if peer.slot != first + peer.index:
+        for place, peer in enumerate(self.peers):
+            if peer.slot != first + place:
                 first = -1
                 break
         self.first = first
 
 
-def _take(peer: Peer, rows: tuple[int, ...], at: int) -> None:
+def _set_state(peer: Peer, rows: tuple[int, ...], at: int) -> None:
     peer.current_weight = rows[at + 1]
     peer.effective_weight = rows[at + 2]
     peer.connections = rows[at + _CONNECTIONS]
@@ -144,8 +139,8 @@ def _take(peer: Peer, rows: tuple[int, ...], at: int) -> None:
     peer.checked = rows[at + _CHECKED] / 1000.0
 
 
-def _give(peer: Peer, rows: list[int]) -> None:
-    rows.append(peer.identity)
+def _append_state(peer: Peer, rows: list[int]) -> None:
+    rows.append(peer.id)
     rows.append(peer.current_weight)
     rows.append(peer.effective_weight)
     rows.append(peer.connections)
@@ -155,11 +150,4 @@ def _give(peer: Peer, rows: list[int]) -> None:
 
 
 def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000.0 + 0.5)  # rounded: cut off, a time would age by one at each copy out and in
-
-
-def identity(peer: Peer) -> int:
-    """A number that names the peer's server and address in every worker; never 0, with room above."""
-    high = zlib.crc32(peer.server)
-    low = zlib.crc32(peer.name, high)
-    return ((high << 32 | low) & 0x3FFFFFFFFFFFFFFF) + 1
+    return int(seconds * 1000.0 + 0.5)  # rounded: truncated, a time would age by one at each copy out and in

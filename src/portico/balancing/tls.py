@@ -1,4 +1,4 @@
-"""TLS to upstream servers: the context of a location's `proxy_ssl_*` settings, and its sessions."""
+"""TLS to peers: the context made of a location's `proxy_ssl_*` settings, and the sessions to resume."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class UpstreamSettings:
 
 @final
 class UpstreamTLS(SessionStore):
-    """Makes the client's end of connections. Built at load; raises ContextError (net/certificates.py)."""
+    """Makes our end of TLS connections to peers. Built at load; raises ContextError (net/certificates.py).
+
+    It remembers the last session with each peer and name, so that the next connection can resume it.
+    """
 
     def __init__(self, settings: UpstreamSettings) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -67,11 +70,10 @@ class UpstreamTLS(SessionStore):
         self._sessions: dict[bytes, ssl.SSLSession] = {}
 
     def wrap(self, reactor: Reactor, sock: socket.socket, name: bytes, peer: bytes) -> TLSTransport:
-        """The client's end of a connected socket. Then `register()` it and await `handshake()`; OSError tells
+        """Return our end of a connected socket. Then `register()` it and await `handshake()`, which raises OSError with
         OpenSSL's reason when the certificate does not verify.
 
-        name: what `proxy_ssl_name` came to, a port behind it is cut off.  peer: the address, for session
-        reuse.
+        `name` is the value of `proxy_ssl_name`, with or without a port. `peer` is the address, to find a session by.
         """
         host = host_of(name)
         if self.verify and not host:
@@ -92,9 +94,7 @@ class UpstreamTLS(SessionStore):
         return transport
 
     def keep(self, transport: TLSTransport) -> None:
-        """Remember the session for the next connection to the same peer. TLS 1.3 sends it after the
-        handshake.
-        """
+        """Remember the session for the next connection to the same peer. TLS 1.3 sends it after the handshake."""
         session = transport.tls.session
         if session is None or not (session.has_ticket or session.id):
             return
@@ -106,9 +106,7 @@ class UpstreamTLS(SessionStore):
 
 
 def host_of(name: bytes) -> str:
-    """`proxy_ssl_name` without a port: `[::1]:443` is `::1`, `example.com:443` is `example.com`. "" for a bad
-    name.
-    """
+    """Return `proxy_ssl_name` without a port: `::1` of `[::1]:443`, `example.com` of `example.com:443`; "" of a bad name."""
     if name.startswith(b"["):
         host = name[1 : name.find(b"]")] if b"]" in name else b""
     elif name.count(b":") == 1:

@@ -1,1 +1,1 @@
-"""The cache's storage: an index in shared memory, one file for each answer, and what a worker keeps at hand. Knows no HTTP."""
+"""The cache's storage: an index in shared memory, one file for each response, and what a worker has in memory. Knows no HTTP."""

@@ -1,7 +1,7 @@
-"""The two sums of the cache, each by the quickest code that is there.
+"""The two checksums of the cache, each by the fastest code that is installed.
 
-CRC-32 tells what a disk has done to a kept answer: ISA-L's, where there is one for the processor, takes a tenth of zlib's time. MD5
-names files: CPython's own takes half of OpenSSL's time for something as short as a key.
+CRC-32 detects what a disk has done to a stored response: ISA-L's, where the processor has it, takes a tenth of zlib's time. MD5 names
+files: CPython's own takes half of OpenSSL's time for something as short as a key.
 """
 
 from __future__ import annotations

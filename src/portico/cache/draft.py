@@ -1,7 +1,7 @@
-"""A file that nobody sees before it is whole: of a kept answer, and of one that `proxy_store` stores.
+"""A file that nobody sees before it is complete: of a cached response, and of one that `proxy_store` stores.
 
-Where the file system can do that, the file has no name meanwhile (O_TMPFILE): of a worker that is killed the kernel leaves nothing
-behind. Elsewhere, and for the moment in which it takes another one's place, it is called `DIGEST.WORKER.N` or `store.WORKER.N`. What
+Where the file system can do that, the file has no name meanwhile (O_TMPFILE): the kernel leaves nothing behind of a worker that is
+killed. Elsewhere, and for the moment in which it takes another one's place, it is called `DIGEST.WORKER.N` or `store.WORKER.N`. What
 a dead worker leaves of these in a directory for drafts, the worker that starts in its stead removes.
 """
 
@@ -32,12 +32,12 @@ class Draft:
     def append(self, data: bytes) -> None:
         """Write all of `data`. Raises OSError."""
         written = os.write(self.fd, data)
-        while written < len(data):  # the last room of a disk takes a part; the next write says why
+        while written < len(data):  # a disk that is nearly full takes a part; the next write says why
             data = data[written:]
             written = os.write(self.fd, data)
 
     def put(self, data: bytes, at: int) -> None:
-        """Write over what is there. Raises OSError."""
+        """Overwrite a part of the file. Raises OSError."""
         written = os.pwrite(self.fd, data, at)
         while written < len(data):
             data = data[written:]
@@ -45,7 +45,7 @@ class Draft:
             written = os.pwrite(self.fd, data, at)
 
     def take_place(self, target: str) -> None:
-        """Become the file `target`, in place of the one that is there. Raises OSError, also when its directory is not there."""
+        """Become the file `target`, in place of the one that has the name. Raises OSError, also when its directory is missing."""
         if not self.path:
             try:
                 self._link(target)
@@ -57,7 +57,7 @@ class Draft:
         self.path = ""
 
     def _link(self, path: str) -> None:
-        """Give it a name."""
+        """Give it a name. Raises OSError."""
         # with src_dir_fd it is linkat(AT_SYMLINK_FOLLOW): the new name is for what the link shows
         os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd)
 
@@ -82,7 +82,7 @@ class Draft:
             try:
                 os.close(fd)
             except OSError:
-                pass  # a write that failed late; the checksums tell
+                pass  # a write that failed late; the checksums detect it
 
 
 @final
@@ -94,7 +94,7 @@ class Drafts:
         self._serial = 0
 
     def open(self, path: str, identity: int) -> Draft:
-        """A new file near `path`, of the worker `identity`. Raises OSError."""
+        """Return a new file near `path`, of the worker `identity`. Raises OSError."""
         directory = os.path.dirname(path)
         try:
             return self._open(directory, path, identity)
@@ -104,19 +104,19 @@ class Drafts:
 
     def _open(self, directory: str, path: str, identity: int) -> Draft:
         self._serial += 1
-        path = f"{path}.{identity:x}.{self._serial}"  # no other draft has it, and it tells whose it is
+        path = f"{path}.{identity:x}.{self._serial}"  # no other draft has this name, and it says whose it is
         if self.nameless:
             try:
                 return Draft(os.open(directory, _FLAGS | os.O_TMPFILE, 0o600), "", path)
             except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2): how it is said that there is none
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2): how a file system without it refuses
                     raise
                 self.nameless = False
         return Draft(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), path, "")
 
 
 def owner_of(name: str) -> int:
-    """The worker that a draft of this name belongs to; 0: it is no draft's name."""
+    """Return the worker that a draft of this name belongs to; 0: it is no draft's name."""
     stem, _, rest = name.partition(".")
     worker, _, serial = rest.partition(".")
     if (stem != STORE and (len(stem) != _DIGITS or not set(stem) <= _HEXADECIMAL)) or not serial.isdecimal():
@@ -125,7 +125,7 @@ def owner_of(name: str) -> int:
 
 
 def remove_leftovers(directory: str) -> None:
-    """Remove the drafts of workers that are no more."""
+    """Remove the drafts of dead workers."""
     try:
         names = os.listdir(directory)
     except OSError:
@@ -135,7 +135,7 @@ def remove_leftovers(directory: str) -> None:
 
 
 def remove_leftover(path: str, name: str) -> None:
-    """Remove one file if it is such a draft."""
+    """Remove one file if it is the draft of a dead worker."""
     owner = owner_of(name)
     if owner > 0 and not is_alive(owner):
         remove_file(path)

@@ -1,11 +1,11 @@
-"""A stored answer: the form of its file, and an open one.
+"""A stored response: the format of its file, and an open one.
 
-    times   magic, valid, updating, error, stored, age, length of what follows, checksum of this        64 bytes, rewritten in place
-    meta    lengths and checksum of the body; key, names in Vary, their values, tags, family, the upstream's head; its own checksum
+    times   magic, valid, updating, error, stored, age, length of meta, checksum of this             64 bytes, rewritten in place
+    meta    lengths and checksum of the body; key, names in Vary, their values, tags, family, header section; its own checksum
     body
 
-A file gets its name when it is whole, so it is never seen half written. What a disk does to it later, the checksums tell. That is why
-nothing is flushed (fsync), as in nginx: after a power cut a file may have its name and not its bytes, and then it is as if not there.
+A file gets its name when it is complete, so it is never seen half written. Checksums detect what a disk does to it later. That is why
+nothing is flushed (fsync), as in nginx: after a power cut a file may have its name and not its bytes, and then it counts as missing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Damaged(Exception):
 
 @final
 class Times:
-    """When an answer was stored, how old it was then, and until when it may be used: seconds since the epoch, `age` in seconds."""
+    """When a response was stored, how old it was then, and until when it may be used: seconds since the epoch, `age` in seconds."""
 
     def __init__(self, valid: int, updating: int, error: int, stored: int, age: int) -> None:
         self.valid = valid
@@ -58,14 +58,14 @@ class Times:
         self.age = age
 
     def packed(self, meta_length: int) -> bytes:
-        """The first 64 bytes of the file."""
+        """Return the first 64 bytes of the file."""
         summed = struct.pack("<8s5qI", MAGIC, self.valid, self.updating, self.error, self.stored, self.age, meta_length)
         return summed + struct.pack("<I8x", crc32(summed))
 
 
 @final
 class Meta:
-    """What a file says of the answer that it holds."""
+    """What a file says about the response in it."""
 
     def __init__(self, key: bytes, vary: bytes, variant: bytes, tags: bytes, head: bytes, family: bytes = b"") -> None:
         self.key = key
@@ -76,7 +76,7 @@ class Meta:
         self.family = family  # drawn by lot: part of the names of the key's other variants; a purge leaves none that knows it
 
     def packed(self, body_length: int, body_sum: int) -> bytes:
-        """The part between times and body. Its length depends on the texts only."""
+        """Return the part between times and body. Its length depends on the texts only."""
         texts = (self.key, self.vary, self.variant, self.tags, self.family, self.head)
         made = _META.pack(
             len(self.key), len(self.vary), len(self.variant), len(self.tags), len(self.family), len(self.head), body_length, body_sum
@@ -86,7 +86,7 @@ class Meta:
 
 @final
 class Entry:
-    """What a worker knows of a file: open, or with its body in memory. `row` and `generation` are its place in the index."""
+    """A stored response in a worker: its file is open or its body in memory. `row` and `generation`: its place in the index."""
 
     def __init__(self, fd: int, path: str, times: Times, meta: Meta, meta_length: int, body_length: int, body_sum: int) -> None:
         self.fd = fd  # -1: not open, the body is in memory
@@ -97,24 +97,24 @@ class Entry:
         self.body_at = TIMES_SIZE + meta_length
         self.body_length = body_length
         self.body_sum = body_sum
-        self.name: bytes = b""  # under which the worker has it at hand: the key, or key and variant
+        self.name: bytes = b""  # under which the worker has it in memory: the key, or key and variant
         self.row = 0
         self.first = 0
         self.second = 0
         self.generation = 0
-        self.used = 0  # the second in which it was used last, and the file looked at
+        self.used = 0  # the second in which it was used last, and the file checked
         self.changed = 0  # of the file: nanoseconds since the epoch, and its number; 0: nobody has looked
         self.inode = 0
         self.data: bytes | None = None  # the body, in memory
         self.sound = False  # the body was compared with its checksum
-        self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: nobody has looked
-        self.parsed: object = None  # what the HTTP side has made of the head
-        self.finished: object = None  # what a handler has made of its header section for its clients
+        self.modified = -2.0  # Last-Modified, seconds since the epoch; -1: there is none; -2: not parsed yet
+        self.parsed: object = None  # the parsed header section, of the HTTP side
+        self.finished: object = None  # the header section for clients, finished by a handler
         self.users = 0  # requests that may still need the file
         self.closing = False
 
     def body(self) -> bytes:
-        """The whole body. Raises Damaged, OSError."""
+        """Return the whole body. Raises Damaged, OSError."""
         data = self.data
         if data is None:
             data = os.pread(self.fd, self.body_length, self.body_at)
@@ -151,7 +151,7 @@ class Entry:
             raise Damaged
 
     def is_as_written(self) -> bool:
-        """Whether nobody has touched the file since `look`."""
+        """Return whether nobody has changed the file since `look`."""
         try:
             status = os.fstat(self.fd) if self.fd >= 0 else os.stat(self.path, follow_symlinks=False)
         except OSError:
@@ -159,7 +159,7 @@ class Entry:
         return self._is(status) and status.st_nlink > 0
 
     def _is(self, status: os.stat_result) -> bool:
-        """Whether a file is the one that was looked at, untouched."""
+        """Return whether a file is the one that was looked at, unchanged."""
         return (
             status.st_mtime_ns == self.changed
             and status.st_ino == self.inode
@@ -174,32 +174,32 @@ class Entry:
             fd = os.open(self.path, os.O_WRONLY | _SAFELY)
         try:
             known = self._is(os.fstat(fd))
-            # An inode's number is given out again: of a file that is opened by its name only the generation tells, asked afterwards.
+            # An inode's number is used again: of a file that is opened by its name only the generation tells, asked afterwards.
             if self.fd < 0 and not (known and index.is_same(self.row, self.first, self.generation)):
                 return
             os.pwrite(fd, times.packed(self.meta_length), 0)
-            if known:  # else somebody has touched it, which is looked into when it is asked for next
+            if known:  # else somebody has changed it, which is detected when it is asked for next
                 self.changed = os.fstat(fd).st_mtime_ns
         finally:
             os.close(fd)
         self.times = times
 
     def cost(self) -> int:
-        """Bytes of memory that it takes up with its body."""
+        """Return the bytes of memory that it takes up with its body."""
         return self.body_length + 4 * self.meta_length + _OVERHEAD
 
-    def hold(self) -> None:
-        """Keep the file open until `give`, whatever becomes of the entry."""
+    def acquire(self) -> None:
+        """Keep the file open until `release`, whatever becomes of the entry."""
         self.users += 1
 
-    def give(self) -> None:
-        """It is not needed any more."""
+    def release(self) -> None:
+        """End a use; the last one closes the file if the entry is closed."""
         self.users -= 1
         if self.closing:
             self.close()
 
-    def pass_by(self) -> None:
-        """Nobody has it at hand: it is closed by who gives it back."""
+    def close_when_released(self) -> None:
+        """Let the release of the last use close it: the worker does not keep it in memory."""
         self.closing = True
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class Entry:
 
 
 def open_entry(path: str) -> Entry | None:
-    """The entry in a file; None: there is no such file. Raises Damaged, OSError."""
+    """Return the entry in a file; None: there is no such file. Raises Damaged, OSError."""
     try:
         fd = os.open(path, _FLAGS)
     except OSError as error:
@@ -228,6 +228,7 @@ def open_entry(path: str) -> Entry | None:
 
 
 def _read(fd: int, path: str) -> Entry:
+    """Return the entry in an open file, without its body unless that is short. Raises Damaged, OSError."""
     try:
         data = os.pread(fd, _FIRST_READ, 0)
     except OSError as error:
@@ -235,7 +236,7 @@ def _read(fd: int, path: str) -> Entry:
             raise Damaged from None
         raise
     size = len(data)
-    whole = size < _FIRST_READ  # or there would be more of it
+    complete = size < _FIRST_READ  # or there would be more of it
     if size < TIMES_SIZE + _LEAST_META:
         raise Damaged
     fixed = _FIXED.unpack_from(data)
@@ -243,7 +244,7 @@ def _read(fd: int, path: str) -> Entry:
     if fixed[0] != MAGIC or crc32(data[:_SUMMED]) != fixed[7] or not _LEAST_META <= meta_length <= _MOST_META:
         raise Damaged
     end = TIMES_SIZE + meta_length
-    if size < end and not whole:
+    if size < end and not complete:
         data = os.pread(fd, end, 0)
         size = len(data)
     if size < end:
@@ -268,7 +269,7 @@ def _read(fd: int, path: str) -> Entry:
     )
     body_length: int = fixed[14]
     entry = Entry(fd, path, Times(fixed[1], fixed[2], fixed[3], fixed[4], fixed[5]), meta, meta_length, body_length, fixed[15])
-    if not whole:
+    if not complete:
         entry.look()
     elif size != end + body_length:
         raise Damaged

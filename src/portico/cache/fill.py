@@ -1,4 +1,4 @@
-"""An answer on its way into the cache: written where nobody sees it, and given its name when it is whole.
+"""A response on its way into the cache: written where nobody sees it, and given its name when it is complete.
 
     begin ─▶ write … ─▶ finish     the file takes its place
                     └─▶ abort      nothing is left of it
@@ -22,15 +22,16 @@ _PIECE: Final = 1 << 20
 
 @final
 class Fill:
-    """One answer that is being stored. Whoever has it calls `finish` or `abort`; both give back the right to fetch the key."""
+    """One response that is being stored. Its owner calls `finish` or `abort`; both release the right to fetch the key."""
 
     def __init__(self, store: Store, first: int, second: int, purges: int, claimed: bool) -> None:
+        """`purges`: of the index when the upstream was asked. `claimed`: the fill takes over the right to fetch the key."""
         self.store = store
         self.first = first
         self.second = second
         self.meta: Meta | None = None
         self.times = Times(0, 0, 0, 0, 0)
-        self.purges = purges  # of the index, when the upstream was asked
+        self.purges = purges
         self.claimed = claimed
         self.length = 0
         self._sum = 0
@@ -39,7 +40,7 @@ class Fill:
         self.done = False  # stored
 
     def begin(self, meta: Meta, times: Times) -> None:
-        """The head is known. Raises OSError."""
+        """Write times and meta. Raises OSError."""
         self.meta = meta
         self.times = times
         meta_bytes = meta.packed(0, 0)
@@ -47,7 +48,7 @@ class Fill:
         draft.append(times.packed(len(meta_bytes)) + meta_bytes)
 
     def write(self, data: bytes) -> None:
-        """A part of the body. Raises OSError."""
+        """Write a part of the body. Raises OSError."""
         draft = self._draft
         if draft is None:
             return
@@ -56,7 +57,7 @@ class Fill:
         self._sum = crc32(data, self._sum)
 
     def finish(self) -> bool:
-        """The body is whole: it takes its place; False: it was purged meanwhile. Raises OSError."""
+        """Put the complete file in its place; return False if the key was purged meanwhile. Raises OSError."""
         meta = self.meta
         draft = self._draft
         if self.over or meta is None or draft is None:
@@ -69,7 +70,7 @@ class Fill:
         return stored
 
     def copy(self, entry: Entry) -> None:
-        """Write the body of an entry that is there already; may be run on a thread. Raises Damaged, OSError."""
+        """Write the body of another entry; may be run on a thread. Raises Damaged, OSError."""
         at = entry.body_at
         left = entry.body_length
         if entry.data is not None:

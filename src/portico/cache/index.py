@@ -1,26 +1,27 @@
-"""Which answers a cache holds: an index in shared memory, the same for all workers.
+"""Which responses a cache holds: an index in shared memory, the same for all workers.
 
 Entries are found by the 128 bits of their key's digest. An entry takes 128 bytes, so a megabyte holds 8,191, as in nginx.
 
     row    first second | newer older | flags generation accessed uses valid updating error size owner since        (zones/rows.py)
-    row 0               |             | wide…: loaded generation wide purges keeper retired   size
+    row 0               |             | wide…: loaded generation wide purges lease lease retired size
 
-`generation` changes with every change of an entry's file, so a worker that keeps an entry at hand sees by one load whether it is
-still the one. Times are whole seconds since the epoch, but `since`.
+`generation` changes with every change of an entry's file, so a worker that has an entry in memory sees by one load whether it is
+still the same. Times are whole seconds since the epoch, but `since`.
 
-A row outlives its file: while a file is removed, and before the first one is there, the row says LEFT, so that no file remains of
-which the index knows nothing when a worker is killed in between. That is why a few rows are spare: the row of a file that has to go
+A row outlives its file: while a file is removed, and before the first one exists, the row says LEFT, so that no file remains of
+which the index knows nothing when a worker is killed in between. That is why a few rows are spare: the row of a file that is evicted
 for another one is free when the file is gone. While a file takes the place of another, the row says EXISTS and REPLACING: there is
-one, the old or the new, and nobody knows until when it is good. It has no generation then, so nobody keeps it at hand.
+one, the old or the new, and nobody knows until when it is fresh. It has no generation then, so no worker has it in memory.
 
 `purges` counts purges. Above its lower 24 bits `uses` has which purge was the row's last; `wide` (of row 0) is the last of many rows,
-or of one that is no more. What was asked for before that must not be stored after it.
+or of one that is removed. What was requested before that must not be stored after it.
 """
 
 from __future__ import annotations
 
 from typing import Final, final
 
+from portico.zones.lease import Lease
 from portico.zones.rows import DIRECTORY, PAYLOAD, SECOND, Rows
 from portico.zones.table import SharedTable
 
@@ -39,16 +40,16 @@ COLUMNS: Final = 14 + DIRECTORY
 _LOADED: Final = _FLAGS  # of row 0
 _WIDE: Final = _ACCESSED
 _PURGES: Final = _USES
-_KEEPER: Final = _VALID
-_RETIRED: Final = _UPDATING
+_LEASE: Final = _VALID  # and the next one (zones/lease.py)
+_RETIRED: Final = _ERROR
 
 USED: Final = 1  # the row stands for a key
 EXISTS: Final = 2  # there is a file
 KNOWN: Final = 4  # valid, updating and error are the file's; else the file has to be read
 CHECKED: Final = 8  # the file was written, or its checksum verified, since the index was made
-LEFT: Final = 16  # there may be a file, which is not to be used
+LEFT: Final = 16  # there may be a file, which must not be used
 REPLACING: Final = 32  # there is a file, and another one is taking its place
-STATUS_SHIFT: Final = 8  # above it: the status of a failure that is kept without a file
+STATUS_SHIFT: Final = 8  # above it: the status of a failure that is stored without a file
 
 _USES_BITS: Final = 24  # of the column `uses`; above them the row's last purge
 _USES_MOST: Final = (1 << _USES_BITS) - 1
@@ -59,7 +60,7 @@ _SPARE_PART: Final = 128
 
 @final
 class Removed:
-    """An entry that the index gave up; its file is to be removed."""
+    """An entry that the index has evicted; its file is to be removed."""
 
     def __init__(self, first: int, second: int) -> None:
         self.first = first
@@ -73,30 +74,31 @@ class Index:
     def __init__(self, table: SharedTable) -> None:
         self._rows = Rows(table, COLUMNS, age=_ACCESSED, summed=_SIZE, mixed=True)
         self._cells = self._rows.cells
+        self.lease = Lease(table, 0, _LEASE)  # of the worker that looks after the cache
         self._spare = min(_SPARE, table.slots // _SPARE_PART)
-        self._in_the_way: set[int] = set()  # who fetches what would have had to go
+        self._blocking: set[int] = set()  # who fetches what would have been evicted
 
-    # -- what a worker that has the row at hand asks, without a lock ------------------------------------------------------
+    # -- for a worker that has the row, without a lock --------------------------------------------------------------------
 
     def is_same(self, row: int, first: int, generation: int) -> bool:
-        """Whether the row still stands for the file that had this generation; 0 is never the same."""
+        """Return whether the row still stands for the file that had this generation; 0 is never the same."""
         cells = self._cells
         return cells[row + _GENERATION] == generation and generation != 0 and cells[row] == first
 
     def valid(self, row: int, generation: int) -> int:
-        """Until when the entry is fresh; 0 when there is another file by now, or one without a generation."""
+        """Return until when the entry is fresh; 0 when there is another file by now, or one without a generation."""
         return self._still(row, generation, _VALID) if generation else 0
 
     def failing(self, row: int) -> int:
-        """Until when the failure that is kept without a file answers."""
+        """Return until when the failure that is stored without a file answers."""
         return self._cells[row + _VALID]
 
     def updating(self, row: int, generation: int) -> int:
-        """Until when it may be served stale while it is fetched anew (stale-while-revalidate), and while it is replaced."""
+        """Return until when it may be served stale while it is fetched anew (stale-while-revalidate), and while it is replaced."""
         return self._still(row, generation, _UPDATING)
 
     def error(self, row: int, generation: int) -> int:
-        """Until when it may be served stale when the upstream fails (stale-if-error)."""
+        """Return until when it may be served stale when the upstream fails (stale-if-error)."""
         return self._still(row, generation, _ERROR)
 
     def _still(self, row: int, generation: int, column: int) -> int:
@@ -105,21 +107,21 @@ class Index:
         return value if cells[row + _GENERATION] == generation else 0  # asked last: a generation never comes again
 
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return the bytes of all files."""
         return self._cells[_SIZE]
 
     def is_loaded(self) -> bool:
-        """Whether every file that was there at the start is in the index."""
+        """Return whether every file that was there at the start is in the index."""
         return self._cells[_LOADED] != 0
 
     def purges(self) -> int:
-        """How often something was purged. Who asks the upstream notes it before, and gives it to `store`."""
+        """Return how often something was purged: noted before the upstream is asked, and passed to `store`."""
         return self._cells[_PURGES]
 
     # -- use -------------------------------------------------------------------------------------------------------------
 
     def touch(self, row: int, first: int, generation: int, now: int) -> None:
-        """An entry was used: once a second it becomes the one used last."""
+        """Note that an entry is used: once a second it becomes the one used last."""
         cells = self._cells
         if cells[row + _ACCESSED] == now:
             return
@@ -132,7 +134,7 @@ class Index:
             self._rows.leave()
 
     def use(self, first: int, second: int, now: int) -> tuple[int, int, int, int, Removed | None]:
-        """A request for a key: (row, flags, generation, uses with this one, what had to go for it). An unknown key gets a row."""
+        """Note a request for a key, which gets a row; return (row, flags, generation, uses with this one, what was evicted)."""
         self._rows.enter()
         try:
             cells = self._cells
@@ -152,7 +154,7 @@ class Index:
             self._rows.leave()
 
     def look(self, first: int, second: int) -> tuple[int, int]:
-        """(flags, generation) of a key; zeros when it has no row."""
+        """Return (flags, generation) of a key; zeros when it has no row."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -163,7 +165,7 @@ class Index:
     # -- who fetches -------------------------------------------------------------------------------------------------------
 
     def claim(self, first: int, second: int, owner: int, now_ms: int, age_ms: int) -> int:
-        """Become the one who fetches a key: 0, or the identity of whoever does already. After `age_ms` another one may."""
+        """Take the right to fetch a key; return 0, or the identity of the worker that has it, for at most `age_ms`."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -180,7 +182,7 @@ class Index:
             self._rows.leave()
 
     def release(self, first: int, second: int, owner: int) -> None:
-        """Fetch it no more, whatever came of it."""
+        """Release the right to fetch a key, if `owner` has it."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -189,19 +191,10 @@ class Index:
         finally:
             self._rows.leave()
 
-    def is_fetched_by(self, first: int, second: int) -> int:
-        """Who fetches the key now; 0: nobody."""
-        self._rows.enter()
-        try:
-            row = self._rows.find(first, second)
-            return self._cells[row + _OWNER] if row else 0
-        finally:
-            self._rows.leave()
-
     # -- changes -----------------------------------------------------------------------------------------------------------
 
     def replace(self, first: int, second: int) -> Removed | None:
-        """A new file is about to take a key's place: until `store` the old one may answer as a stale one. What had to go for it."""
+        """Note that a new file is about to take a key's place: until `store` the old one is stale. Return what was evicted for it."""
         self._rows.enter()
         try:
             cells = self._cells
@@ -217,7 +210,7 @@ class Index:
             self._rows.leave()
 
     def keep(self, first: int, second: int) -> None:
-        """Nothing has taken the place of a key's file after all (`replace`): it is there as before, and its times stand in it."""
+        """Undo `replace`: nothing has taken the place of a key's file, and its times stand in it."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -229,7 +222,7 @@ class Index:
     def store(
         self, first: int, second: int, size: int, valid: int, updating: int, error: int, now: int, purges: int
     ) -> tuple[int, Removed | None]:
-        """There is a new file for a key: (its generation, what had to go for it). Generation 0: the key was purged since `purges`."""
+        """Note a key's new file; return (its generation, what was evicted for it). Generation 0: it was purged since `purges`."""
         self._rows.enter()
         try:
             cells = self._cells
@@ -242,7 +235,7 @@ class Index:
             if row == 0:
                 row, removed = self._add(first, second)
                 cells[row + _USES] = 1
-            cells[row + _GENERATION] = 0  # who looks without the lock must not take these times for those of the file before
+            cells[row + _GENERATION] = 0  # a reader without the lock must not take these times for those of the file before
             cells[row + _VALID] = valid
             cells[row + _UPDATING] = updating
             cells[row + _ERROR] = error
@@ -252,7 +245,7 @@ class Index:
             self._rows.leave()
 
     def store_failure(self, first: int, second: int, status: int, valid: int, now: int, purges: int) -> Removed | None:
-        """A key is answered by an error until `valid`, without a file, if it was not purged since `purges`; what had to go for it."""
+        """Let an error answer for a key until `valid`, unless it was purged since `purges`; return what was evicted for it."""
         self._rows.enter()
         try:
             cells = self._cells
@@ -263,7 +256,7 @@ class Index:
             if row == 0:
                 row, removed = self._add(first, second)
             if cells[row + _FLAGS] & EXISTS:
-                return removed  # a stale answer is worth more
+                return removed  # a stale response is worth more
             cells[row + _VALID] = valid
             cells[row + _ACCESSED] = now
             cells[row + _FLAGS] = USED | cells[row + _FLAGS] & LEFT | status << STATUS_SHIFT
@@ -272,11 +265,11 @@ class Index:
             self._rows.leave()
 
     def refresh(self, row: int, first: int, generation: int, valid: int, updating: int, error: int, checked: bool) -> bool:
-        """New times for the file of this generation; False when it is not there any more."""
+        """Set new times for the file of this generation; return False when it is not there any more."""
         cells = self._cells
         wanted = KNOWN | CHECKED if checked else KNOWN
         if generation == 0:
-            return False  # which of two files it is, nobody knows
+            return False  # nobody knows which of two files it is
         if (
             cells[row + _FLAGS] & wanted == wanted
             and cells[row + _VALID] == valid
@@ -298,7 +291,7 @@ class Index:
             self._rows.leave()
 
     def uncheck(self, row: int, first: int, generation: int) -> None:
-        """Somebody has touched the file of this generation: its body is to be compared with its checksum again."""
+        """Note that somebody has changed the file of this generation: its body is to be compared with its checksum again."""
         self._rows.enter()
         try:
             if self.is_same(row, first, generation):
@@ -307,9 +300,9 @@ class Index:
             self._rows.leave()
 
     def load(self, first: int, second: int, size: int, now: int) -> bool:
-        """A file was found at the start; False: there is no room for it.
+        """Insert a file that was found at the start; return False when there is no room for it.
 
-        It counts as used now (ngx_http_file_cache_add): when it was used last, its file does not say.
+        It counts as used now (ngx_http_file_cache_add): its file does not say when it was used last.
         """
         self._rows.enter()
         try:
@@ -328,7 +321,7 @@ class Index:
             self._rows.leave()
 
     def drop(self, first: int, second: int, generation: int) -> bool:
-        """The file of that generation is gone, or going; whether it was there. 0: the one that another may be about to replace."""
+        """Note that the file of that generation is removed; return whether it was there. 0: the one that may be replaced just now."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -343,7 +336,7 @@ class Index:
             self._rows.leave()
 
     def purge(self, first: int, second: int) -> bool:
-        """The file of a key is going, whichever it is; what is being fetched for it must not be stored. Whether there was one."""
+        """Note that a key's file is removed and what is being fetched for it must not be stored; return whether there was a file."""
         self._rows.enter()
         try:
             cells = self._cells
@@ -363,17 +356,17 @@ class Index:
             self._rows.leave()
 
     def oldest(self, before: int, most: int) -> list[Removed]:
-        """Give up at most `most` of the entries not used since `before`; whoever asks removes their files and says `forget`."""
-        return self._give_up(before, -1, most)
+        """Evict at most `most` of the entries not used since `before`; the caller removes their files and calls `forget`."""
+        return self._evict(before, -1, most)
 
     def shrink(self, size: int, most: int) -> list[Removed]:
-        """Give up entries, those used longest ago first, until the files have no more than `size` bytes; at most `most` of them.
+        """Evict entries, those used longest ago first, until the files have no more than `size` bytes; at most `most` of them.
 
-        Whoever asks removes their files and says `forget`.
+        The caller removes their files and calls `forget`.
         """
-        return self._give_up(0, size, most)
+        return self._evict(0, size, most)
 
-    def _give_up(self, before: int, size: int, most: int) -> list[Removed]:
+    def _evict(self, before: int, size: int, most: int) -> list[Removed]:
         removed: list[Removed] = []
         self._rows.enter()
         try:
@@ -387,24 +380,24 @@ class Index:
                 following = self._rows.newer(row)
                 if cells[row + _OWNER]:  # somebody fetches it
                     passed += 1
-                    self._in_the_way.add(cells[row + _OWNER])
+                    self._blocking.add(cells[row + _OWNER])
                 else:
                     removed.append(Removed(cells[row], cells[row + SECOND]))
                     self._empty(row)
-                self._rows.freshen(row)  # not in the way of those behind it, here and for others who give up something now
+                self._rows.freshen(row)  # so that it does not block those behind it, here and where others evict now
                 row = following if row != newest else 0
             return removed
         finally:
             self._rows.leave()
 
-    def in_the_way(self) -> set[int]:
-        """Who fetches what would have had to go, since the last time that this was asked."""
-        found = self._in_the_way
-        self._in_the_way = set()
+    def blocking_owners(self) -> set[int]:
+        """Return who fetches what would have been evicted since the last call."""
+        found = self._blocking
+        self._blocking = set()
         return found
 
-    def bury(self, dead: set[int], start: int, count: int) -> int:
-        """Give back what they fetched, in `count` rows from `start` on (0: the first). Where to go on; 0: that was all."""
+    def release_dead(self, dead: set[int], start: int, count: int) -> int:
+        """Release the claims of dead workers in `count` rows from `start` (0: the first) on; return where to go on, 0 at the end."""
         cells = self._cells
         self._rows.enter()
         try:
@@ -417,7 +410,7 @@ class Index:
             self._rows.leave()
 
     def forget(self, first: int, second: int) -> None:
-        """The file of a row that was given up is removed."""
+        """Remove the row of an evicted entry, whose file is removed."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -427,7 +420,7 @@ class Index:
             self._rows.leave()
 
     def note_purge(self) -> None:
-        """A part of the cache is purged now."""
+        """Note that a part of the cache is purged now: nothing requested before is stored."""
         self._rows.enter()
         try:
             purge = self._cells[_PURGES] + 1
@@ -437,7 +430,7 @@ class Index:
             self._rows.leave()
 
     def keys(self, start: int, count: int) -> tuple[list[Removed], int]:
-        """The digests of what may have a file in `count` rows from `start` on (0: the first), and where to go on; 0: that was all."""
+        """Return the digests of what may have a file in `count` rows from `start` (0: the first) on, and where to go on, or 0."""
         found: list[Removed] = []
         cells = self._cells
         self._rows.enter()
@@ -452,45 +445,31 @@ class Index:
 
     # -- upkeep ------------------------------------------------------------------------------------------------------------
 
-    def keeper(self) -> int:
-        """The identity of the worker that looks after the cache; 0: none does."""
-        return self._cells[_KEEPER]
-
-    def take_over(self, before: int, owner: int) -> bool:
-        """Become the worker that looks after the cache, if that is still `before`."""
-        self._rows.enter()
-        try:
-            if self._cells[_KEEPER] != before:
-                return False
-            self._cells[_KEEPER] = owner
-            return True
-        finally:
-            self._rows.leave()
-
     def set_loaded(self) -> None:
-        """Every file that was there at the start is known."""
+        """Note that every file that was there at the start is in the index."""
         self._cells[_LOADED] = 1
 
     def retire(self) -> None:
-        """Another index has taken this one's place: what only this one knew of would stay for ever, so nothing is stored any more."""
+        """Store nothing any more: another index has taken this one's place, and what only this one knew would stay for ever."""
         self._cells[_RETIRED] = 1
 
     def is_retired(self) -> bool:
-        """Whether only the workers of an earlier configuration, which finish what they have, still use this index."""
+        """Return whether only workers of an earlier configuration, which shut down gracefully, still use this index."""
         return self._cells[_RETIRED] != 0
 
     def count(self) -> int:
-        """How many rows stand for a key; walks through all of them."""
+        """Return how many rows stand for a key; walks through all of them."""
         return len(self._rows.used())
 
     # -- rows, with the lock held -----------------------------------------------------------------------------------------
 
     def _is_purged(self, row: int, purges: int) -> bool:
-        """Whether a key was purged after that many purges; row 0: a key that has none."""
+        """Return whether a key was purged after that many purges; row 0: a key that has none."""
         cells = self._cells
         return cells[_WIDE] > purges or (row != 0 and cells[row + _USES] >> _USES_BITS > purges)
 
     def _add(self, first: int, second: int) -> tuple[int, Removed | None]:
+        """Insert a row for a key; return it, and what was evicted for it and may have a file."""
         cells = self._cells
         removed: Removed | None = None
         if not self._rows.has_room(self._spare):
@@ -508,6 +487,7 @@ class Index:
         return row, removed
 
     def _oldest_unclaimed(self) -> int:
+        """Return the row used longest ago that nobody fetches, as far as a few are looked at."""
         oldest = self._rows.oldest()
         row = oldest
         for _ in range(_TRIED):
@@ -519,7 +499,7 @@ class Index:
         return oldest
 
     def _set_file(self, row: int, size: int, flags: int) -> int:
-        """There is a file; its generation."""
+        """Note a row's file; return its generation."""
         cells = self._cells
         self._rows.set_summed(row, size)
         generation = cells[_GENERATION] + 1
@@ -529,13 +509,14 @@ class Index:
         return generation
 
     def _empty(self, row: int) -> None:
-        """There is no file, or one that is not to be used."""
+        """Note that there is no file, or one that must not be used."""
         cells = self._cells
-        cells[row + _GENERATION] = 0  # first: from now on nobody has it at hand
+        cells[row + _GENERATION] = 0  # first: from now on no worker's entry in memory is the same
         cells[row + _FLAGS] = USED | LEFT
         self._rows.set_summed(row, 0)
 
     def _remove(self, row: int) -> None:
+        """Remove a row; its last purge counts for all keys from now on."""
         cells = self._cells
         purge = cells[row + _USES] >> _USES_BITS
         if purge > cells[_WIDE]:

@@ -1,7 +1,7 @@
-"""A cache's upkeep: find what is there at the start, give up what nobody asks for, keep within the limits.
+"""A cache's upkeep: load what is stored at the start, evict what nobody requests, keep within the limits.
 
 One worker at a time does it for all, in short turns of its loop (nginx has two processes for it, the cache manager and the cache
-loader). When that worker dies, another one takes over.
+loader). Which one says the index's lease: it passes on when that worker ends, leaves, dies or hangs (`zones/lease.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from portico.cache.store import Store
 
 _LOOK_SECONDS: Final = 1.0
+_LEASE_SECONDS: Final = 30.0
 _REST_SECONDS: Final = 10.0  # between two rounds when there was nothing to do (ngx_http_file_cache_manager)
 _PAUSE: Final = 0.001
 _ROWS_AT_ONCE: Final = 5000  # less than a millisecond
@@ -34,22 +35,18 @@ class Keeper:
 
     def __init__(self, store: Store, is_leaving: Callable[[], bool]) -> None:
         self.store = store
-        self.is_leaving = is_leaving  # the worker only finishes what it has, which can take long: another one shall do it
+        self.is_leaving = is_leaving  # the worker shuts down gracefully, which can take long: another one shall do it
         self.ended = False
-        self._next_look = 0.0  # by the monotonic clock: the other one may be set back
+        self._next_look = 0.0  # by the monotonic clock, which is never set back
 
     async def run(self) -> None:
-        """Until the worker ends."""
+        """Look after the cache in turns, until the worker ends."""
         store = self.store
         settings = store.settings
-        if settings.use_temp_path or settings.levels:  # else it is where all answers are
+        if settings.use_temp_path or settings.levels:  # else it is the directory of all entries
             remove_leftovers(store.drafts_path())
         while not self.ended and not self.is_leaving():
-            before = store.index.keeper()
-            mine = before == store.identity
-            if not mine and (before == 0 or not is_alive(before)):
-                mine = store.index.take_over(before, store.identity)
-            if mine:
+            if self._goes_on():
                 if not store.index.is_loaded():
                     await self._load()
                 await self._tidy()
@@ -59,16 +56,22 @@ class Keeper:
     def leave(self) -> None:
         """Let another worker do it. Safe to call twice."""
         self.ended = True
-        store = self.store
-        if store.index.keeper() == store.identity:
-            store.index.take_over(store.identity, 0)
+        self.store.index.lease.release(self.store.identity)
+
+    def _goes_on(self) -> bool:
+        """Return whether it is for this worker to do the next part; acquire or renew the lease for it."""
+        if self.ended or self.is_leaving():
+            return False
+        settings = self.store.settings
+        seconds = _LEASE_SECONDS + max(settings.loader_sleep, settings.manager_sleep)
+        return self.store.index.lease.acquire(self.store.identity, seconds)
 
     async def _load(self) -> None:
-        """Take what is in the directory into the index; remove what a dead worker left half written."""
+        """Insert the files of the directory into the index; remove what a dead worker left half written."""
         settings = self.store.settings
         files = _files(settings.path, settings.others)
         done = False
-        while not done and not self.ended and not self.is_leaving():
+        while not done and self._goes_on():
             until = time.monotonic() + min(settings.loader_threshold, _TURN)
             for _ in range(settings.loader_files):
                 path = next(files, "")
@@ -84,6 +87,7 @@ class Keeper:
             self.store.index.set_loaded()
 
     def _found(self, path: str) -> None:
+        """Insert one file into the index, or remove it where it cannot be an entry of this cache."""
         name = os.path.basename(path)
         key = digest_of_name(name)
         if key is None:
@@ -96,37 +100,39 @@ class Keeper:
         if not stat.S_ISREG(status.st_mode) or path != self.store.path_of(key[0], key[1]) or not self.store.index.load(
             key[0], key[1], self.store.room_of(status.st_size), int(time.time())
         ):
-            remove_file(path)  # no file, of other levels, or more than the index has room for
+            remove_file(path)  # not a regular file, of other levels, or more than the index has room for
 
     async def _tidy(self) -> None:
+        """Evict what is inactive or over the limits, when a round is due."""
         store = self.store
         settings = store.settings
         if time.monotonic() < self._next_look:
             return
         now = time.time()
-        while not self.ended:
+        while self._goes_on():
             removed = store.index.oldest(int(now) - settings.inactive, settings.manager_files)
             if not removed:
                 removed = self._over_limits()
             await self._remove(removed)
-            if not await self._bury() and len(removed) < settings.manager_files:
+            if not await self._release_dead() and len(removed) < settings.manager_files:
                 break
             await asyncio.sleep(settings.manager_sleep)
         self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
 
-    async def _bury(self) -> bool:
-        """What dead workers fetched is not fetched any more, and may go; whether there was something."""
+    async def _release_dead(self) -> bool:
+        """Release the claims of dead workers that kept entries from being evicted; return whether there were any."""
         index = self.store.index
-        dead = {owner for owner in index.in_the_way() if not is_alive(owner)}
+        dead = {owner for owner in index.blocking_owners() if not is_alive(owner)}
         start = 0
         while dead:
-            start = index.bury(dead, start, _ROWS_AT_ONCE)
+            start = index.release_dead(dead, start, _ROWS_AT_ONCE)
             if start == 0:
                 return True
             await asyncio.sleep(_PAUSE)
         return False
 
     def _over_limits(self) -> list[Removed]:
+        """Return entries evicted to meet `max_size` or `min_free`."""
         settings = self.store.settings
         index = self.store.index
         if settings.max_size and index.size() > settings.max_size:
@@ -142,6 +148,7 @@ class Keeper:
         return []
 
     async def _remove(self, removed: list[Removed]) -> None:
+        """Remove the files of evicted entries, in short turns."""
         turn = min(self.store.settings.manager_threshold, _TURN)
         until = time.monotonic() + turn
         for gone in removed:
@@ -152,7 +159,7 @@ class Keeper:
 
 
 def _files(path: str, others: list[str]) -> Iterator[str]:
-    """Every file below a directory, but for those of other caches in there."""
+    """Yield every file below a directory, but for those of other caches inside it."""
     pending = [path]
     while pending:
         directory = pending.pop()

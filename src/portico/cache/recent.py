@@ -1,4 +1,4 @@
-"""What was asked for lately: what is asked for once in a long while takes nobody's place."""
+"""Recently requested keys: what is requested once in a long while shall not evict anything."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _LEAST: Final = 64
 
 @final
 class Recent:
-    """The keys asked for last, of each one byte in a place that others may take.
+    """The keys requested last, one byte each in a slot that others may overwrite.
 
-    Who keeps things for those that come again does it at the second time. A key asked for again after as many others as there are
-    places is known with a chance of one in e; one that was never asked for is taken for another one once in 255 times, which does
-    no harm. (The doorkeeper of TinyLFU; this one forgets by itself.)
+    A cache that admits entries at their second request asks it. A key requested again after as many others as there are slots is
+    known with a chance of one in e; one that was never requested is taken for another one once in 255 times, which does no harm.
+    (The doorkeeper of TinyLFU; this one forgets by itself.)
     """
 
     def __init__(self) -> None:
         self._marks = bytearray(_LEAST)
 
     def is_again(self, key: int, most: int) -> bool:
-        """Note that a key, which is some hash, was asked for; whether it was among about the last `most`."""
+        """Note that a key, which is some hash, is requested; return whether it was among about the last `most`."""
         marks = self._marks
         if len(marks) < most:
             marks = self._marks = bytearray(2 * most)

@@ -1,4 +1,4 @@
-"""A cache: the directory, its index, and the entries that this worker keeps at hand."""
+"""A cache: the directory, its index, and the entries that this worker has in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Final, final
 from portico.cache.checksum import md5
 from portico.cache.draft import Draft, Drafts, remove_file
 from portico.cache.entry import SHORT, Damaged, Entry, Times, open_entry
-from portico.cache.fill import Fill
 from portico.cache.index import Index, Removed
 from portico.cache.recent import Recent
 from portico.cache.waiting import Waiting
 
 _MOST_OPEN: Final = 512  # entries with their files open, in each worker
 _SHORT_MEMORY: Final = 16 << 20  # bytes of memory, in each worker, for entries with short bodies
-_AT_ONCE: Final = 1 << 20  # bytes of a body that a request may have read while the others wait
+_AT_ONCE: Final = 1 << 20  # bytes of a body that one request may read while others wait
 _HALVES: Final = struct.Struct(">qq")
 _COMPLAINT_SECONDS: Final = 60.0
 _EVICTED_AT_ONCE: Final = 64
@@ -28,7 +27,7 @@ _EVICTED_AT_ONCE: Final = 64
 
 @final
 class CachePath:
-    """What `proxy_cache_path` says. Times in seconds, sizes in bytes, 0: no limit."""
+    """The settings of one `proxy_cache_path`. Times in seconds, sizes in bytes, 0: no limit."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -50,7 +49,7 @@ class CachePath:
 
 
 def digest(key: bytes) -> tuple[int, int]:
-    """The two halves of the key's MD5, which is the file's name, as nginx has it. The file also has the key itself."""
+    """Return the two halves of the key's MD5, which is the file's name, as in nginx. The file also has the key itself."""
     halves = _HALVES.unpack(md5(key).digest())
     first: int = halves[0]
     second: int = halves[1]
@@ -58,17 +57,17 @@ def digest(key: bytes) -> tuple[int, int]:
 
 
 def variant_name(key: bytes, family: bytes, variant: bytes) -> bytes:
-    """What stands in the key's place for another variant than that of the key's own entry (no key has a NUL)."""
+    """Return what stands in the key's place for another variant than that of the key's own entry (no key has a NUL)."""
     return key + b"\0" + family + variant
 
 
 def file_name(first: int, second: int) -> str:
-    """32 hexadecimal digits."""
+    """Return the name of an entry's file: 32 hexadecimal digits."""
     return _HALVES.pack(first, second).hex()
 
 
 def digest_of_name(name: str) -> tuple[int, int] | None:
-    """The digest that a file's name stands for; None when it is no such name."""
+    """Return the digest that a file's name stands for; None when it is no such name."""
     if len(name) != 32:
         return None
     try:
@@ -92,20 +91,20 @@ class Store:
         self.most_open = _MOST_OPEN
         self.log: Callable[[str], None] | None = None
         self.now: Callable[[], float] | None = None  # monotonic seconds
-        # By key and variant, the one used longest ago first. (A plain dict walks over what was taken out of it to find its first.)
-        self._open: OrderedDict[bytes, Entry] = OrderedDict()
-        self._in_memory: OrderedDict[bytes, Entry] = OrderedDict()  # those with their bodies, and without an open file
-        self._recent = Recent()  # asked for lately, and not at hand
+        # By key and variant, the one used longest ago first. (A plain dict walks over what was removed from it to find its first.)
+        self._with_file: OrderedDict[bytes, Entry] = OrderedDict()
+        self._with_body: OrderedDict[bytes, Entry] = OrderedDict()  # with their bodies, and without an open file
+        self._recent = Recent()  # requested lately, and not in memory
         self._memory_used = 0
         self._complained = -_COMPLAINT_SECONDS
-        self._block = 0  # bytes in which the file system gives out room
+        self._block = 0  # bytes of the file system's allocation unit
         self._drafts = Drafts()
         self.waiting = Waiting()
 
     # -- names -----------------------------------------------------------------------------------------------------------
 
     def path_of(self, first: int, second: int) -> str:
-        """Where an entry is: `levels` cut directories off the end of its name."""
+        """Return the path of an entry: `levels` cut directories off the end of its name."""
         name = file_name(first, second)
         path = self.settings.path + "/"
         end = len(name)
@@ -115,15 +114,15 @@ class Store:
         return path + name
 
     def draft(self, first: int, second: int) -> Draft:
-        """A new file to write to. Raises OSError."""
+        """Return a new file to write to. Raises OSError."""
         return self._drafts.open(f"{self.drafts_path()}/{file_name(first, second)}", self.identity)
 
     def drafts_path(self) -> str:
-        """The directory where answers are written."""
+        """Return the directory where files are written."""
         return self.settings.temp_path if self.settings.use_temp_path else self.settings.path
 
     def room_of(self, size: int) -> int:
-        """What a file of `size` bytes takes up on the disk (nginx: c->fs_size), for `max_size`."""
+        """Return what a file of `size` bytes takes up on the disk (nginx: c->fs_size), for `max_size`."""
         if self._block == 0:
             try:
                 self._block = os.statvfs(self.settings.path).f_bsize
@@ -133,12 +132,12 @@ class Store:
 
     # -- looking up --------------------------------------------------------------------------------------------------------
 
-    def at_hand(self, key: bytes, now: int) -> Entry | None:
-        """The entry of a key if this worker has it and it is still the one in the index."""
-        found = self._in_memory
+    def in_memory(self, key: bytes, now: int) -> Entry | None:
+        """Return the entry of a key if this worker has it and it is still the one in the index; else None."""
+        found = self._with_body
         entry = found.get(key)
         if entry is None:
-            found = self._open
+            found = self._with_file
             entry = found.get(key)
             if entry is None:
                 return None
@@ -150,7 +149,7 @@ class Store:
             self.index.touch(entry.row, entry.first, entry.generation, now)
             found.move_to_end(key)
             if not entry.is_as_written():
-                if self.index.valid(entry.row, entry.generation) == entry.times.valid:  # nobody has had it confirmed
+                if self.index.valid(entry.row, entry.generation) == entry.times.valid:  # nobody has revalidated it
                     self.index.uncheck(entry.row, entry.first, entry.generation)
                 self.forget(key)
                 return None
@@ -159,9 +158,9 @@ class Store:
     def read(
         self, name: bytes, key: bytes, variant: bytes | None, first: int, second: int, row: int, generation: int
     ) -> Entry | None:
-        """Open the entry that the index speaks of; `variant` None: any. A damaged one is dropped, one of another key let be.
+        """Open the entry that the index knows; `variant` None: any. A damaged one is dropped, one of another key left alone.
 
-        Whoever gets it holds it as long as they need it. Raises OSError.
+        Whoever gets it acquires it for as long as they need it. Raises OSError.
         """
         path = self.path_of(first, second)
         try:
@@ -179,9 +178,9 @@ class Store:
             entry.generation = generation
             try:
                 if entry.body_length <= _AT_ONCE:
-                    entry.check_body()  # at each opening: somebody may have written over it since
+                    entry.check_body()  # at each opening: somebody may have overwritten it since
                 self._note(entry, entry.sound)
-                self._keep(name, entry)
+                self._admit(name, entry)
             except BaseException:
                 entry.close()
                 raise
@@ -191,11 +190,11 @@ class Store:
         return entry
 
     def check_done(self, entry: Entry) -> None:
-        """Note that the body is what was stored."""
+        """Note that the body was compared with its checksum."""
         self._note(entry, True)
 
     def _note(self, entry: Entry, checked: bool) -> None:
-        """The file's own times hold: two workers that stored one key at once may have left those of the other in the index."""
+        """Put the file's own times into the index: two workers that stored one key at once may have left those of the other there."""
         times = entry.times
         self.index.refresh(entry.row, entry.first, entry.generation, times.valid, times.updating, times.error, checked)
 
@@ -207,17 +206,17 @@ class Store:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        except OSError as error:  # a directory, say: what is stored cannot take its place
+        except OSError as error:  # a directory, for example: what is stored cannot take its place
             self.complain(f'cache file "{path}" is damaged and cannot be removed ({error.errno}: {error.strerror})')
             return
         self.complain(f'cache file "{path}" is damaged and was removed')
 
     def unreadable(self, error: OSError) -> None:
-        """A file cannot be read, which says nothing about what is in it: no descriptors left, no memory, a disk that fails."""
+        """Log that a file cannot be read, which says nothing about its content: no descriptors or memory left, a disk that fails."""
         self.complain(f'the cache "{self.settings.path}" cannot be read ({error.errno}: {error.strerror})')
 
     def exists_unknown(self, first: int, second: int, now: int) -> bool:
-        """Return whether there is a file for a key that the index does not have yet, as the files are still being looked through.
+        """Return whether there is a file for a key that the index does not have yet, as the files are still being loaded.
 
         Ask `is_loaded` before the index is asked for the key: another worker may find the last files in between.
         """
@@ -227,10 +226,10 @@ class Store:
             return False
         return stat.S_ISREG(status.st_mode) and self.index.load(first, second, self.room_of(status.st_size), now)
 
-    def _keep(self, name: bytes, entry: Entry) -> None:
-        """Have it at hand from now on; where another one must go for it, only if it was asked for not long ago.
+    def _admit(self, name: bytes, entry: Entry) -> None:
+        """Have it in memory from now on; where another one must be evicted for it, only if it was requested not long ago.
 
-        Else what is asked for once in a long while would push out what is asked for all the time, and making room would cost each of
+        Else what is requested once in a long while would evict what is requested all the time, and making room would cost each of
         these requests more than all the rest. Raises Damaged, OSError.
         """
         self.forget(name)
@@ -239,42 +238,42 @@ class Store:
         if in_memory:
             fits = self._memory_used + entry.cost() <= self.short_memory + self.memory
         else:
-            fits = len(self._open) < self.most_open
-        if not fits and not self._recent.is_again(entry.first, len(self._in_memory) if in_memory else len(self._open)):
-            entry.pass_by()
+            fits = len(self._with_file) < self.most_open
+        if not fits and not self._recent.is_again(entry.first, len(self._with_body) if in_memory else len(self._with_file)):
+            entry.close_when_released()
             return
         if entry.inode == 0:
             entry.look()
         if entry.data is None or not self._remember(entry):
             entry.data = None
-            self._limit(self._open, self.most_open - 1)
-            self._open[name] = entry
+            self._limit(self._with_file, self.most_open - 1)
+            self._with_file[name] = entry
 
     def has_room_for(self, entry: Entry) -> bool:
-        """Whether a longer body may be in memory, for which it is read at once: 1 MB at most, a quarter of what there is for them."""
+        """Return whether a longer body may be read at once and be in memory: at most 1 MB, and a quarter of the room for them."""
         return entry.body_length <= _AT_ONCE and entry.cost() <= self.memory // 4
 
-    def keep_body(self, entry: Entry) -> None:
-        """Have a longer body in memory, as `proxy_cache_memory` allows, instead of an open file. Raises Damaged, OSError."""
-        if entry.data is None and self.has_room_for(entry) and self._open.get(entry.name) is entry:
+    def load_body(self, entry: Entry) -> None:
+        """Read a longer body into memory, as `proxy_cache_memory` allows, instead of an open file. Raises Damaged, OSError."""
+        if entry.data is None and self.has_room_for(entry) and self._with_file.get(entry.name) is entry:
             entry.data = entry.body()
             if self._remember(entry):
-                del self._open[entry.name]
+                del self._with_file[entry.name]
             else:
                 entry.data = None
 
     def _remember(self, entry: Entry) -> bool:
-        """Keep it in memory in place of those used longest ago; False: it is too long for that."""
+        """Have its body in memory in place of those used longest ago; return False when it is too long for that."""
         cost = entry.cost()
         if entry.body_length > SHORT and not self.has_room_for(entry):
             return False
         most = self.short_memory + self.memory
         if cost > most:
             return False
-        while self._in_memory and self._memory_used + cost > most:
-            self.forget(next(iter(self._in_memory)))
+        while self._with_body and self._memory_used + cost > most:
+            self.forget(next(iter(self._with_body)))
         self._memory_used += cost
-        self._in_memory[entry.name] = entry
+        self._with_body[entry.name] = entry
         entry.close()
         return True
 
@@ -283,31 +282,27 @@ class Store:
             self.forget(next(iter(entries)))
 
     def forget(self, name: bytes) -> None:
-        """Let go of what is at hand for a key."""
-        entry = self._in_memory.pop(name, None)
+        """Drop what is in memory for a key."""
+        entry = self._with_body.pop(name, None)
         if entry is not None:
             self._memory_used -= entry.cost()
             return
-        entry = self._open.pop(name, None)
+        entry = self._with_file.pop(name, None)
         if entry is not None:
             entry.close()
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
-    def fill(self, first: int, second: int, purges: int, claimed: bool) -> Fill:
-        """Begin to store an answer that was asked for when the index had `purges`. With `claimed` goes the right to fetch the key."""
-        return Fill(self, first, second, purges, claimed)
-
     def release(self, first: int, second: int) -> None:
-        """Give back the right to fetch a key; of those that wait for it in this worker one tries next, if they wait still."""
+        """Release the right to fetch a key; of the requests of this worker that still wait for it one tries next."""
         self.index.release(first, second, self.identity)
         self.waiting.wake_one(first, second)
 
     def put(self, draft: Draft, first: int, second: int, size: int, times: Times, purges: int) -> bool:
-        """A file is whole: it takes its place, unless it was purged since. Raises OSError.
+        """Put a complete file in its place; return False if the key was purged since `purges`. Raises OSError.
 
         Killed at any point here, a worker leaves a row that says that there may be a file, or that there is one, the old or the new,
-        whose time is over.
+        which is stale.
         """
         if self.index.is_retired():
             return False
@@ -340,10 +335,10 @@ class Store:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self._bring(draft, path)
+            self._copy_across(draft, path)
 
-    def _bring(self, draft: Draft, path: str) -> None:
-        """From the file system of `proxy_temp_path` to that of the cache: a copy takes the place."""
+    def _copy_across(self, draft: Draft, path: str) -> None:
+        """Copy the file from the file system of `proxy_temp_path` to that of the cache, and name the copy. Raises OSError."""
         near = Drafts().open(path, self.identity)
         try:
             draft.copy_to(near)
@@ -352,7 +347,7 @@ class Store:
             near.close()
 
     def refresh(self, entry: Entry, times: Times) -> None:
-        """The upstream says that the entry is still good. Raises OSError."""
+        """Give an entry that the upstream has revalidated new times. Raises OSError."""
         if entry.generation == 0:  # this file, or another one that took its place before its worker was killed
             if self.index.drop(entry.first, entry.second, 0):
                 remove_file(entry.path)
@@ -361,7 +356,7 @@ class Store:
         self.index.refresh(entry.row, entry.first, entry.generation, times.valid, times.updating, times.error, False)
 
     def purge(self, first: int, second: int) -> bool:
-        """Remove a key's entry; whether there was one. What is being fetched for the key is not stored."""
+        """Remove a key's entry; return whether there was one. What is being fetched for the key is not stored."""
         existed = self.index.purge(first, second)
         path = self.path_of(first, second)
         try:
@@ -374,13 +369,13 @@ class Store:
             return existed
 
     def remove_files(self, removed: list[Removed]) -> None:
-        """Remove the files of what the index gave up."""
+        """Remove the files of what the index has evicted."""
         for gone in removed:
             remove_file(self.path_of(gone.first, gone.second))
             self.index.forget(gone.first, gone.second)
 
     def complain(self, message: str) -> None:
-        """Tell the error log, at most once a minute."""
+        """Write to the error log, at most once a minute."""
         if self.log is None or self.now is None:
             return
         now = self.now()
@@ -389,12 +384,13 @@ class Store:
             self.log(message)
 
     def close(self) -> None:
-        """The worker ends."""
-        for name in [*self._open, *self._in_memory]:
+        """Drop everything in memory: the worker ends."""
+        for name in [*self._with_file, *self._with_body]:
             self.forget(name)
 
 
 def _take_place(draft: Draft, path: str) -> None:
+    """Give a file its name, in directories that are made for it. Raises OSError."""
     try:
         draft.take_place(path)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The head of an upstream's HTTP/1 response (RFC 9112 sections 4, 5 and 6).
+"""The header section of an upstream's HTTP/1 response (RFC 9112 sections 4, 5 and 6).
 
-An upstream is chosen by whoever runs the proxy, so a head is read as leniently as nginx reads it: lines may
+An upstream is chosen by whoever runs the proxy, so a section is read as leniently as nginx reads it: lines may
 end with a bare LF, names may hold any visible character. What would leave the end of the message in doubt is
 refused all the same.
 """
@@ -25,7 +25,7 @@ from portico.codec.fields import (
 _OPTIONS: Final = HeaderOptions(underscores=True, ignore_invalid=False)
 _NO_VALID_HEADER: Final = "upstream sent no valid HTTP/1.0 header"
 
-# Status lines that nearly every answer begins with: (version, status, reason).
+# Status lines that nearly every response begins with: (version, status, reason).
 _USUAL_LINES: Final[dict[bytes, tuple[int, int, bytes]]] = {
     b"HTTP/1.%d %d %b" % (minor, status, reason): (10 + minor, status, reason)
     for minor in (0, 1)
@@ -49,7 +49,11 @@ _USUAL_LINES: Final[dict[bytes, tuple[int, int, bytes]]] = {
 
 @final
 class ResponseHead:
-    """A response's line and header block. `close`: the connection can carry no other response after it."""
+    """A response's status line and header section. `close`: the connection can carry no other response after it.
+
+    `raw` is the section as it was received, `finished` what was made of it for clients: a section that comes again does not have to
+    be made anew.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class ResponseHead:
         self.close: bool = close
         self.upgrade: bytes = upgrade
         self.connection_tokens: frozenset[bytes] = connection_tokens
+        self.raw: bytes = b""
+        self.finished: object = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case name."""
@@ -112,16 +118,16 @@ def find_head_end(buffer: bytes, start: int) -> int:
 
 
 def check_beginning(data: bytes) -> None:
-    """Refuses what can never become a head, though no line of it has ended: who speaks another protocol may be waiting for us.
+    """Raise ProtocolError 502 for what can never become a header section, though no line of it has ended.
 
-    Raises ProtocolError 502.
+    Who speaks another protocol may be waiting for us.
     """
     if data[:5] != b"HTTP/"[: len(data)]:
         raise ProtocolError(502, _NO_VALID_HEADER)
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
-    """Reads a head, with or without the blank line that ends it. Raises ProtocolError 502."""
+    """Return a header section, with or without the blank line that ends it, as parsed. Raises ProtocolError 502."""
     lines = head.split(b"\r\n")
     text = b"".join(lines)
     if LF in text or CR in text or NUL in text:
@@ -139,7 +145,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if length is not None or encoding is not None:
         _check_framing(length, encoding, len(first) == len(names), names, keys, values)
     connection = connection_of(first, names, values)
-    return ResponseHead(
+    parsed = ResponseHead(
         version,
         status,
         reason,
@@ -153,6 +159,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
         first.get(b"upgrade", b"") if connection.upgrade else b"",
         connection.nominated,
     )
+    parsed.raw = head
+    return parsed
 
 
 def _bare_lines(head: bytes) -> list[bytes]:

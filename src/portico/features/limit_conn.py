@@ -24,10 +24,11 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import refusal_status
 from portico.variables.variable import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
 from portico.zones.counts import COLUMNS, Counts
 from portico.zones.opening import open_zone
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.variables.session import Session
+    from portico.worker.runtime import Runtime
 
 _KEY: Final = "limit_conn"
 _ALL: Final = HTTP | SERVER | LOCATION
@@ -159,7 +161,7 @@ class Claim(WorkerHook):
     def __init__(self, zones: dict[str, ConnectionZone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         for zone in self.zones.values():
             zone.claim()
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import LOCATION, SERVER, Directive
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import Handler, Logger
 from portico.http.response import Response, text_response
-from portico.http.runtime import Runtime
 from portico.variables.variable import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
+from portico.worker.runtime import Runtime
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.table import SharedTable
 
@@ -146,8 +147,7 @@ class BoardHook(WorkerHook):
     def __init__(self, board: Board) -> None:
         self.board = board
 
-    def start(self, runtime: object) -> None:
-        assert isinstance(runtime, Runtime)
+    def start(self, runtime: Runtime) -> None:
         _WORKER.board = self.board
         self.board.join(runtime)
 

@@ -12,7 +12,7 @@ from portico.balancing.group import DEFAULT_KEEPALIVE, Group, Server
 from portico.balancing.hash import ConsistentHash, Hash
 from portico.balancing.ip_hash import IpHash
 from portico.balancing.least_conn import LeastConn
-from portico.balancing.peer import Peer
+from portico.balancing.peer import Peer, ServerSettings
 from portico.balancing.pool import Pool
 from portico.balancing.random import Random
 from portico.balancing.shared_state import COLUMNS
@@ -33,12 +33,7 @@ from portico.zones.zone import ZoneConflict
 def _server(statement: Statement) -> Server:
     text = statement.args[0].text
     host, port = _address(statement, text)
-    server = Server(text if ":" in text else f"{text}:80", host, port, statement.where)
-    if text.startswith("unix:"):
-        server.text = text
-    for index in range(1, len(statement.args)):
-        _parameter(statement, server, index)
-    return server
+    return Server(text if ":" in text else f"{text}:80", host, port, statement.where, _settings(statement))
 
 
 def _address(statement: Statement, text: str) -> tuple[str, int]:
@@ -64,24 +59,28 @@ def _address(statement: Statement, text: str) -> tuple[str, int]:
     return host, number
 
 
-def _parameter(statement: Statement, server: Server, index: int) -> None:
-    argument = statement.args[index]
-    name, _, value = argument.text.partition("=")
-    number = values.number_of(value)
-    if argument.text == "backup":
-        server.backup = True
-    elif argument.text == "down":
-        server.down = True
-    elif name == "weight" and number:
-        server.weight = number
-    elif name == "max_conns" and number is not None:
-        server.max_conns = number
-    elif name == "max_fails" and number is not None:
-        server.max_fails = number
-    elif name == "fail_timeout" and values.seconds_of(value) is not None:
-        server.fail_timeout = float(values.seconds_of(value) or 0)
-    else:
-        raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+def _settings(statement: Statement) -> ServerSettings:
+    """Return what the parameters behind the address say."""
+    weight, max_conns, max_fails, fail_timeout = 1, 0, 1, 10.0
+    backup = down = False
+    for argument in statement.args[1:]:
+        name, _, value = argument.text.partition("=")
+        number = values.number_of(value)
+        if argument.text == "backup":
+            backup = True
+        elif argument.text == "down":
+            down = True
+        elif name == "weight" and number:
+            weight = number
+        elif name == "max_conns" and number is not None:
+            max_conns = number
+        elif name == "max_fails" and number is not None:
+            max_fails = number
+        elif name == "fail_timeout" and values.seconds_of(value) is not None:
+            fail_timeout = float(values.seconds_of(value) or 0)
+        else:
+            raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+    return ServerSettings(weight, max_conns, max_fails, fail_timeout, backup, down)
 
 
 def _name(statement: Statement) -> str:
@@ -246,7 +245,7 @@ def _group(build: HttpBuild, scope: Scope, name: str) -> Group:
         raise statement.fail("no servers are inside upstream")
     method = _method(scope)
     for server in servers:
-        if server.backup and method.kind in ("hash", "ip_hash", "random"):
+        if server.settings.backup and method.kind in ("hash", "ip_hash", "random"):
             raise ConfigError('balancing method does not support parameter "backup"', server.where)
         resolve(build, server)
     group = Group(name, servers, method.make, _table(build, scope))

@@ -17,15 +17,17 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.errorlog import ERR, NOTICE
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.variables.request import cookie_in
 from portico.variables.variable import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
+    from portico.worker.runtime import Runtime
 
 _KEY: Final = "userid"
 OFF: Final = 0
@@ -131,7 +133,7 @@ class Sequence(WorkerHook):
         self.first_version = 1
         self.second_version = _FIRST
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         microseconds = int(time.time() * 1e6) % 1_000_000
         self.start_value = (microseconds // 20 << 16 | os.getpid()) & 0xFFFFFFFF
 

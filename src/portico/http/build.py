@@ -241,6 +241,8 @@ class _Builder:
                     listener.make_default(server)
                 listener.servers.append(server)
                 self._names(listener, server, names, listen)
+        for listener in listeners.values():
+            listener.spec.nodelay = listener.default.core.tcp_nodelay
         self._check_tls(listeners)
         self.plan.listeners = _sockets(listeners, binds)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from portico.errorlog import LogFiles
     from portico.http.plan import VirtualServer
     from portico.http.request import Request
+    from portico.worker.hook import WorkerHook
     from portico.zones.zone import Zones
 
 
@@ -45,16 +46,6 @@ class Settled:
     def __init__(self, location: Location, settle: Callable[[list[HeaderFilter]], None]) -> None:
         self.locations = [location]
         self.settle = settle
-
-
-class WorkerHook:
-    """Something of a feature that lives in each worker."""
-
-    def start(self, runtime: object) -> None:
-        """In the worker, before it serves; `runtime` is the worker's `http.runtime.Runtime`."""
-
-    def stop(self) -> None:
-        """In the worker, when it ends."""
 
 
 @final

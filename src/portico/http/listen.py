@@ -12,6 +12,7 @@ from portico.config.reader import Statement
 from portico.config.regex import Regex, parse_regex
 from portico.http.routing.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
 from portico.net.listen import ListenSpec
+from portico.net.resolver import ResolveError, resolve_blocking
 
 _OPTIONS_THAT_SET: Final = (
     "backlog", "rcvbuf", "sndbuf", "deferred", "reuseport", "ipv6only", "so_keepalive", "fastopen", "bind",
@@ -63,14 +64,10 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
             raise statement.fail(f'no host in "{text}" of the "listen" directive', first)
         return [ListenSpec(socket.AF_INET, ("0.0.0.0", port), text, where)]
     try:
-        found = socket.getaddrinfo(values.octets(host), port, type=socket.SOCK_STREAM)
-    except OSError:
+        found = resolve_blocking(host, port).addresses
+    except ResolveError:
         raise statement.fail(f'host not found in "{text}" of the "listen" directive', first) from None
-    specs: list[ListenSpec] = []
-    for family, _, _, _, address in found:
-        if family in (socket.AF_INET, socket.AF_INET6):
-            specs.append(ListenSpec(family, (str(address[0]), port), text, where))
-    return specs
+    return [ListenSpec(family, (address[0], port), text, where) for family, address in found]
 
 
 def _port(statement: Statement, text: str) -> int:

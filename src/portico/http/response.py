@@ -97,7 +97,7 @@ class FileBody(Body):
         self.owned = owned  # close the descriptor afterwards (false: the open file cache keeps it)
         self.entry = entry
         if entry is not None:
-            entry.hold()
+            entry.acquire()
 
     def take(self) -> bytes | None:
         if self.left <= 0:
@@ -115,7 +115,7 @@ class FileBody(Body):
 
     def close(self) -> None:
         if self.entry is not None:
-            self.entry.give()
+            self.entry.release()
             self.entry = None
         elif self.owned and self.fd >= 0:
             os.close(self.fd)

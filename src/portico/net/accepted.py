@@ -16,7 +16,7 @@ _Accepted: Final = type("_Accepted", (_socket.socket,), {"__module__": __name__}
 
 
 def accepted(family: int, fd: int) -> socket.socket:
-    """The non-blocking stream socket of the connection `fd`; it owns the descriptor."""
+    """Return the non-blocking stream socket of the connection `fd`; it owns the descriptor."""
     sock = cast(socket.socket, _Accepted(family, _STREAM, 0, fd))
     sock.setblocking(False)
     return sock

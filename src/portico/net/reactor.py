@@ -25,6 +25,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, final
 
 from portico.net.pipe import PipePool
+from portico.net.resolver import Resolver
 from portico.net.room import Room
 from portico.net.timers import Timed, Timers
 
@@ -107,6 +108,7 @@ class Pollable(Timed):
         self.fd: int = -1
         self.batch: int = 0  # the batch of events during which it was registered (`Reactor.dispatch`)
         self.idle: bool = False  # nobody uses it, but somebody may take it: its events are dispatched before others
+        self.registered: bool = False  # with epoll
 
     def on_event(self, events: int) -> None:
         """Called with the epoll event mask; must not raise."""
@@ -200,6 +202,7 @@ class Reactor:
         self.timers: Timers = Timers(self.now)
         self.pipes: PipePool = PipePool()
         self.room: Room = Room(self._connections, self.pipes)
+        self.resolver: Resolver = Resolver()
         self.batch: int = 0  # number of the batch of events that is being dispatched
         self.idle: int = 0  # how many of `owned` are idle
         self.interrupted = False  # asyncio was given a callback while we dispatched: `select` must return
@@ -211,25 +214,32 @@ class Reactor:
 
     # -- descriptors -------------------------------------------------------------------------------------------------
 
-    def add(self, pollable: Pollable, events: int) -> None:
-        """Register `pollable.fd` for `events`, edge-triggered."""
+    def own(self, pollable: Pollable) -> None:
+        """Count `pollable` among ours, without any events: `add` follows, unless it is closed before it ever has to wait."""
         pollable.batch = self.batch
         self.owned[pollable.fd] = pollable
+
+    def add(self, pollable: Pollable, events: int) -> None:
+        """Register `pollable.fd` for `events`, edge-triggered; a condition that already holds is reported."""
+        self.own(pollable)
+        pollable.registered = True
         self.epoll.register(pollable.fd, events | EDGE)
 
     def add_level(self, pollable: Pollable, events: int) -> None:
         """Register level-triggered: for listening sockets, which several workers share."""
-        pollable.batch = self.batch
-        self.owned[pollable.fd] = pollable
+        self.own(pollable)
+        pollable.registered = True
         self.epoll.register(pollable.fd, events)
 
     def change(self, pollable: Pollable, events: int) -> None:
-        """Change the events of a registered descriptor; a condition that already holds is reported again."""
-        self.epoll.modify(pollable.fd, events | EDGE)
+        """Change the events of a descriptor, if it is registered; a condition that already holds is reported again."""
+        if pollable.registered:
+            self.epoll.modify(pollable.fd, events | EDGE)
 
     def remove(self, pollable: Pollable) -> None:
         """Forget the descriptor; call before closing it."""
-        if self.owned.pop(pollable.fd, None) is not None:
+        if self.owned.pop(pollable.fd, None) is not None and pollable.registered:
+            pollable.registered = False
             self.epoll.unregister(pollable.fd)
 
     def forget(self, pollable: Pollable) -> None:
@@ -237,8 +247,10 @@ class Reactor:
         self.owned.pop(pollable.fd, None)
 
     def replace(self, pollable: Pollable) -> None:
-        """`pollable` takes the place of the one that is registered for its descriptor, with the same events."""
-        pollable.batch = self.owned[pollable.fd].batch
+        """Put `pollable` in the place of the one that owns its descriptor, with the same events."""
+        previous = self.owned[pollable.fd]
+        pollable.batch = previous.batch
+        pollable.registered = previous.registered
         self.owned[pollable.fd] = pollable
 
     # -- tasks -------------------------------------------------------------------------------------------------------

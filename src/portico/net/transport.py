@@ -18,6 +18,7 @@ import os
 import socket
 from typing import Final
 
+from portico.net.duplex import Duplex
 from portico.net.reactor import (
     ERR,
     HUP,
@@ -28,7 +29,6 @@ from portico.net.reactor import (
     ClientFailed,
     ClientTimeout,
     ConnectionFailed,
-    Pollable,
     Reactor,
     Suspend,
     Task,
@@ -57,7 +57,7 @@ class Watcher:
         """The deadline passed while nobody was waiting."""
 
 
-class Transport(Pollable):
+class Transport(Duplex):
     """A connected TCP or Unix stream socket. TLS is a subclass (`net/tls.py`)."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, upstream: bool = False) -> None:
@@ -67,6 +67,7 @@ class Transport(Pollable):
         self.fd: int = sock.fileno()
         self.batch: int = 0
         self.idle: bool = False
+        self.registered: bool = False
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.watcher: Watcher | None = None
@@ -83,8 +84,9 @@ class Transport(Pollable):
     # -- events ------------------------------------------------------------------------------------------------------
 
     def register(self) -> None:
-        """Start to listen for readability. Call once."""
-        self.reactor.add(self, IN | RDHUP)
+        """Start to listen for readability, unless it is closed already. Call once."""
+        if not self.closed:
+            self.reactor.add(self, IN | OUT | RDHUP if self.wants_out else IN | RDHUP)
 
     def on_event(self, events: int) -> None:
         """Remember what changed and resume whoever waits for it."""

@@ -1,10 +1,10 @@
-"""The body of an upstream's answer, on its way.
+"""The body of an upstream's response, on its way.
 
-    framing:   a length, chunks, or the end of the connection
+    framing:   taken off by the protocol's reader (protocol.py)
     buffered:  while the client takes no more, the upstream is read on, into memory and then a temporary file (`absorb`)
     spliced:   a long body of known length goes from socket to socket inside the kernel
 
-When the body is done the connection goes back to its pool; when it is given up, it is closed. Either way the balancer is told.
+When the body is done the exchange ends, and with it the connection is released; when it is given up, it is closed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.chunked import ChunkedDecoder
 from portico.codec.errors import ProtocolError
 from portico.errorlog import CRIT, ERR, WARN
 from portico.http.errors import BodyCutShort, FileFailed
@@ -21,57 +20,37 @@ from portico.http.response import STREAM, Body
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
 from portico.net.transport import BODY_READ_SIZE, Transport
+from portico.passing.hook import Sink
 
 if TYPE_CHECKING:
     from portico.http.request import Attempt, Request
     from portico.http.server.stream import ClientStream
     from portico.passing.exchange import Exchange
+    from portico.passing.protocol import ResponseBodyReader
 
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
 
 
-class Sink:
-    """Somebody else who gets the body, for a cache. It ends with `finish` or `abort`, and none of this raises."""
-
-    def write(self, data: bytes) -> None:
-        """The next part of the content."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """That was all of it."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """The rest will not come."""
-        raise NotImplementedError
-
-    def is_wanted(self) -> bool:
-        """Whether it is worth reading the rest when the client has left."""
-        raise NotImplementedError
-
-
 @final
 class UpstreamBody(Body):
-    """What an upstream sends after its head."""
+    """What an upstream sends behind the header section of its response."""
 
-    def __init__(
-        self, exchange: Exchange, request: Request, attempt: Attempt, length: int, chunked: bool, buffered: bool
-    ) -> None:
+    def __init__(self, exchange: Exchange, request: Request, attempt: Attempt, length: int, buffered: bool) -> None:
+        stream = exchange.stream
         self.kind = STREAM
         self.length = length
         self.exchange: Exchange | None = exchange
         self.request = request
         self.attempt = attempt
-        self.connection = exchange.connection
         self.transport: Transport = exchange.connection.transport
         self.settings = exchange.settings
-        self.left = length  # bytes to come; -1 until the end of the connection, or chunked
-        self.decoder: ChunkedDecoder | None = ChunkedDecoder(False) if chunked else None
+        self.reader: ResponseBodyReader = stream.body_reader()
+        self.received: bytes = stream.rest  # behind the header section, and not read yet
+        stream.rest = b""
         self.buffered = buffered
-        self.reusable = True  # the answer's head does not say that the connection ends with it
-        self.done = length == 0
-        self.cut = False  # the upstream failed: what was read ahead is still sent
+        self.done = self.reader.done
+        self.truncated = False  # the upstream failed: what was read ahead is still sent
         self.queue: list[bytes] = []  # read ahead, in order
         self.queued = 0
         self.file = -1  # then what is in the file
@@ -97,7 +76,7 @@ class UpstreamBody(Body):
                 self.file_read = 0
                 self.file_written = 0
             return data
-        if self.cut:
+        if self.truncated:
             raise BodyCutShort
         try:
             return self._receive()
@@ -105,12 +84,11 @@ class UpstreamBody(Body):
             return None  # what the caller has goes out first, if only the head: the next call tells
 
     def _receive(self) -> bytes | None:
-        """The next content from the connection; b"" at the end; None when nothing is there."""
+        """Return the next content from the connection; b"" at the end; None when nothing is there. Raises BodyCutShort."""
         while not self.done:
-            connection = self.connection
-            data: bytes | None = connection.buffer
+            data: bytes | None = self.received
             if data:
-                connection.buffer = b""
+                self.received = b""
             else:
                 data = self._read()
                 if data is None:
@@ -126,7 +104,7 @@ class UpstreamBody(Body):
 
     def _pass_on(self, sink: Sink, content: bytes) -> None:
         sink.write(content)
-        if self.done:  # kept before the client has the last of it: its next request finds it
+        if self.done:  # stored before the client has the last of it: its next request finds it
             self.sink = None
             sink.finish()
 
@@ -144,44 +122,32 @@ class UpstreamBody(Body):
         return data
 
     def _framed(self, data: bytes) -> bytes:
-        """Take the framing off; sets `done` at the end."""
-        if self.decoder is not None:
-            return self._unchunked(data, self.decoder)
+        """Return the content in what was received, b"" for the end of the connection; sets `done` at the end. Raises BodyCutShort."""
+        reader = self.reader
         if not data:
-            if self.left > 0:
+            reader.end()
+            if not reader.done:
                 self._fail("upstream prematurely closed connection while reading upstream")
                 raise BodyCutShort
             self.done = True
             if self.transport.truncated and self.sink is not None:  # RFC 9112 section 9.8: nobody knows whether that was all
-                self.request.log_error(WARN, "upstream ended TLS without close_notify: the answer is not kept while reading upstream")
+                self.request.log_error(
+                    WARN, "upstream ended TLS without close_notify: the response is not stored while reading upstream"
+                )
                 self.sink.abort()
                 self.sink = None
             return b""
-        if self.left >= 0:
-            if len(data) > self.left:
-                self.connection.buffer = data[self.left :]
-                data = data[: self.left]
-            self.left -= len(data)
-            self.done = self.left == 0
-        return data
-
-    def _unchunked(self, data: bytes, decoder: ChunkedDecoder) -> bytes:
-        if not data:
-            self._fail("upstream prematurely closed connection while reading upstream")
-            raise BodyCutShort
         try:
-            content = b"".join(decoder.feed(data))
+            content = reader.feed(data)
         except ProtocolError as error:
             self._fail(error.reason)
             raise BodyCutShort from None
-        if decoder.done:
-            self.done = True
-            self.connection.buffer = decoder.remainder
+        self.done = reader.done
         return content
 
     async def wait(self) -> None:
         transport = self.transport
-        if transport.ready or self.cut:
+        if transport.ready or self.truncated:
             return
         try:
             await transport.readable(self.settings.read_timeout)
@@ -192,7 +158,7 @@ class UpstreamBody(Body):
     # -- reading ahead -----------------------------------------------------------------------------------------------
 
     async def absorb(self, client: ClientStream, seconds: float) -> None:
-        if not self.buffered or self.done or self.cut:
+        if not self.buffered or self.done or self.truncated:
             await client.room(seconds)
             return
         client.room(seconds)
@@ -222,16 +188,16 @@ class UpstreamBody(Body):
     def _read_ahead(self) -> None:
         """Take what the upstream has sent, as far as there is room. When that is all, the upstream is free."""
         try:
-            while not self.done and not self.cut and self._has_room():
+            while not self.done and not self.truncated and self._has_room():
                 data = self._receive()
                 if data is None:
                     return
                 if data:
-                    self._keep(data)
+                    self._hold(data)
                     if self.transport.reactor.is_turn_over():
                         return
         except BodyCutShort:
-            return  # `cut` is set: the client gets what is here before it learns of it
+            return  # `truncated` is set: the client gets what is here before it learns of it
         if self.done:
             self._finish(True)
 
@@ -242,7 +208,7 @@ class UpstreamBody(Body):
             return True
         return self.sink is not None and self.sink.is_wanted()  # as in nginx: what a cache gets waits for no client
 
-    def _keep(self, data: bytes) -> None:
+    def _hold(self, data: bytes) -> None:
         if self.file_read == self.file_written and self.queued < self.settings.memory:
             self.queue.append(data)
             self.queued += len(data)
@@ -261,9 +227,9 @@ class UpstreamBody(Body):
 
     def _open_file(self) -> int:
         try:
-            fd, path = tempfile.mkstemp(prefix="answer.", dir=self.settings.temp_path)
+            fd, path = tempfile.mkstemp(prefix="response.", dir=self.settings.temp_path)
         except OSError as error:
-            self._fail(str(FileFailed("mkstemp", f"{self.settings.temp_path}/answer.XXXXXXXX", error)), CRIT)
+            self._fail(str(FileFailed("mkstemp", f"{self.settings.temp_path}/response.XXXXXXXX", error)), CRIT)
             raise BodyCutShort from None
         self.file_path = path
         os.unlink(path)
@@ -274,51 +240,51 @@ class UpstreamBody(Body):
 
     def can_splice(self) -> bool:
         return (
-            self.left >= SPLICE_FROM
+            self.reader.left >= SPLICE_FROM
             and self.sink is None
             and not self.queue
             and self.file_read == self.file_written
-            and not self.connection.buffer
+            and not self.received
             and not self.transport.secure
         )
 
     async def splice(self, client: ClientStream, seconds: float) -> int:
-        """Move on until the rest is moved, or, with buffering, until the client takes no more: then the buffers take over."""
+        """Move the rest; with buffering, until the client takes no more: then the buffers take over. See Body.splice."""
         pool = client.reactor.pipes
         pipe = pool.acquire()
         if pipe is None:
             return 0  # copying needs no descriptors
         moved = 0
         try:
-            while self.left > 0 or pipe.held:
+            while self.reader.left > 0 or pipe.held:
                 if pipe.held == 0 and not await self._fill(pipe):
                     break
                 sent = client.send_from(pipe)
                 moved += sent
                 if sent == 0:
-                    if self.buffered and self.left > 0 and self.settings.max_temp_file_size > 0:
+                    if self.buffered and self.reader.left > 0 and self.settings.max_temp_file_size > 0:
                         self._unpipe(pipe)
                         return moved
                     await client.room(seconds)
-                elif self.left > 0 and client.reactor.is_turn_over():
+                elif self.reader.left > 0 and client.reactor.is_turn_over():
                     await client.reactor.turn()
         finally:
             pool.release(pipe)
         return moved
 
     async def _fill(self, pipe: Pipe) -> bool:
-        """Move what the upstream has sent into the pipe; waits for it. False: try again the ordinary way."""
+        """Move what the upstream has sent into the pipe; waits for it. Returns False where only an ordinary read will tell."""
         transport = self.transport
         while True:
             try:
-                count = pipe.fill(transport, self.left)
+                count = pipe.fill(transport, self.reader.left)
             except UpstreamFailed:
                 return False  # the ordinary read will tell what is wrong
             if count > 0:
-                self.left -= count
+                self.reader.skip(count)
                 self.attempt.length += count
                 self.attempt.bytes_received += count
-                if self.left == 0:  # the upstream is free, however long the client takes for what the pipe holds
+                if self.reader.done:  # the upstream is free, however long the client takes for what the pipe holds
                     self.done = True
                     self._finish(True)
                 return True
@@ -328,7 +294,7 @@ class UpstreamBody(Body):
 
     def _unpipe(self, pipe: Pipe) -> None:
         while pipe.held:
-            self._keep(pipe.take(min(pipe.held, BODY_READ_SIZE)))
+            self._hold(pipe.take(min(pipe.held, BODY_READ_SIZE)))
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
@@ -343,12 +309,11 @@ class UpstreamBody(Body):
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
-            reusable = clean and self.reusable and (self.left == 0 or (self.decoder is not None and self.decoder.done))
-            exchange.end(self.attempt, reusable, failed=False)
+            exchange.end(self.attempt, clean and self.done, False)
 
     def _fail(self, reason: str, level: int = ERR) -> None:
-        """The rest will not come. To the balancer that is no failure, as in nginx: there was an answer."""
-        self.cut = True
+        """Note that the rest will not come. To the balancer that is no failure, as in nginx: there was a response."""
+        self.truncated = True
         if self.sink is not None:
             self.sink.abort()
             self.sink = None
@@ -356,10 +321,10 @@ class UpstreamBody(Body):
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
-            exchange.end(self.attempt, False, failed=False)
+            exchange.end(self.attempt, False, False)
 
     async def _read_on(self) -> None:
-        """The client has left, but a cache wants the rest (nginx: p->cacheable)."""
+        """Read the rest, which a cache wants, though the client has left (nginx: p->cacheable)."""
         reactor = self.transport.reactor
         try:
             while not self.done and self.sink is not None and self.sink.is_wanted():
@@ -377,7 +342,7 @@ class UpstreamBody(Body):
 
     def close(self) -> None:
         sink = self.sink
-        if sink is not None and not self.done and not self.cut and sink.is_wanted():
+        if sink is not None and not self.done and not self.truncated and sink.is_wanted():
             self.queue.clear()
             self.transport.reactor.spawn(self._read_on())
         else:

@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from portico.cache.policy.nginx import (
-    IGNORE_ACCEL_EXPIRES,
-    IGNORE_CACHE_CONTROL,
-    IGNORE_EXPIRES,
-    IGNORE_SET_COOKIE,
-    IGNORE_VARY,
-)
+from portico.cache.policy.ignored import IGNORABLE
 from portico.config import values
 from portico.config.directive import Directive, Scope
 from portico.config.reader import Statement
 from portico.passing.families import ANYWHERE, Family, Prefix
 from portico.variables.template import Template, template
 
-IGNORE_REDIRECT: Final = 1
-IGNORE_LIMIT_RATE: Final = 4
-IGNORE_BUFFERING: Final = 8
-IGNORE_CHARSET: Final = 16
-_IGNORABLE: Final[dict[str, int]] = {
-    "X-Accel-Redirect": IGNORE_REDIRECT, "X-Accel-Expires": IGNORE_ACCEL_EXPIRES, "X-Accel-Limit-Rate": IGNORE_LIMIT_RATE,
-    "X-Accel-Buffering": IGNORE_BUFFERING, "X-Accel-Charset": IGNORE_CHARSET, "Expires": IGNORE_EXPIRES,
-    "Cache-Control": IGNORE_CACHE_CONTROL, "Set-Cookie": IGNORE_SET_COOKIE, "Vary": IGNORE_VARY,
-}  # fmt: skip
 _ACCEL: Final = ("X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset")
 
 
@@ -128,9 +113,9 @@ class ResponseFieldDirectives(Family):
             doc="Passes a field on that would be hidden.", example=f"{p}_pass_header {self.hidden[0]};",
         ))
         self.ignore_headers = self.declare(Directive[int](
-            f"{p}_ignore_headers", ANYWHERE, values.bits(_IGNORABLE), args="1+", default=0, default_text="none",
+            f"{p}_ignore_headers", ANYWHERE, values.bits(IGNORABLE), args="1+", default=0, default_text="none",
             syntax="FIELD ...",
-            doc=f"Fields of the response that Portico does not act upon: {', '.join(_IGNORABLE)}.",
+            doc=f"Fields of the response that Portico does not act upon: {', '.join(IGNORABLE)}.",
             example=f"{p}_ignore_headers X-Accel-Redirect;",
         ))
 

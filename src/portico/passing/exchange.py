@@ -1,63 +1,60 @@
-"""One request's dealings with an upstream group: pick, connect, send, read the head; again with another peer where that is allowed.
+"""One request's dealings with an upstream group: pick, connect, send, read the header section; retry where that is allowed.
 
-The retry policy is nginx's (`ngx_http_upstream_next`): an attempt that failed in a way that `proxy_next_upstream` names is repeated
-with the next peer, unless the request is not idempotent and a part of it was sent. A kept connection that dies before the first
-byte of an answer says nothing about its peer: the same attempt goes on with a fresh connection (RFC 9112 section 9.3.1).
+What is sent and how a response is read is the protocol's matter (protocol.py), whether a failed attempt is retried that of retry.py.
+An idle connection that dies before the first byte of a response says nothing about its peer: the same attempt goes on with a fresh
+connection (RFC 9112 section 9.3.1).
+
+A connection that was acquired is released in `end`, or closed in `abandon` on every other way out; the balancer is told of it once.
 """
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
+from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.group import Group
 from portico.balancing.peer import Peer
-from portico.balancing.pool import HandshakeFailed, NoConnection, PeerConnection, connect
+from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamTLS
-from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.codec.errors import ProtocolError
-from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
+from portico.codec.http1_response import ResponseHead
 from portico.errorlog import CRIT, ERR, WARN
 from portico.http.errors import HTTPError
-from portico.http.request import Attempt, Request
-from portico.net.reactor import SUSPEND, ClientGone, ClientTimeout, UpstreamFailed, UpstreamTimeout
+from portico.http.request import Attempt
+from portico.net.reactor import UpstreamFailed, UpstreamTimeout
 from portico.net.transport import READ_SIZE, SEND_PIECE
-from portico.passing.failure import BY_STATUS, ERROR, INVALID_HEADER, NON_IDEMPOTENT, TIMEOUT, AttemptFailed
+from portico.passing.failure import ERROR, INVALID_HEADER, TIMED_OUT, TIMEOUT, AttemptFailed, failed_reading
+from portico.passing.hints import HintRules, send_hints
+from portico.passing.protocol import UpstreamProtocol, UpstreamRequest, UpstreamStream
+from portico.passing.retry import RetryPolicy, condition_of, counts_as_failure, is_idempotent
+from portico.passing.sending import RequestSender
 from portico.passing.settings import UpstreamSettings
 
-if TYPE_CHECKING:
-    from portico.http.body import RequestBody
-
-_NOT_IDEMPOTENT: Final = frozenset((b"POST", b"LOCK", b"PATCH"))
-_TIMED_OUT: Final = "upstream timed out (110: Connection timed out)"
-_FILE_PIECE: Final = 65536
-_INTERIM: Final = b"HTTP/1.1 1"
-
-
-class HintRules:
-    """What of an upstream's early hints the client gets."""
-
-    def hints(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
-        """Return the fields of a 103 that the client gets."""
-        raise NotImplementedError
+_CLOSED_EARLY: Final = "upstream prematurely closed connection"
+_CLOSED: Final = (errno.EPIPE, errno.ECONNRESET)
 
 
 @final
 class Exchange:
-    """A request on its way to one peer after the other. `connection` is the one in use once an attempt has begun."""
+    """A request on its way to one peer after the other. `connection` and `stream` are those of the attempt that goes on."""
 
     connection: PeerConnection
+    stream: UpstreamStream
 
     def __init__(
         self,
-        request: Request,
+        asked: UpstreamRequest,
         settings: UpstreamSettings,
+        protocol: UpstreamProtocol,
         group: Group,
         tls: UpstreamTLS | None,
         tls_name: bytes,
     ) -> None:
-        self.request = request
+        self.asked = asked
+        self.request = asked.request
         self.settings = settings
+        self.protocol = protocol
         self.group = group
         self.tls = tls
         self.tls_name = tls_name
@@ -66,16 +63,14 @@ class Exchange:
         self.streamed = False  # a part of a body that is not kept was sent: no second attempt
         self.hints: HintRules | None = None  # the client gets early hints
         self.failure = 0  # how the last attempt failed (failure.py)
-        self.interim = 0  # bytes of interim answers (100, 103) that this attempt got
 
-    async def run(self, head: bytes, body: RequestBody | None, key: bytes) -> ResponseHead:
-        """Send the request until a peer answers; return its final head.
+    async def run(self, encoded: bytes, key: bytes) -> ResponseHead:
+        """Send the request, as the protocol has encoded it, until a peer responds; return the final header section.
 
-        Raises HTTPError (500, 502, 504), FileFailed, and what the client's side raises.
+        key: what the group's balancer hashes. Raises HTTPError (500, 502, 504), FileFailed, and what the client's side raises.
         """
         request = self.request
-        group = self.group
-        balancer = group.balancer
+        balancer = self.group.balancer
         reactor = request.reactor
         tried: list[Peer] | None = None
         tries = 0
@@ -83,129 +78,124 @@ class Exchange:
         while True:
             peer = balancer.pick(key, tried, reactor.now)
             if peer is None:
-                self.failure = self.failure or ERROR
-                raise self._no_peer(tries)
+                raise self._no_peer()
             self.peer = peer
             attempt = request.new_attempt(peer.name)
+            tries += 1
             try:
                 try:
-                    answer = await self._attempt(peer, attempt, head, body, True)
-                except AttemptFailed as stale:
-                    if not stale.stale or not self._may_send_again():
+                    head = await self._attempt(peer, attempt, encoded, True)
+                except AttemptFailed as unprocessed:
+                    if not unprocessed.unprocessed or not self._policy().may_resend(self.streamed):
                         raise
                     self.in_use = False
                     self.connection.close()
-                    answer = await self._attempt(peer, attempt, head, body, False)
+                    head = await self._attempt(peer, attempt, encoded, False)
             except AttemptFailed as failure:
                 attempt.response_time = reactor.now - attempt.started
                 attempt.status = attempt.status or failure.status
                 request.log_error(ERR, failure.reason)
                 self.failure = failure.condition
                 self._release(True)
-                tries += 1
-                if not self._may_repeat(failure, tries, reactor.now - started):
+                if not self._policy().may_retry(failure.condition, failure.sent, self.streamed, tries, reactor.now - started):
                     raise HTTPError(failure.status) from None
-                tried = _with(tried, peer)
-                continue
             except BaseException:
                 attempt.response_time = reactor.now - attempt.started
                 self._release(False)
                 raise
-            attempt.status = answer.status
-            if answer.status >= 400 and self._repeat_status(answer.status, tries + 1, reactor.now - started):
-                tries += 1
-                self.end(attempt, False, failed=answer.status not in (403, 404))
-                tried = _with(tried, peer)
-                continue
-            return answer
+            else:
+                attempt.status = head.status
+                if head.status < 400:
+                    return head
+                condition = condition_of(head.status)
+                if condition == 0 or not self._policy().may_retry(condition, True, self.streamed, tries, reactor.now - started):
+                    return head
+                self.end(attempt, False, counts_as_failure(condition))
+            tried = _with(tried, peer)
 
-    def end(self, attempt: Attempt, reusable: bool, failed: bool) -> None:
-        """The exchange is over: the connection goes back or is closed, the balancer is told."""
+    def end(self, attempt: Attempt, complete: bool, failed: bool) -> None:
+        """End the exchange: release the connection or close it, and tell the balancer.
+
+        complete: nobody wants more of the response than was read, so the connection is used again where the protocol allows it.
+        """
         attempt.response_time = self.request.reactor.now - attempt.started
-        connection = self.connection
         if self.in_use:
             self.in_use = False
-            if reusable:
-                self.group.pool.give_back(connection)
+            if complete and self.stream.is_reusable():
+                self.group.pool.release(self.connection)
             else:
-                connection.close()
+                self.connection.close()
         self._free(failed)
 
     def abandon(self) -> None:
-        """Nothing can be made of the answer: close the connection. Safe after `end`."""
+        """Close the connection, as nothing can be made of the response. Safe after `end`."""
         self._release(False)
 
     # -- one attempt -------------------------------------------------------------------------------------------------
 
-    async def _attempt(
-        self, peer: Peer, attempt: Attempt, head: bytes, body: RequestBody | None, may_keep: bool
-    ) -> ResponseHead:
-        settings = self.settings
-        streaming = body is not None and body.data is None and body.file < 0
-        kept = self._kept(peer, streaming) if may_keep else None
-        if kept is not None:
-            connection = kept
-            self.connection = connection
-            self.in_use = True
-            attempt.connect_time = 0.0
-        else:
+    async def _attempt(self, peer: Peer, attempt: Attempt, encoded: bytes, may_reuse: bool) -> ResponseHead:
+        """Return the final header section of the peer's response. Raises AttemptFailed, and what `run` raises."""
+        idle = self._acquire_idle(peer) if may_reuse else None
+        if idle is None:
             connection = await self._connect(peer, attempt)
-        connection.requests += 1
-        self.interim = 0
+        else:
+            connection = idle
+            attempt.connect_time = 0.0
+        self.connection = connection
+        self.in_use = True
+        stream = self.protocol.stream_of(connection)
+        self.stream = stream
         transport = connection.transport
         try:
             try:
-                if body is None or body.data is not None:
-                    data = head if body is None else head + (body.data or b"")
-                    sent = transport.send(data if len(data) <= SEND_PIECE else data[:SEND_PIECE])
-                    if sent != len(data):
-                        await self._send(connection, data[sent:])
-                    attempt.bytes_sent += len(data)
+                data_out = stream.begin(self.asked, encoded, self.settings.buffer_size)
+                body = self.asked.body
+                if body is None or body.data is not None:  # what there is of a body is encoded with the rest
+                    sent = transport.send(data_out if len(data_out) <= SEND_PIECE else data_out[:SEND_PIECE])
+                    if sent != len(data_out):
+                        await self._sender(attempt).send(data_out[sent:])
+                    attempt.bytes_sent += len(data_out)
                 else:
-                    await self._send_body(connection, attempt, head, body)
+                    await self._send_body(attempt, data_out)
             except UpstreamFailed as refused:
-                if refused.errno not in (errno.EPIPE, errno.ECONNRESET):
+                if refused.errno not in _CLOSED:
                     raise
-                connection.spent = True  # it may have answered before it closed: reading tells
-            # the first byte of the answer
-            data_in: bytes | None = connection.buffer or None  # it began before all was sent
-            connection.buffer = b""
-            while data_in is None:
-                data_in = transport.recv(READ_SIZE) if transport.ready else None
-                if data_in is None:
-                    await transport.readable(settings.read_timeout)
+                stream.stop_sending()  # it may have responded before it closed: reading tells
+            data: bytes | None = stream.rest or None  # the response began before all was sent
+            stream.rest = b""
+            while data is None:
+                data = transport.recv(READ_SIZE) if transport.ready else None
+                if data is None:
+                    await transport.readable(self.settings.read_timeout)
+            if not data:
+                raise self._lost(attempt, idle is not None, _CLOSED_EARLY)
+            attempt.bytes_received += len(data)
+            head = stream.read_head(data)
+            if head is None or head.status < 200:
+                head = await self._read_on(attempt, head)
         except UpstreamTimeout:
-            raise AttemptFailed(
-                TIMEOUT, 504, f"{_TIMED_OUT} while reading response header from upstream", True
-            ) from None
+            raise failed_reading(TIMEOUT, 504, TIMED_OUT) from None
         except UpstreamFailed as error:
-            failure = AttemptFailed(
-                ERROR, 502,
-                f"recv() failed ({error.errno}: {error.strerror}) while reading response header from upstream", True,
-            )
-            failure.stale = kept is not None
-            raise failure from None
-        if not data_in:
-            failure = AttemptFailed(
-                ERROR, 502, "upstream prematurely closed connection while reading response header from upstream", True
-            )
-            failure.stale = kept is not None
-            raise failure
-        return await self._head(connection, attempt, data_in)
+            raise self._lost(attempt, idle is not None, f"recv() failed ({error.errno}: {error.strerror})") from None
+        except ProtocolError as malformed:
+            raise failed_reading(INVALID_HEADER, 502, malformed.reason) from None
+        attempt.header_time = transport.reactor.now - attempt.started
+        return head
 
-    def _kept(self, peer: Peer, streaming: bool) -> PeerConnection | None:
-        """An idle connection. One that is to carry what cannot be sent twice is looked at once more."""
-        if streaming or self.request.method in _NOT_IDEMPOTENT:
-            return self.group.pool.take_checked(peer, self.tls, self.tls_name)
-        return self.group.pool.take(peer, self.tls, self.tls_name)
+    def _acquire_idle(self, peer: Peer) -> PeerConnection | None:
+        """Return an idle connection. One that is to carry what cannot be sent twice is looked at once more."""
+        body = self.asked.body
+        if (body is not None and not body.was_read()) or not is_idempotent(self.request.method):
+            return self.group.pool.acquire_checked(peer, self.tls, self.tls_name)
+        return self.group.pool.acquire(peer, self.tls, self.tls_name)
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
-        request = self.request
-        reactor = request.reactor
+        """Return a fresh connection. Raises AttemptFailed; HTTPError 500 where this worker has none left."""
+        reactor = self.request.reactor
         try:
             connection = await connect(reactor, peer, self.tls, self.tls_name, self.settings.connect_timeout)
         except UpstreamTimeout:
-            raise AttemptFailed(TIMEOUT, 504, f"{_TIMED_OUT} while connecting to upstream", False) from None
+            raise AttemptFailed(TIMEOUT, 504, f"{TIMED_OUT} while connecting to upstream", False) from None
         except HandshakeFailed as failed:
             condition, status = (TIMEOUT, 504) if failed.timed_out else (ERROR, 502)
             raise AttemptFailed(
@@ -217,244 +207,58 @@ class Exchange:
             ) from None
         except NoConnection as none:
             raise HTTPError(500, f"{none.reason} while connecting to upstream", CRIT) from None
-        self.connection = connection
-        self.in_use = True
         attempt.connect_time = reactor.now - attempt.started
         if self.settings.socket_keepalive:
             connection.transport.set_keepalive()
         return connection
 
-    async def _head(self, connection: PeerConnection, attempt: Attempt, data: bytes) -> ResponseHead:
-        """The final head of the answer that begins with `data`; what follows it stays in `connection.buffer`."""
-        settings = self.settings
-        transport = connection.transport
-        attempt.bytes_received += len(data)
-        last = connection.last_head
-        end = len(last) if last and data.startswith(last) else find_head_end(data, 0)
+    def _sender(self, attempt: Attempt) -> RequestSender:
+        return RequestSender(self.stream, self.connection.transport, self.request, attempt, self.settings.send_timeout)
+
+    async def _send_body(self, attempt: Attempt, beginning: bytes) -> None:
+        """Send the request and a body that is in a file, or still coming from the client."""
+        sender = self._sender(attempt)
+        body = self.asked.body
+        assert body is not None
         try:
-            while True:
-                while end < 0:
-                    check_beginning(data)
-                    if len(data) >= settings.buffer_size:
-                        raise AttemptFailed(
-                            INVALID_HEADER, 502,
-                            "upstream sent too big header while reading response header from upstream", True,
-                        )
-                    more = transport.recv(READ_SIZE) if transport.ready else None
-                    if more is None:
-                        await transport.readable(settings.read_timeout)
-                        continue
-                    if not more:
-                        raise AttemptFailed(
-                            ERROR, 502,
-                            "upstream prematurely closed connection while reading response header from upstream", True,
-                        )
-                    attempt.bytes_received += len(more)
-                    start = len(data) - 3
-                    data += more
-                    end = find_head_end(data, start if start > 0 else 0)
-                raw = data[:end]
-                connection.buffer = data[end:]
-                if raw == connection.last_head:
-                    parsed = connection.last_parsed
-                    assert isinstance(parsed, ResponseHead)
-                else:
-                    if end > settings.buffer_size:
-                        raise AttemptFailed(
-                            INVALID_HEADER, 502,
-                            "upstream sent too big header while reading response header from upstream", True,
-                        )
-                    parsed = parse_response_head(raw)
-                    connection.last_head = raw
-                    connection.last_parsed = parsed
-                    connection.finished = None
-                if parsed.status >= 200 or parsed.status == 101:
-                    break
-                self._count_interim(end)
-                if parsed.status == 103 and self.hints is not None:
-                    await self._pass_on(self.hints.hints(parsed))
-                data = connection.buffer  # 100 Continue, 103 Early Hints: not the answer yet
-                end = find_head_end(data, 0)
-        except UpstreamTimeout:
-            raise AttemptFailed(
-                TIMEOUT, 504, f"{_TIMED_OUT} while reading response header from upstream", True
-            ) from None
-        except ProtocolError as error:
-            raise AttemptFailed(
-                INVALID_HEADER, 502, f"{error.reason} while reading response header from upstream", True
-            ) from None
-        except UpstreamFailed as failure:
-            raise AttemptFailed(
-                ERROR, 502,
-                f"recv() failed ({failure.errno}: {failure.strerror}) while reading response header from upstream", True,
-            ) from None
-        attempt.header_time = transport.reactor.now - attempt.started
-        return parsed
+            await sender.send_with(beginning, body)
+        finally:
+            self.streamed = self.streamed or sender.streamed
 
-    # -- sending -----------------------------------------------------------------------------------------------------
-
-    async def _send(self, connection: PeerConnection, data: bytes) -> bool:
-        """Send all of `data`; False when the upstream began to answer, or closed, before it took everything."""
-        transport = connection.transport
-        at = 0
-        while True:
-            piece = data[at : at + SEND_PIECE]
-            sent = transport.send(piece)
-            at += sent
-            if at >= len(data):
-                return True
-            if sent == len(piece):
+    async def _read_on(self, attempt: Attempt, head: ResponseHead | None) -> ResponseHead:
+        """Return the final header section, when what came first was not the whole of one, or an interim one."""
+        transport = self.connection.transport
+        stream = self.stream
+        while head is None or (head.status < 200 and not (head.status == 101 and self.protocol.can_upgrade)):
+            if head is not None:
+                if head.status == 103 and self.hints is not None:
+                    await send_hints(self.request, self.hints.hints(head))
+                head = stream.read_head(b"")
                 continue
-            # It may have begun while the client was waited for, or others had their turn: no event will tell that again.
-            if transport.ready and self._answered(connection):
-                return False
-            try:
-                transport.writable(self.settings.send_timeout)
-                transport.reader = transport.reactor.current
-                await SUSPEND
-            except UpstreamTimeout:
-                raise AttemptFailed(TIMEOUT, 504, f"{_TIMED_OUT} while sending request to upstream", True) from None
-            finally:
-                transport.reader = None
-                transport.writer = None
-            if transport.ready and self._answered(connection):
-                return False
-
-    async def _send_body(self, connection: PeerConnection, attempt: Attempt, head: bytes, body: RequestBody) -> None:
-        """Send the head and a body that is in a file, or still coming from the client."""
-        if not await self._send(connection, head):
-            return
-        attempt.bytes_sent += len(head)
-        transport = connection.transport
-        if body.file >= 0:
-            offset = 0
-            while offset < body.length:
-                data = body.read_file(offset, min(_FILE_PIECE, body.length - offset))
-                offset += len(data)
-                attempt.bytes_sent += len(data)
-                if not await self._send(connection, data):
-                    return
-                if transport.reactor.is_turn_over():
-                    await transport.reactor.turn()
-            return
-        await self._stream_body(connection, attempt, body)
-
-    async def _stream_body(self, connection: PeerConnection, attempt: Attempt, body: RequestBody) -> None:
-        """Pass a body on as it comes from the client, until the upstream answers."""
-        seconds = self.request.location.core.client_body_timeout
-        client = self.request.stream
-        assert client is not None  # a request without one has no body, or one that is read
-        transport = connection.transport
-        body.allow()
-        while True:
-            data = body.take()
+            data = transport.recv(READ_SIZE) if transport.ready else None
             if data is None:
-                if transport.ready and self._answered(connection):
-                    return
-                try:
-                    client.body_readable(seconds)
-                    transport.clear_deadline()
-                    transport.reader = transport.reactor.current
-                    await SUSPEND
-                except ClientTimeout:
-                    raise HTTPError(408, "client timed out while its body was passed on (client_body_timeout)") from None
-                finally:
-                    transport.reader = None
-                    client.stop_waiting()
+                await transport.readable(self.settings.read_timeout)
                 continue
             if not data:
-                break
-            self.streamed = True
-            piece = encode_chunk(data) if body.chunked else data
-            attempt.bytes_sent += len(piece)
-            if not await self._send(connection, piece):
-                return
-            if transport.reactor.is_turn_over():
-                await transport.reactor.turn()
-        if body.chunked:
-            await self._send(connection, LAST_CHUNK)
-
-    def _answered(self, connection: PeerConnection) -> bool:
-        """Whether the upstream has begun its answer, or closed, though not all was sent: it will read no more then.
-
-        `ready` alone does not tell: it may stem from the answer before, from TLS's own messages, or from an interim answer.
-        What was read waits in `connection.buffer`.
-        """
-        data = connection.transport.recv(READ_SIZE)
-        if data is None:
-            return False
-        if data:
-            connection.buffer += data
-            while connection.buffer.startswith(_INTERIM) and connection.buffer[9:12] != b"101":
-                end = find_head_end(connection.buffer, 0)
-                if end < 0:
-                    return len(connection.buffer) >= self.settings.buffer_size
-                self._count_interim(end)
-                connection.buffer = connection.buffer[end:]
-            if not connection.buffer or (len(connection.buffer) < 10 and _INTERIM.startswith(connection.buffer)):
-                return False
-        connection.spent = True  # it did not read the request to its end
-        return True
-
-    async def _pass_on(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Early hints for the client (RFC 8297). Raises ClientFailed; ClientGone when it does not take them."""
-        request = self.request
-        stream = request.stream
-        if not fields or stream is None:
-            return
-        try:
-            await stream.send_interim(103, b"Early Hints", fields, request.location.core.send_timeout)
-        except ClientTimeout:
-            raise ClientGone from None
-
-    def _count_interim(self, size: int) -> None:
-        """One more interim head. Together they are bounded as one head is: else an upstream could send them for ever."""
-        self.interim += size
-        if self.interim > self.settings.buffer_size:
-            raise AttemptFailed(
-                INVALID_HEADER, 502, "upstream sent too big early hints while reading response header from upstream", True
-            )
+                raise failed_reading(ERROR, 502, _CLOSED_EARLY)
+            attempt.bytes_received += len(data)
+            head = stream.read_head(data)
+        return head
 
     # -- what a failure means ------------------------------------------------------------------------------------------
 
-    def _may_repeat(self, failure: AttemptFailed, tries: int, elapsed: float) -> bool:
-        if self.streamed:
-            return False
-        conditions = self.settings.next_upstream
-        if not conditions & failure.condition:
-            return False
-        if failure.sent and self.request.method in _NOT_IDEMPOTENT and not conditions & NON_IDEMPOTENT:
-            return False
-        return self._tries_left(tries, elapsed)
+    def _lost(self, attempt: Attempt, reused: bool, what: str) -> AttemptFailed:
+        """Return what a connection that breaks off before the end of the header section means."""
+        failure = failed_reading(ERROR, 502, what)
+        failure.unprocessed = attempt.bytes_received == 0 and self.stream.is_unprocessed(reused)
+        return failure
 
-    def _may_send_again(self) -> bool:
-        """A kept connection died before the first byte of an answer: whether a fresh one may carry the request."""
-        if self.streamed:
-            return False
-        return self.request.method not in _NOT_IDEMPOTENT or self.settings.next_upstream & NON_IDEMPOTENT != 0
+    def _policy(self) -> RetryPolicy:
+        return RetryPolicy(self.settings, self.request.method, self.group.balancer.most_tries())
 
-    def _repeat_status(self, status: int, tries: int, elapsed: float) -> bool:
-        """Whether `proxy_next_upstream http_…` wants another attempt after this answer."""
-        condition = BY_STATUS.get(status, 0)
-        conditions = self.settings.next_upstream
-        if not condition & conditions or self.streamed:
-            return False
-        if self.request.method in _NOT_IDEMPOTENT and not conditions & NON_IDEMPOTENT:
-            return False
-        return self._tries_left(tries, elapsed)
-
-    def _tries_left(self, tries: int, elapsed: float) -> bool:
-        settings = self.settings
-        most = self.group.balancer.most_tries()
-        if settings.tries and settings.tries < most:
-            most = settings.tries
-        if tries >= most:
-            return False
-        return settings.tries_timeout == 0.0 or elapsed < settings.tries_timeout
-
-    def _no_peer(self, tries: int) -> HTTPError:
-        request = self.request
-        attempt = request.new_attempt(self.group.name_bytes)
+    def _no_peer(self) -> HTTPError:
+        self.failure = self.failure or ERROR
+        attempt = self.request.new_attempt(self.group.name_bytes)
         attempt.status = 502
         attempt.response_time = 0.0
         return HTTPError(502, "no live upstreams while connecting to upstream", ERR)

@@ -42,9 +42,12 @@ BY_STATUS: Final = {
 }
 
 
+TIMED_OUT: Final = "upstream timed out (110: Connection timed out)"
+
+
 @final
 class AttemptFailed(Exception):
-    """One attempt came to nothing. `status` answers the client when it was the last one."""
+    """One attempt has failed. The client gets `status` when it was the last one."""
 
     def __init__(self, condition: int, status: int, reason: str, sent: bool) -> None:
         super().__init__(reason)
@@ -52,4 +55,9 @@ class AttemptFailed(Exception):
         self.status = status
         self.reason = reason
         self.sent = sent  # the request, or a part of it, was sent
-        self.stale = False  # a kept connection that died before the first byte of an answer: not the peer's fault
+        self.unprocessed = False  # … on a connection on which the upstream did not process it: not the peer's fault
+
+
+def failed_reading(condition: int, status: int, what: str) -> AttemptFailed:
+    """Return the failure of an attempt whose response did not come, with nginx's words for it."""
+    return AttemptFailed(condition, status, f"{what} while reading response header from upstream", True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.balancing.balancer import Balancer
 from portico.balancing.group import Group, Server
@@ -10,8 +10,13 @@ from portico.balancing.peer import Peer
 from portico.balancing.round_robin import RoundRobin
 from portico.config.build import nearest
 from portico.config.diagnostics import Where
-from portico.http.feature import HttpBuild, WorkerHook
+from portico.http.feature import HttpBuild
+from portico.net.resolver import ResolveError
+from portico.worker.hook import WorkerHook
 from portico.zones.table import SharedTable
+
+if TYPE_CHECKING:
+    from portico.worker.runtime import Runtime
 
 _NAMED: Final = "upstreams"
 _ADDRESSES: Final = "upstream addresses"
@@ -24,8 +29,8 @@ class GroupHook(WorkerHook):
     def __init__(self, group: Group) -> None:
         self.group = group
 
-    def start(self, runtime: object) -> None:
-        self.group.start()
+    def start(self, runtime: Runtime) -> None:
+        self.group.start(runtime.reactor.resolver)
 
     def stop(self) -> None:
         self.group.stop()
@@ -70,10 +75,9 @@ def resolve(http: HttpBuild, server: Server, hint: str = "") -> None:
     """Look the server's addresses up; failing that is a warning, and the workers go on trying."""
     try:
         server.resolve()
-    except OSError as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except ResolveError as error:
         http.scope.load.diagnostics.warn(
-            f'host not found in upstream "{server.text}" ({reason}); requests for it are answered 502 until it is found',
+            f'host not found in upstream "{server.text}" ({error.strerror}); requests for it are answered 502 until it is found',
             server.where,
             hint,
         )

@@ -1,20 +1,17 @@
-"""The head of the upstream's answer, made the client's (ngx_http_upstream.c, `ngx_http_upstream_headers_in`)."""
+"""The header section of the upstream's response, made the client's (ngx_http_upstream.c, `ngx_http_upstream_headers_in`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.policy.ignored import IGNORE_BUFFERING, IGNORE_CHARSET, IGNORE_LIMIT_RATE, IGNORE_REDIRECT
+from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead
 from portico.config.values import number_of
 from portico.http.error_pages import REASONS
+from portico.http.handler import HeaderFilter, can_be_finished
 from portico.http.response import Body, Response
-from portico.passing.directives import (
-    IGNORE_BUFFERING,
-    IGNORE_CHARSET,
-    IGNORE_LIMIT_RATE,
-    IGNORE_REDIRECT,
-)
-from portico.passing.exchange import HintRules
+from portico.passing.hints import HintRules
 from portico.passing.rewrite import Rewriter
 
 if TYPE_CHECKING:
@@ -30,15 +27,17 @@ _HOP_BY_HOP: Final = frozenset(
 
 
 @final
-class AnswerRules(HintRules):
-    """What one location lets through of an answer's head, and what it does with it."""
+class ResponseRules(HintRules):
+    """What one location passes on of upstreams' header sections, and what it does with them."""
 
-    def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter) -> None:
+    def __init__(self, hide: list[bytes], let_through: list[bytes], ignore: int, rewriter: Rewriter, force_ranges: bool) -> None:
         passed = frozenset(let_through)
         self.hidden: frozenset[bytes] = frozenset(hide) - passed | _HOP_BY_HOP
         self.pass_server = b"server" in passed
         self.ignore = ignore
         self.rewriter = rewriter
+        self.force_ranges = force_ranges
+        self.editors: list[HeaderFilter] = []  # the location's filters that may change the result
 
     def hints(self, head: ResponseHead) -> list[tuple[bytes, bytes]]:
         nominated = head.connection_tokens
@@ -49,13 +48,13 @@ class AnswerRules(HintRules):
         ]
 
     def redirect(self, head: ResponseHead) -> bytes | None:
-        """X-Accel-Redirect, when it is there and to be followed."""
+        """Return the value of X-Accel-Redirect; None when there is none, or it is ignored."""
         if self.ignore & IGNORE_REDIRECT:
             return None
         return head.get(b"x-accel-redirect")
 
-    def buffering(self, head: ResponseHead, configured: bool) -> bool:
-        """Whether the answer is buffered: as configured, unless X-Accel-Buffering says otherwise."""
+    def is_buffered(self, head: ResponseHead, configured: bool) -> bool:
+        """Return whether the response is buffered: as configured, unless X-Accel-Buffering says otherwise."""
         if self.ignore & IGNORE_BUFFERING:
             return configured
         value = head.get(b"x-accel-buffering")
@@ -65,12 +64,12 @@ class AnswerRules(HintRules):
         return False if lower == b"no" else True if lower == b"yes" else configured
 
     def response(self, request: Request, head: ResponseHead, body: Body) -> Response:
-        """The client's answer. Its `content_length` is the upstream's, its body `body`."""
+        """Return the client's response. Its `content_length` is the upstream's, its body `body`."""
         response = Response(head.status, body)
         response.from_upstream = True
         response.content_length = head.content_length
         if head.reason != REASONS.get(head.status):
-            response.reason = head.reason or b" "  # a blank: none, where nginx would send the standard one
+            response.reason = head.reason or b" "  # a blank stands for none, where nginx would send the standard one
         names = head.names
         values = head.values
         keys = head.keys
@@ -104,10 +103,34 @@ class AnswerRules(HintRules):
         response.no_server = self.pass_server and not response.server
         return response
 
+    def allow_ranges(self, head: ResponseHead, response: Response) -> None:
+        """Let the client have one range of it, whether or not the upstream says that it has ranges (`proxy_force_ranges`)."""
+        response.allow_ranges = True
+        response.single_range = True
+        response.last_modified = last_modified_of(head)
+        response.replace(b"accept-ranges", b"", b"")
+
+    def may_finish(self, request: Request, head: ResponseHead) -> bool:
+        """Return whether no filter changes a response with this header section, so that its fields may be finished."""
+        return can_be_finished(self.editors, request, head)
+
+    def is_repeatable(self, response: Response) -> bool:
+        """Return whether every request that gets this very header section from upstream gets these very fields."""
+        return not (
+            response.location
+            or response.server
+            or response.no_server
+            or response.date
+            or response.limit_rate >= 0
+            or (self.rewriter.cookies and response.get(b"set-cookie"))
+            or response.get(b"refresh")
+            or response.get(b"location")
+        )
+
     def _location(self, request: Request, response: Response, key: bytes, value: bytes) -> None:
         changed = self.rewriter.location(request, value)
         if changed is None:
-            response.fields.append((key, value))  # as it is: a relative one stays relative
+            response.fields.append((key, value))  # a relative one stays relative
         else:
             response.location = changed
 
@@ -118,3 +141,9 @@ class AnswerRules(HintRules):
                 response.limit_rate = rate
         if not self.ignore & IGNORE_CHARSET:
             response.override_charset = head.get(b"x-accel-charset") or b""
+
+
+def last_modified_of(head: ResponseHead) -> float:
+    """Return Last-Modified in seconds since the epoch; -1 when there is none, or none that can be read."""
+    text = head.get(b"last-modified")
+    return -1.0 if text is None else parse_date(text)

@@ -1,6 +1,6 @@
 """`*_store`: responses become files, for good, where the location's files are or a path says (ngx_http_upstream_store).
 
-A file is written in `*_temp_path` and gets its name when it is whole (cache/draft.py), so that a static location beside this
+A file is written in `*_temp_path` and gets its name when it is complete (cache/draft.py), so that a static location beside this
 one never shows half of one. Only responses with status 200 are stored, and only when they are buffered.
 """
 
@@ -15,34 +15,37 @@ from portico.codec.dates import parse_date
 from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
-from portico.http.feature import HttpBuild, WorkerHook
-from portico.passing.body import Sink
+from portico.http.feature import HttpBuild
+from portico.passing.hook import ResponseHook, Sink
 from portico.passing.store_settings import StoreSettings
+from portico.worker.hook import WorkerHook
 from portico.zones.owner import own_identity
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
+    from portico.passing.protocol import UpstreamRequest
+    from portico.worker.runtime import Runtime
 
 _STATE: Final = "stores"
 
 
 @final
 class Stores(WorkerHook):
-    """What `*_store` has in each worker: whose its drafts are. Those of dead workers are removed."""
+    """The part of `*_store` in each worker: names its drafts, and removes those of dead workers."""
 
     def __init__(self) -> None:
         self.temp_paths: set[str] = set()
         self.identity = 0
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         self.identity = own_identity()
         for path in sorted(self.temp_paths):
             remove_leftovers(path)
 
 
 def stores_of(http: HttpBuild) -> Stores:
-    """Those of the configuration that is being built."""
+    """Return those of the configuration that is being built."""
     stores = http.state.get(_STATE)
     if stores is None:
         stores = http.state[_STATE] = Stores()
@@ -52,7 +55,7 @@ def stores_of(http: HttpBuild) -> Stores:
 
 
 @final
-class Store:
+class FileStore(ResponseHook):
     """Stores the responses of one location."""
 
     def __init__(self, scope: Scope, settings: StoreSettings, temp_path: str, stores: Stores) -> None:
@@ -67,16 +70,20 @@ class Store:
         stores.temp_paths.add(temp_path)
 
     def path_of(self, request: Request) -> bytes:
-        """Return where the response is to be stored."""
+        """Return the path under which a request's response is stored."""
         if self.path is None:
             return self.files.path(request)
         text = self.path.render(request)
         return text if text[:1] == b"/" else self.prefix + text
 
-    def sink(self, request: Request, answer: ResponseHead) -> Sink | None:
-        """Return where the response's body goes; None when it is not stored."""
+    def before_send(self, request: Request, asked: UpstreamRequest) -> None:
+        asked.abortable = False  # what is to be stored is fetched to its end
+
+    def sink(self, request: Request, head: ResponseHead, method: bytes) -> Sink | None:
+        if method == b"HEAD":
+            return None
         path = self.path_of(request)
-        if answer.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
+        if head.status != 200 or path.endswith(b"/") or path.find(b"\0") >= 0:
             return None
         if self.path is not None and b"/../" in path and "/../" not in self.path.text:
             shown = os.fsdecode(path)
@@ -88,15 +95,15 @@ class Store:
         except OSError as error:
             request.log_error(CRIT, f'a response cannot be written in "{self.temp_path}" ({error.errno}: {error.strerror})')
             return None
-        modified = parse_date(answer.get(b"last-modified") or b"")
-        return StoredFile(request, self, draft, os.fsdecode(path), modified)
+        modified = parse_date(head.get(b"last-modified") or b"")
+        return StoreSink(request, self, draft, os.fsdecode(path), modified)
 
 
 @final
-class StoredFile(Sink):
-    """One response on its way into its file."""
+class StoreSink(Sink):
+    """Writes one response into its file."""
 
-    def __init__(self, request: Request, store: Store, draft: Draft, path: str, modified: float) -> None:
+    def __init__(self, request: Request, store: FileStore, draft: Draft, path: str, modified: float) -> None:
         self.request = request
         self.store = store
         self.draft: Draft | None = draft
@@ -117,37 +124,39 @@ class StoredFile(Sink):
         if draft is None:
             return
         try:
-            self._dress(draft)
+            self._set_metadata(draft)
             try:
                 self._place(draft)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                self._bring(draft)
+                self._copy_across(draft)
         except OSError as failure:
             self._failed(failure)
         self.abort()
 
-    def _dress(self, draft: Draft) -> None:
+    def _set_metadata(self, draft: Draft) -> None:
+        """Give the file its rights and its time. Raises OSError."""
         os.fchmod(draft.fd, self.store.access)
         if self.modified >= 0:
             os.utime(draft.fd, (self.modified, self.modified))
 
     def _place(self, draft: Draft) -> None:
+        """Give the file its name, in directories that are made for it. Raises OSError."""
         try:
             draft.take_place(self.path)
         except FileNotFoundError:
             access = self.store.access
-            rights = access | (access & 0o444) >> 2  # who may read a file may enter its directory (ngx_dir_access)
+            rights = access | (access & 0o444) >> 2  # whoever may read a file may enter its directory (ngx_dir_access)
             _make_directories(os.path.dirname(self.path), rights)
             draft.take_place(self.path)
 
-    def _bring(self, draft: Draft) -> None:
-        """From the file system of `*_temp_path` to that of the path: a copy takes the place."""
+    def _copy_across(self, draft: Draft) -> None:
+        """Copy the file from the file system of `*_temp_path` to that of the path, and give the copy its name. Raises OSError."""
         near = Drafts().open(f"{os.path.dirname(self.path)}/{STORE}", self.store.stores.identity)
         try:
             draft.copy_to(near)
-            self._dress(near)
+            self._set_metadata(near)
             near.take_place(self.path)
         finally:
             near.close()
@@ -167,7 +176,7 @@ class StoredFile(Sink):
 
 
 def _make_directories(path: str, mode: int) -> None:
-    """Raises OSError."""
+    """Make a directory and those above it. Raises OSError."""
     if not path or os.path.isdir(path):
         return
     _make_directories(os.path.dirname(path), mode)

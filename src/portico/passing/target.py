@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from typing import TYPE_CHECKING, Final, final
 
 from portico.balancing.group import Group, Server
-from portico.config.values import octets, port_of
+from portico.config.values import port_of
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
 from portico.http.routing.uri import ESCAPE_URI, escape_uri, printable_target
 from portico.net.networks import packed
+from portico.net.resolver import RESOLVE_SECONDS, ResolveError
 from portico.passing.groups import round_robin
 
 if TYPE_CHECKING:
     from portico.http.request import Request
 
-_ADDRESS_SECONDS: Final = 30.0  # how long a looked-up address of a proxy_pass with variables is used
+_ADDRESS_SECONDS: Final = 30.0  # for which addresses of a proxy_pass with variables are used where their time to live is not known
 _MOST_ADDRESSES: Final = 1024
 
 
@@ -138,26 +137,26 @@ class Lookup:
         if known is not None and known[1] > now:
             return known[0]
         server = Server(f"{url.host}:{url.port}", url.host, url.port, None)
+        seconds = _ADDRESS_SECONDS
         if url.host.startswith("unix:"):
             server.resolve()
         else:
-            await self._look_up(request, server)
+            try:
+                found = await request.reactor.resolver.resolve(url.host, url.port, RESOLVE_SECONDS)
+            except ResolveError as unknown:
+                raise HTTPError(502, str(unknown), ERR) from None
+            server.set_addresses(found.addresses)
+            if found.ttl is not None:
+                seconds = found.ttl
         known = self._found.get(key)  # once more: another request may have looked it up meanwhile
         if known is not None:
             group = known[0]
-            group.balancer.replace(server.peers)  # addresses that stay keep their state and their connections
+            group.balancer.replace(server.peers())  # addresses that stay keep their state and their connections
         else:
             group = Group(url.authority, [server], round_robin, None)
             if len(self._found) >= _MOST_ADDRESSES:
                 for forgotten, _ in self._found.values():
                     forgotten.stop()
                 self._found.clear()
-        self._found[key] = (group, now + _ADDRESS_SECONDS)
+        self._found[key] = (group, now + seconds)
         return group
-
-    async def _look_up(self, request: Request, server: Server) -> None:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(octets(server.host), server.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise HTTPError(502, f"{server.host} could not be resolved ({error})", ERR) from None
-        server.take_addresses([(int(entry[0]), entry[4]) for entry in found])

@@ -262,6 +262,7 @@ def _options(spec: ListenSpec) -> list[tuple[int, int, int]]:
         (socket.TCP_FASTOPEN, spec.fastopen),
     )
     options += [(socket.IPPROTO_TCP, option, value) for option, value in tcp if value]
+    options.append((socket.IPPROTO_TCP, socket.TCP_NODELAY, int(spec.nodelay)))
     # 1 second: at least one retransmission of the SYN-ACK, which is what nginx asks for.
     options.append((socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(spec.deferred)))
     return options

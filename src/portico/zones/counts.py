@@ -16,20 +16,20 @@ _OWNER: Final = 2
 _COUNT: Final = 3
 COLUMNS: Final = 4 + DIRECTORY
 
-REACHED: Final = 0  # what `take` says in place of a row
+REACHED: Final = 0  # what `acquire` returns in place of a row
 FULL: Final = -1
 
 
 @final
 class Counts:
-    """The counts of one zone. Takes and gives back the zone's lock itself."""
+    """The counts of one zone. Methods acquire and release the zone's lock themselves."""
 
     def __init__(self, table: SharedTable) -> None:
         self._rows = Rows(table, COLUMNS)
         self._cells = self._rows.cells
 
-    def take(self, first: int, second: int, owner: int, limit: int) -> int:
-        """Count one more for the key unless `limit` are counted. The row to `give` back, REACHED, or FULL."""
+    def acquire(self, first: int, second: int, owner: int, limit: int) -> int:
+        """Count one more for the key unless `limit` are counted. Return the row to `release`, REACHED, or FULL."""
         rows = self._rows
         cells = self._cells
         rows.enter()
@@ -52,8 +52,8 @@ class Counts:
         finally:
             rows.leave()
 
-    def give(self, row: int, owner: int) -> None:
-        """One less in a row that `take` of this owner gave."""
+    def release(self, row: int, owner: int) -> None:
+        """Count one less in a row that `acquire` returned to this owner."""
         cells = self._cells
         self._rows.enter()
         try:
@@ -67,7 +67,7 @@ class Counts:
             self._rows.leave()
 
     def count(self, first: int, second: int) -> int:
-        """How many are counted for a key."""
+        """Return how many are counted for a key."""
         self._rows.enter()
         try:
             return sum(self._cells[row + _COUNT] for row in self._rows.find_all(first, second))
@@ -75,15 +75,15 @@ class Counts:
             self._rows.leave()
 
     def owners(self, first: int, second: int) -> list[int]:
-        """Who counts something for a key."""
+        """Return the owners that count something for a key."""
         self._rows.enter()
         try:
             return [self._cells[row + _OWNER] for row in self._rows.find_all(first, second)]
         finally:
             self._rows.leave()
 
-    def bury(self, is_alive: Callable[[int], bool]) -> int:
-        """Forget what is counted for owners that are not alive; how many owners those were."""
+    def remove_dead(self, is_alive: Callable[[int], bool]) -> int:
+        """Remove what is counted for owners that are not alive; return how many owners those were."""
         cells = self._cells
         self._rows.enter()
         try:

@@ -40,11 +40,11 @@ class Lock:
     """Mutual exclusion between the processes that share it."""
 
     def acquire(self) -> None:
-        """Wait for the lock and take it.  RuntimeError if this process holds it already."""
+        """Wait for the lock and acquire it.  Raises RuntimeError if this process holds it already."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """Give it back.  RuntimeError if this process does not hold it."""
+        """Release it.  Raises RuntimeError if this process does not hold it."""
         raise NotImplementedError
 
 
@@ -149,7 +149,7 @@ class LockMaker:
         self._looked = False
 
     def robust(self) -> _Pthread | None:
-        """The pthread functions, or None where robust mutexes do not exist."""
+        """Return the pthread functions, or None where robust mutexes do not exist."""
         if not self._looked:
             self._looked = True
             try:
@@ -159,12 +159,12 @@ class LockMaker:
         return self._pthread
 
     def make(self, address: int) -> Lock:
-        """A lock for the ``LOCK_SIZE`` zero bytes of shared memory at ``address``; before forking."""
+        """Return a lock for the ``LOCK_SIZE`` zero bytes of shared memory at ``address``; before forking."""
         pthread = self.robust()
         return self.record() if pthread is None else RobustLock(pthread, address)
 
     def record(self) -> RecordLock:
-        """A lock on a new byte of the program's lock file.  Call it before forking."""
+        """Return a lock on a new byte of the program's lock file.  Call it before forking."""
         if self._fd < 0:
             self._fd = os.memfd_create("portico-locks", os.MFD_CLOEXEC)
         self._bytes += 1

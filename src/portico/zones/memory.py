@@ -13,6 +13,6 @@ PAGE: Final = mmap.PAGESIZE
 
 
 def shared_pages(size: int) -> tuple[mmap.mmap, int]:
-    """Zeroed memory of at least ``size`` bytes for this process and those forked from it, and its address."""
+    """Return zeroed memory of at least ``size`` bytes for this process and those forked from it, and its address."""
     memory = mmap.mmap(-1, (size + PAGE - 1) // PAGE * PAGE, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
     return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory))

@@ -1,4 +1,4 @@
-"""Whose a row of shared memory is: a process, told apart from another one that gets its number later.
+"""The owner of a row of shared memory: a process, told apart from another one that gets its number later.
 
 The identity is the process's number with its start time (`/proc/PID/stat`, in clock ticks), so what a killed worker left behind
 can be recognised as nobody's, also when its number is given out again.
@@ -11,13 +11,13 @@ _START: Final = 0xFFFFFFFF
 
 
 def own_identity() -> int:
-    """This process; never 0, below 2**62."""
+    """Return the identity of this process; never 0, below 2**62."""
     pid = os.getpid()
     return _identity(pid, _start_time(pid))
 
 
 def is_alive(identity: int) -> bool:
-    """Whether the process of that identity still runs. In doubt, it does."""
+    """Return whether the process of that identity still runs. In doubt, it does."""
     pid = identity >> 32
     try:
         os.kill(pid, 0)
@@ -34,7 +34,7 @@ def _identity(pid: int, start: int) -> int:
 
 
 def _start_time(pid: int) -> int:
-    """In clock ticks since the system's start; 0 when it cannot be read."""
+    """Return when a process started, in clock ticks since the system did; 0 when it cannot be read."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

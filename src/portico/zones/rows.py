@@ -135,7 +135,7 @@ class Rows:
         cells[row] = first
         cells[row + SECOND] = second
         cells[self._count] += 1
-        self._enlist(row, first)
+        self._hash_insert(row, first)
         if self._age:
             self._ring(row)
         cells[DIRTY] = 0
@@ -145,7 +145,7 @@ class Rows:
         """Give a row back."""
         cells = self.cells
         cells[DIRTY] = 1
-        self._strike(row)
+        self._hash_remove(row)
         if self._age:
             self._unring(row)
         if self._summed:
@@ -214,7 +214,7 @@ class Rows:
                 self._give_back(row)
                 continue
             cells[self._count] += 1
-            self._enlist(row, cells[row])
+            self._hash_insert(row, cells[row])
             if self._age:
                 self._ring(row)
             if self._summed:
@@ -238,8 +238,8 @@ class Rows:
 
     # -- while dirty -------------------------------------------------------------------------------------------------------
 
-    def _enlist(self, row: int, first: int) -> None:
-        """Into the first gap from its own place on."""
+    def _hash_insert(self, row: int, first: int) -> None:
+        """Insert a row into the first gap of the directory from its own place on."""
         cells = self.cells
         tag = self._tag(first)
         place = self._home(tag)
@@ -247,8 +247,8 @@ class Rows:
             place = self._after(place)
         cells[place] = tag << _SHIFT | row
 
-    def _strike(self, row: int) -> None:
-        """Out of the directory; what was put behind it for want of room moves up (Knuth, TAOCP section 6.4, algorithm R)."""
+    def _hash_remove(self, row: int) -> None:
+        """Remove a row from the directory; what collided with it moves up (Knuth, TAOCP section 6.4, algorithm R)."""
         cells = self.cells
         tag = self._tag(cells[row])
         wanted = tag << _SHIFT | row

@@ -17,7 +17,7 @@ COLUMNS: Final = 6 + DIRECTORY
 
 
 def fingerprint(key: bytes) -> tuple[int, int]:
-    """128 bits that stand for `key` in every process of one supervisor."""
+    """Return 128 bits that stand for `key` in every process of one supervisor."""
     return hash(key), hash(key + b"\0")
 
 
@@ -32,15 +32,15 @@ class States:
         self._cells = self._rows.cells
 
     def enter(self) -> None:
-        """Take the zone's lock."""
+        """Acquire the zone's lock."""
         self._rows.enter()
 
     def leave(self) -> None:
-        """Give it back."""
+        """Release it."""
         self._rows.leave()
 
     def find(self, first: int, second: int) -> int:
-        """The row of a key, now the one used last, with its numbers in `last` and `excess`; 0: there is none."""
+        """Return the row of a key, now the one used last, with its numbers in `last` and `excess`; 0: there is none."""
         row = self._rows.find(first, second)
         if row:
             self.last = self._cells[row + _LAST]
@@ -54,12 +54,12 @@ class States:
         self._cells[row + _EXCESS] = excess
 
     def add(self, first: int, second: int, last: int, excess: int) -> None:
-        """A key that is not there yet. When every row is used, the state used longest ago is forgotten."""
+        """Add a key that is not there yet. When every row is used, the state used longest ago is forgotten."""
         rows = self._rows
         if not rows.has_room():
             rows.remove(rows.oldest())
         self.put(rows.add(first, second), last, excess)
 
     def used(self) -> int:
-        """How many keys are remembered; walks through all of them."""
+        """Return how many keys are remembered; walks through all of them."""
         return len(self._rows.used())

@@ -40,23 +40,23 @@ class SharedTable:
         self._formats: dict[int, struct.Struct] = {}
 
     def lock(self, slot: int = 0) -> None:
-        """Take the lock of ``slot``, waiting for it if need be.  Then ``try: … finally: unlock(slot)``."""
+        """Acquire the lock of ``slot``, waiting for it if need be.  Then ``try: … finally: unlock(slot)``."""
         self._locks[slot % self.locks].acquire()
 
     def unlock(self, slot: int = 0) -> None:
-        """Give the lock of ``slot`` back."""
+        """Release the lock of ``slot``."""
         self._locks[slot % self.locks].release()
 
     def lock_of(self, slot: int = 0) -> Lock:
-        """The lock of ``slot`` itself, for a hot path that keeps it at hand."""
+        """Return the lock of ``slot`` itself, for a hot path that keeps it."""
         return self._locks[slot % self.locks]
 
     def cells(self) -> memoryview[int]:
-        """All cells, row after row, for what walks through many of them: 8-byte loads and stores, unchecked but for the end."""
+        """Return all cells, row after row, for what walks through many: 8-byte loads and stores, unchecked but for the end."""
         return self._cells
 
     def get(self, slot: int, column: int) -> int:
-        """One value."""
+        """Return one value."""
         return self._cells[self._cell(slot, column)]
 
     def set(self, slot: int, column: int, value: int) -> None:
@@ -64,7 +64,7 @@ class SharedTable:
         self._cells[self._cell(slot, column)] = value
 
     def add(self, slot: int, column: int, amount: int) -> int:
-        """Add to a value under the slot's lock (which the caller does not hold); the sum."""
+        """Add to a value under the slot's lock (which the caller does not hold); return the sum."""
         cell = self._cell(slot, column)
         lock = self._locks[slot % self.locks]
         lock.acquire()
@@ -76,7 +76,7 @@ class SharedTable:
         return value
 
     def read(self, slot: int, count: int) -> tuple[int, ...]:
-        """``count`` integers from the start of ``slot`` on; past ``columns`` it goes on in the next slots."""
+        """Return ``count`` integers from the start of ``slot`` on; past ``columns`` it goes on in the next slots."""
         return self._format(count).unpack_from(self._memory, self._offset(slot, count))
 
     def write(self, slot: int, values: Sequence[int]) -> None:

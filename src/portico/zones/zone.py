@@ -34,11 +34,11 @@ class Zone:
         self.previous: Zone | None = None
 
     def matches(self, other: "Zone") -> bool:
-        """Whether the memory of ``other``, a zone of the previous load, may go on as this one."""
+        """Return whether the memory of ``other``, a zone of the previous load, may go on as this one."""
         return self.reuse and self.name == other.name and self.size == other.size and self.use == other.use
 
     def open(self, columns: int, locks: int = 1) -> SharedTable:
-        """The zone's table of as many slots of ``columns`` integers as ``size`` holds.
+        """Return the zone's table of as many slots of ``columns`` integers as ``size`` holds.
 
         After a reload it is the old table with all that it knows, if name, size, use and shape are unchanged.
         Call it in the supervisor, before workers are forked. Raises ZoneTooLarge.
@@ -89,19 +89,19 @@ class Zones:
         return zone
 
     def get(self, name: str) -> Zone | None:
-        """The zone of that name, if there is one."""
+        """Return the zone of that name, if there is one."""
         return self._zones.get(name)
 
     def unsized(self) -> list[Zone]:
-        """Zones that were referred to but never declared (nginx: ``zero size shared memory zone``)."""
+        """Return the zones that were referred to but never declared (nginx: ``zero size shared memory zone``)."""
         return [zone for zone in self._zones.values() if zone.size == 0]
 
     def before(self) -> list[Zone]:
-        """The zones of the load before, whether they go on or not."""
+        """Return the zones of the load before, whether they go on or not."""
         return list(self._previous.values())
 
     def settle(self) -> None:
-        """The new configuration runs: let go of the old one's memory that was not taken over."""
+        """Release the old configuration's memory that was not taken over: the new one runs."""
         self._previous = {}
         for zone in self._zones.values():
             zone.previous = None

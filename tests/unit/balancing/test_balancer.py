@@ -12,7 +12,7 @@ from portico.balancing.balancer import Balancer
 from portico.balancing.hash import ConsistentHash, Hash
 from portico.balancing.ip_hash import IpHash
 from portico.balancing.least_conn import LeastConn
-from portico.balancing.peer import Peer
+from portico.balancing.peer import Peer, ServerSettings
 from portico.balancing.random import Random
 from portico.balancing.round_robin import RoundRobin
 from portico.balancing.shared_state import COLUMNS
@@ -25,16 +25,8 @@ NOW = 1000.0
 def peer(
     name: str, weight: int = 1, max_conns: int = 0, max_fails: int = 1, down: bool = False, server: str = ""
 ) -> Peer:
-    return Peer(
-        name.encode(),
-        socket.AF_INET,
-        ("127.0.0.1", 80),
-        server=server.encode(),
-        weight=weight,
-        max_conns=max_conns,
-        max_fails=max_fails,
-        down=down,
-    )
+    settings = ServerSettings(weight=weight, max_conns=max_conns, max_fails=max_fails, down=down)
+    return Peer(name.encode(), socket.AF_INET, ("127.0.0.1", 80), settings, server.encode())
 
 
 def peers(*names: str) -> list[Peer]:
@@ -43,7 +35,7 @@ def peers(*names: str) -> list[Peer]:
 
 def some_of(group: Balancer, bits: int) -> list[Peer] | None:
     """The primaries whose place's bit is set, as the peers that a request has tried."""
-    return [each for each in group.peers if bits >> each.index & 1] or None
+    return [each for place, each in enumerate(group.peers) if bits >> place & 1] or None
 
 
 def zone(slots: int = 8) -> SharedTable:
@@ -95,7 +87,7 @@ def test_each_round_gives_every_peer_its_weight(weights: list[int], shared: bool
 def test_least_conn_keeps_load_even(weights: list[int], requests: int) -> None:
     group = LeastConn([peer(chr(97 + i), w) for i, w in enumerate(weights)])
     names(group, requests, free=False)
-    load = [(each.connections, each.weight) for each in group.peers]
+    load = [(each.connections, each.settings.weight) for each in group.peers]
     # no peer has a request more than would be fair to another
     assert all((c - 1) * other_w <= other_c * w for c, w in load for other_c, other_w in load)
 
@@ -262,7 +254,7 @@ def test_replace_keeps_the_state_of_addresses_that_stay() -> None:
     group.replace([peer("d"), peer("b", 4), peer("a")])
     assert [each.name for each in group.peers] == [b"d", b"b", b"a"]
     assert group.peers[1] is b and group.peers[2] is a
-    assert (b.fails, b.weight, b.index) == (1, 4, 1)
+    assert (b.fails, b.settings.weight, b.effective_weight) == (1, 4, 4)
     assert "b" not in names(group, 4)
     assert flying is not None
     group.free(flying, False, NOW)
@@ -273,11 +265,24 @@ def test_replace_keeps_the_state_of_addresses_that_stay() -> None:
     assert names(group, 2) == "ee"
 
 
-def test_replace_tells_apart_two_entries_of_one_address() -> None:
-    group = RoundRobin(peers("a", "a"))
-    first, second = group.peers
-    group.replace(peers("a", "a", "a"))
-    assert group.peers[0] is first and group.peers[1] is second and group.peers[2] is not second
+def test_replace_keeps_a_peer_that_becomes_a_backup() -> None:
+    a, b = peers("a", "b")
+    group = RoundRobin([a, b])
+    assert fail(group, "b")
+    group.replace([peer("a")], [peer("b"), peer("c")])
+    assert group.peers == [a] and group.backup[0] is b and b.fails == 1
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_replace_changes_limits_at_once(shared: bool) -> None:
+    group = RoundRobin(peers("a"), None, zone() if shared else None)
+    assert names(group, 2, free=False) == "aa"
+    group.replace([peer("a", max_conns=3)])
+    assert names(group, 2, free=False) == "a-"
+    group.replace([peer("a", down=True)])
+    assert names(group, 1) == "-"
+    group.replace(peers("a"))
+    assert names(group, 1) == "a"
 
 
 @pytest.mark.parametrize("method", [Hash, ConsistentHash])

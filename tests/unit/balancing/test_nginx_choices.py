@@ -14,7 +14,7 @@ from portico.balancing.balancer import Balancer
 from portico.balancing.hash import ConsistentHash, Hash
 from portico.balancing.ip_hash import IpHash
 from portico.balancing.least_conn import LeastConn
-from portico.balancing.peer import Peer
+from portico.balancing.peer import Peer, ServerSettings
 from portico.balancing.round_robin import RoundRobin
 
 pytestmark = [
@@ -138,16 +138,13 @@ def group_here(oracle: Oracle, group: str) -> Balancer:
     for backend, parameters in servers:
         given = dict(item.partition("=")[::2] for item in parameters.split())
         name = oracle.address[backend].encode()
-        peer = Peer(
-            name,
-            socket.AF_INET,
-            ("127.0.0.1", 1),
-            server=name,
+        settings = ServerSettings(
             weight=int(given.get("weight", 1)),
             max_fails=int(given.get("max_fails", 1)),
             fail_timeout=float(given.get("fail_timeout", 10)),
             down="down" in given,
         )
+        peer = Peer(name, socket.AF_INET, ("127.0.0.1", 1), settings)
         (backups if "backup" in given else primaries).append(peer)
     return METHODS[method](primaries, backups)
 

@@ -39,7 +39,7 @@ def make_store(folder: Path, levels: tuple[int, ...] = (1, 2)) -> Store:
 
 
 def fill(store: Store, key: bytes, *pieces: bytes) -> Fill:
-    made = store.fill(*digest(key), store.index.purges(), False)
+    made = Fill(store, *digest(key), store.index.purges(), False)
     made.begin(Meta(key, b"accept", b"accept:x", b"one two", HEAD, b"family"), Times(NOW + 60, 0, NOW + 90, NOW, 3))
     for piece in pieces:
         made.write(piece)
@@ -150,14 +150,14 @@ def test_a_purge_meanwhile_keeps_it_out(tmp_path: Path) -> None:
     assert store.purge(*digest(b"other")) is True and not path_of(store, b"other").exists()
 
 
-def test_at_hand_until_it_changes(tmp_path: Path) -> None:
+def test_in_memory_until_it_changes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"one").finish()
     assert read(store, b"key") is not None
-    kept = store.at_hand(b"key", NOW + 1)
+    kept = store.in_memory(b"key", NOW + 1)
     assert kept is not None and kept.body() == b"one"
     fill(store, b"key", b"two").finish()
-    assert store.at_hand(b"key", NOW + 1) is None
+    assert store.in_memory(b"key", NOW + 1) is None
     store.close()
 
 
@@ -166,14 +166,14 @@ def test_a_file_that_vanished_is_noticed(tmp_path: Path) -> None:
     fill(store, b"key", b"one").finish()
     assert read(store, b"key") is not None
     path_of(store, b"key").unlink()
-    assert store.at_hand(b"key", NOW + 1) is None
+    assert store.in_memory(b"key", NOW + 1) is None
     assert read(store, b"key") is None
     assert store.index.look(*digest(b"key"))[0] & EXISTS == 0
 
 
-def at_hand(store: Store, count: int) -> list[int]:
+def in_memory(store: Store, count: int) -> list[int]:
     """Which of so many entries the worker has, the numbers being their keys."""
-    found = [(number, store.at_hand(b"%d" % number, NOW)) for number in range(count)]
+    found = [(number, store.in_memory(b"%d" % number, NOW)) for number in range(count)]
     return [number for number, entry in found if entry is not None]
 
 
@@ -191,15 +191,15 @@ def test_short_bodies_stay_in_memory(tmp_path: Path) -> None:
     store.short_memory = 4 * cost
     entries = [stored(store, number, 10) for number in range(1, 4)]
     assert all(entry.fd < 0 and entry.body() == b"x" * 10 for entry in entries)  # none needs its file any more
-    assert at_hand(store, 4) == [0, 1, 2, 3]
+    assert in_memory(store, 4) == [0, 1, 2, 3]
     entries[-1].note_times(Times(NOW + 99, 0, 0, NOW, 0), store.index)
-    assert store.at_hand(b"3", NOW + 1) is entries[-1]
+    assert store.in_memory(b"3", NOW + 1) is entries[-1]
     again = open_entry(str(path_of(store, b"3")))
     assert again is not None and again.times.valid == NOW + 99
     again.close()
     path_of(store, b"2").write_bytes(b"")
     path_of(store, b"1").unlink()
-    assert store.at_hand(b"2", NOW + 1) is None and store.at_hand(b"1", NOW + 1) is None
+    assert store.in_memory(b"2", NOW + 1) is None and store.in_memory(b"1", NOW + 1) is None
     store.close()
 
 
@@ -210,20 +210,20 @@ def test_what_is_asked_for_once_takes_nobodys_place(tmp_path: Path) -> None:
     for number in range(1, 4):
         stored(store, number, 10)
     passing = [stored(store, number, 10) for number in range(4, 8)]
-    assert at_hand(store, 8) == [0, 1, 2, 3]
+    assert in_memory(store, 8) == [0, 1, 2, 3]
     for entry in passing:
-        entry.hold()
+        entry.acquire()
         assert entry.fd >= 0 and entry.body() == b"x" * 10
         entry.note_times(Times(NOW + 99, 0, 0, NOW, 0), store.index)  # its own file, although nobody has looked which
-        entry.give()
+        entry.release()
         assert entry.fd < 0
     descriptors = len(os.listdir("/proc/self/fd"))
     again = read(store, b"6")
     assert again is not None and again.fd < 0 and again.times.valid == NOW + 99
-    assert at_hand(store, 8) == [1, 2, 3, 6]  # in place of the one used longest ago
-    assert store.at_hand(b"6", NOW + 1) is again  # and it was looked at which file it is
+    assert in_memory(store, 8) == [1, 2, 3, 6]  # in place of the one used longest ago
+    assert store.in_memory(b"6", NOW + 1) is again  # and it was looked at which file it is
     path_of(store, b"6").unlink()
-    assert store.at_hand(b"6", NOW + 2) is None
+    assert store.in_memory(b"6", NOW + 2) is None
     assert len(os.listdir("/proc/self/fd")) == descriptors
     store.close()
 
@@ -232,22 +232,22 @@ def test_longer_bodies_stay_open(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     store.most_open = 3
     entries = [stored(store, number, 9000) for number in range(5)]
-    assert at_hand(store, 5) == [0, 1, 2] and all(entry.data is None for entry in entries[:3])
+    assert in_memory(store, 5) == [0, 1, 2] and all(entry.data is None for entry in entries[:3])
     for entry in entries[3:]:
         assert entry.data is not None and entry.fd >= 0  # it is there for who has asked, with its file
         entry.close()
     entries[3:] = [read(store, b"%d" % number) for number in (3, 4)]
-    assert [entry.fd >= 0 for entry in entries] == [False, False, True, True, True] and at_hand(store, 5) == [2, 3, 4]
+    assert [entry.fd >= 0 for entry in entries] == [False, False, True, True, True] and in_memory(store, 5) == [2, 3, 4]
     store.memory = 4 * entries[4].cost()
-    store.keep_body(entries[4])  # proxy_cache_memory
-    assert entries[4].fd < 0 and store.at_hand(b"4", NOW + 1) is entries[4] and len(entries[4].body()) == 9000
+    store.load_body(entries[4])  # proxy_cache_memory
+    assert entries[4].fd < 0 and store.in_memory(b"4", NOW + 1) is entries[4] and len(entries[4].body()) == 9000
     store.memory = 9000
-    store.keep_body(entries[3])  # one may take up a quarter
+    store.load_body(entries[3])  # one may take up a quarter
     assert entries[3].fd >= 0 and entries[3].data is None
-    entries[3].hold()
+    entries[3].acquire()
     store.close()
     assert entries[3].fd >= 0
-    entries[3].give()
+    entries[3].release()
     assert entries[3].fd < 0
 
 
@@ -257,9 +257,9 @@ def test_memory_that_has_room_takes_a_longer_body_at_once(tmp_path: Path) -> Non
     store.short_memory = 0
     store.most_open = 0  # whatever is open
     entry = stored(store, 1, 20_000)
-    assert entry.fd < 0 and len(entry.body()) == 20_000 and store.at_hand(b"1", NOW + 1) is entry
+    assert entry.fd < 0 and len(entry.body()) == 20_000 and store.in_memory(b"1", NOW + 1) is entry
     long = stored(store, 2, (1 << 20) + 1)
-    store.keep_body(long)
+    store.load_body(long)
     assert long.data is None and long.fd >= 0  # more than is read while others wait: it comes from its file
     long.close()
     store.close()
@@ -376,13 +376,13 @@ def test_a_long_body_that_was_touched_is_compared_again(tmp_path: Path) -> None:
     confirmed = other.read(b"7", b"7", None, *key, entry.row, entry.generation)
     assert confirmed is not None
     other.refresh(confirmed, Times(NOW + 600, 0, 0, NOW, 0))
-    assert store.at_hand(b"7", NOW + 1) is None and store.index.look(*key)[0] & CHECKED
-    assert other.at_hand(b"7", NOW + 1) is confirmed
+    assert store.in_memory(b"7", NOW + 1) is None and store.index.look(*key)[0] & CHECKED
+    assert other.in_memory(b"7", NOW + 1) is confirmed
     with open(path_of(store, b"7"), "r+b") as file:
         file.seek(-10, os.SEEK_END)
         file.write(b"XXXX")
     other.refresh(confirmed, Times(NOW + 700, 0, 0, NOW, 0))  # which does not make it the file that it was
-    assert other.at_hand(b"7", NOW + 2) is None and not store.index.look(*key)[0] & CHECKED
+    assert other.in_memory(b"7", NOW + 2) is None and not store.index.look(*key)[0] & CHECKED
     again = read(store, b"7")
     assert again is not None and again.times.valid == NOW + 700
     with pytest.raises(Damaged):
@@ -568,7 +568,7 @@ def test_a_disk_that_fails_at_any_call(tmp_path: Path, kind: str, monkeypatch: p
         store = store_of_kind(folder, kind)
         assert fill(store, b"key", OLD).finish()
         descriptors = len(os.listdir("/proc/self/fd"))
-        made = store.fill(*digest(b"key"), store.index.purges(), False)
+        made = Fill(store, *digest(b"key"), store.index.purges(), False)
 
         def full() -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -634,7 +634,7 @@ def test_two_workers_write_one_key(tmp_path: Path) -> None:
             try:
                 store.identity = own_identity()
                 for mine in itertools.count(worker, 3):
-                    made = store.fill(*digest(b"key"), store.index.purges(), False)
+                    made = Fill(store, *digest(b"key"), store.index.purges(), False)
                     made.begin(Meta(b"key", b"", b"", b"", HEAD), Times(mine, 0, 0, NOW, 0))
                     made.write(b"%d" % mine * 50)
                     made.finish()

@@ -27,6 +27,14 @@ def store(index: Index, key: bytes, size: int = 100, now: int = NOW) -> int:
     return index.store(first, second, size, now + 60, 0, 0, now, index.purges())[0]
 
 
+def fetched_by(index: Index, first: int, second: int) -> int:
+    """The worker that has the right to fetch a key; 0: none has."""
+    owner = index.claim(first, second, 999, 0, 0)
+    if owner == 0:
+        index.release(first, second, 999)
+    return owner
+
+
 def test_what_was_stored_is_found() -> None:
     index = make(16)
     row, flags, generation, uses, _ = index.use(*digest(b"a"), NOW)
@@ -91,7 +99,7 @@ def test_what_is_being_fetched_is_not_given_up() -> None:
     removed = index.store(*digest(b"d"), 1, NOW, 0, 0, NOW, 0)[1]
     assert removed is not None and (removed.first, removed.second) == digest(b"b")
     assert forgotten(index, index.shrink(0, 9)) == [digest(b"c"), digest(b"d")]
-    assert index.is_fetched_by(*digest(b"a")) == 1 and index.size() == 100
+    assert fetched_by(index, *digest(b"a")) == 1 and index.size() == 100
 
 
 def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
@@ -104,12 +112,12 @@ def test_what_dead_workers_fetched_does_not_stay_for_ever() -> None:
         store(index, b"%d" % number)
     assert forgotten(index, index.shrink(0, 9)) == []  # twenty were looked at
     assert forgotten(index, index.shrink(0, 9)) == [digest(b"%d" % number) for number in range(5)]
-    assert index.in_the_way() == {1, 2} and index.in_the_way() == set()
-    assert index.bury({1}, 0, 20) and not index.bury({1}, index.bury({1}, 0, 20), 50)
+    assert index.blocking_owners() == {1, 2} and index.blocking_owners() == set()
+    assert index.release_dead({1}, 0, 20) and not index.release_dead({1}, index.release_dead({1}, 0, 20), 50)
     for _ in range(5):
         forgotten(index, index.shrink(0, 9))
     assert index.count() == 15 and index.size() == 1500
-    assert {index.is_fetched_by(*digest(b"dead %d" % number)) for number in range(30)} == {0, 2}
+    assert {fetched_by(index, *digest(b"dead %d" % number)) for number in range(30)} == {0, 2}
 
 
 def test_a_row_that_must_go_stays_until_its_file_is_gone() -> None:
@@ -184,7 +192,7 @@ def test_only_one_may_fetch() -> None:
     assert index.claim(*key, 2, 1400, 500) == 1
     assert index.claim(*key, 2, 1600, 500) == 0  # the first one takes too long
     index.release(*key, 1)
-    assert index.is_fetched_by(*key) == 2
+    assert fetched_by(index, *key) == 2
     index.release(*key, 2)
     assert index.claim(*key, 3, 1600, 500) == 0
 
@@ -195,7 +203,7 @@ def test_a_row_that_somebody_fetches_stays() -> None:
     generation = store(index, b"a")
     index.claim(*key, 1, 0, 0)
     assert index.drop(*key, generation) is True
-    assert index.is_fetched_by(*key) == 1 and index.look(*key)[0] & EXISTS == 0 and index.size() == 0
+    assert fetched_by(index, *key) == 1 and index.look(*key)[0] & EXISTS == 0 and index.size() == 0
 
 
 def test_a_failure_does_not_take_an_answers_place() -> None:

@@ -14,6 +14,7 @@ from portico.cache.draft import owner_of
 from portico.cache.index import EXISTS
 from portico.cache.keeper import Keeper
 from portico.cache.store import Store, digest, file_name
+from portico.zones import owner
 from portico.zones.owner import own_identity
 
 
@@ -47,17 +48,17 @@ def test_another_goes_on_when_the_keeper_has_died(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, b"key", b"body").finish()
     new = make_store(tmp_path)  # an index that knows nothing yet, and whose keeper died before it did
-    assert new.index.take_over(0, identity_of_a_dead_process())
+    assert new.index.lease.acquire(identity_of_a_dead_process(), 3600.0)
     keeper = keeper_of(new)
     asyncio.run(asyncio.wait_for(until_loaded(keeper), 5))
-    assert new.index.keeper() == new.identity and new.index.look(*digest(b"key"))[0] & EXISTS
+    assert new.index.lease.holder() == new.identity and new.index.look(*digest(b"key"))[0] & EXISTS
     keeper.leave()
-    assert new.index.keeper() == 0
+    assert new.index.lease.holder() == 0
 
 
 def test_nobody_takes_it_from_a_keeper_that_lives(tmp_path: Path) -> None:
     store = make_store(tmp_path)
-    assert store.index.take_over(0, own_identity())
+    assert store.index.lease.acquire(own_identity(), 3600.0)
     keeper = Keeper(store, lambda: False)
     store.identity = own_identity() + 1  # another worker
 
@@ -66,9 +67,42 @@ def test_nobody_takes_it_from_a_keeper_that_lives(tmp_path: Path) -> None:
             await asyncio.wait_for(keeper.run(), 0.1)
 
     asyncio.run(briefly())
-    assert store.index.keeper() == own_identity() and not store.index.is_loaded()
+    assert store.index.lease.holder() == own_identity() and not store.index.is_loaded()
     keeper.leave()
-    assert store.index.keeper() == own_identity()
+    assert store.index.lease.holder() == own_identity()
+
+
+def test_a_worker_that_leaves_hands_it_on_at_once(tmp_path: Path) -> None:
+    """A reload: the old worker may have connections for hours, and looks after the cache no more. The index is the same."""
+    store = make_store(tmp_path)
+    leaving = [False, True]
+    store.identity = own_identity()
+    keeper = Keeper(store, lambda: leaving.pop(0) if leaving else True)
+    asyncio.run(asyncio.wait_for(keeper.run(), 5))
+    assert store.index.lease.holder() == 0 and not store.index.is_loaded()
+    following = keeper_of(store)
+    asyncio.run(asyncio.wait_for(until_loaded(following), 5))
+    assert store.index.lease.holder() == own_identity()
+
+
+def test_a_worker_that_hangs_loses_it_and_stops_when_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path)
+    fill(store, b"key", b"x").finish()  # used last at NOW, which is long ago
+    keeper = keeper_of(store)
+    moment = 1e6
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    assert keeper._goes_on()
+    moment += 3600.0
+    parent = os.getppid()
+    assert store.index.lease.acquire(owner._identity(parent, owner._start_time(parent)), 3600.0)
+    asyncio.run(keeper._tidy())
+    assert path_of(store, b"key").exists()
+    store.index.lease.release(store.index.lease.holder())
+    asyncio.run(keeper._tidy())
+    assert path_of(store, b"key").exists()  # it was looked at a moment ago
+    moment += 3600.0
+    asyncio.run(keeper._tidy())
+    assert not path_of(store, b"key").exists()
 
 
 def test_what_is_no_answer_is_removed_at_the_start(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from portico.cache.policy.control import ANY_AGE, MOST_SECONDS, control_of, directives_in, wishes_of
-from portico.cache.policy.nginx import (
+from portico.cache.policy.control import ANY_AGE, MOST_SECONDS, directives_in, request_control, response_control
+from portico.cache.policy.ignored import (
     IGNORE_ACCEL_EXPIRES,
     IGNORE_CACHE_CONTROL,
     IGNORE_EXPIRES,
     IGNORE_SET_COOKIE,
     IGNORE_VARY,
-    Verdict,
 )
+from portico.cache.policy.nginx import Verdict
 from portico.cache.policy.rfc9111 import (
     cache_status,
     differs,
@@ -21,8 +21,8 @@ from portico.cache.policy.rfc9111 import (
     is_same_as_head,
     judge,
     merged,
-    pleases,
-    without,
+    satisfies,
+    without_fields,
 )
 from portico.codec.dates import parse_date
 from portico.codec.fields import HeaderOptions
@@ -115,7 +115,7 @@ STORING: list[tuple[str, tuple[str, ...], int, int | None]] = [
 @pytest.mark.parametrize(("fields", "status", "seconds"), [row[1:] for row in STORING], ids=[row[0] for row in STORING])
 def test_what_is_kept_and_for_how_long(fields: tuple[str, ...], status: int, seconds: int | None) -> None:
     found = verdict(*fields, status=status)
-    assert found.keep == (seconds is not None)
+    assert found.may_store == (seconds is not None)
     if seconds is not None:
         assert found.valid == NOW + seconds - 1
 
@@ -125,24 +125,24 @@ def test_what_is_kept_and_for_how_long(fields: tuple[str, ...], status: int, sec
     [("max-age=60", False), ("public, max-age=60", True), ("s-maxage=60", True), ("must-revalidate, max-age=60", True)],
 )
 def test_section_3_5_authorization(control: str, keep: bool) -> None:
-    assert verdict(f"Cache-Control: {control}", authorized=True).keep == keep
-    assert verdict(f"Cache-Control: {control}").keep
+    assert verdict(f"Cache-Control: {control}", authorized=True).may_store == keep
+    assert verdict(f"Cache-Control: {control}").may_store
 
 
 def test_what_is_configured_holds_for_what_says_nothing() -> None:
     assert verdict(configured=10).valid == NOW + 9
     assert verdict(f"Last-Modified: {at(-1000)}", configured=10).valid == NOW + 9
     assert verdict(LONG, configured=10).valid == NOW + 59
-    assert not verdict(status=500, configured=10).keep
+    assert not verdict(status=500, configured=10).may_store
     assert verdict(status=206, configured=10, partial=True).valid == NOW + 9
 
 
 def test_what_is_ignored() -> None:
-    assert verdict("Cache-Control: no-store", configured=5, ignore=IGNORE_CACHE_CONTROL).keep
+    assert verdict("Cache-Control: no-store", configured=5, ignore=IGNORE_CACHE_CONTROL).may_store
     assert verdict("Expires: 0", configured=5, ignore=IGNORE_EXPIRES).valid == NOW + 4
-    assert verdict("X-Accel-Expires: 0", LONG, ignore=IGNORE_ACCEL_EXPIRES).keep
-    assert verdict("Set-Cookie: a", LONG, ignore=IGNORE_SET_COOKIE).keep
-    assert verdict("Vary: *", LONG, ignore=IGNORE_VARY).keep
+    assert verdict("X-Accel-Expires: 0", LONG, ignore=IGNORE_ACCEL_EXPIRES).may_store
+    assert verdict("Set-Cookie: a", LONG, ignore=IGNORE_SET_COOKIE).may_store
+    assert verdict("Vary: *", LONG, ignore=IGNORE_VARY).may_store
 
 
 def test_section_4_2_3_age() -> None:
@@ -160,19 +160,19 @@ def test_section_4_2_3_age() -> None:
 def test_section_4_2_4_what_forbids_stale_answers(control: str) -> None:
     found = verdict(TAG, f"Cache-Control: max-age=60, stale-while-revalidate=5, stale-if-error=7, {control}")
     assert (found.updating, found.error) == (0, 0)
-    assert control_of(head(f"Cache-Control: {control}")).forbids_stale()
+    assert response_control(head(f"Cache-Control: {control}")).forbids_stale()
 
 
 def test_rfc_5861() -> None:
     found = verdict("Cache-Control: max-age=60, stale-while-revalidate=5, stale-if-error=7")
     assert (found.updating, found.error) == (5, 7)
-    assert verdict("Cache-Control: max-age=0, stale-while-revalidate=5").keep
+    assert verdict("Cache-Control: max-age=0, stale-while-revalidate=5").may_store
 
 
 def test_what_is_withheld() -> None:
     found = verdict('Cache-Control: max-age=9, private="X-A", no-cache="x-b,x-c"', "Connection: X-Hop", "Proxy-Authenticate: Basic")
     assert sorted(found.withheld) == [b"proxy-authenticate", b"x-a", b"x-b", b"x-c", b"x-hop"]
-    kept = without(head("X-A: 1", "x-keep: 2", "X-B: 3"), [b"x-a", b"x-b"])
+    kept = without_fields(head("X-A: 1", "x-keep: 2", "X-B: 3"), [b"x-a", b"x-b"])
     assert kept == b"HTTP/1.1 200 X\r\nx-keep: 2\r\n\r\n"
 
 
@@ -204,13 +204,13 @@ WISHES: list[tuple[str, str, int, int, bool]] = [
 @pytest.mark.parametrize(("field", "left", "age", "will_do"), [row[1:] for row in WISHES], ids=[row[0] for row in WISHES])
 def test_what_requests_say(field: str, left: int, age: int, will_do: bool) -> None:
     fields = parse_request_fields(f"Host: a\r\n{field}\r\n".encode(), 11, HeaderOptions())
-    wishes = wishes_of(fields)
-    assert wishes is not None
-    assert pleases(wishes, NOW + left - 1, NOW, age) == will_do
+    control = request_control(fields)
+    assert control is not None
+    assert satisfies(control, NOW + left - 1, NOW, age) == will_do
 
 
 def test_a_request_without_wishes() -> None:
-    assert wishes_of(parse_request_fields(b"Host: a\r\nPragma: x\r\n", 11, HeaderOptions())) is None
+    assert request_control(parse_request_fields(b"Host: a\r\nPragma: x\r\n", 11, HeaderOptions())) is None
 
 
 def test_section_3_2_and_4_3_4_freshening() -> None:

@@ -119,8 +119,7 @@ def caches_of(folder: Path, text: str, before: Program | None = None) -> tuple[P
     (folder / "logs").mkdir(exist_ok=True)
     (folder / "nginx.conf").write_text(f"events {{}} http {{ {text.replace('@', str(folder))} }}")
     made = load_program(Source(f"{folder}/", "nginx.conf", "", ""), before)
-    assert made.http is not None
-    hooks = [hook for hook in made.http.build.workers if isinstance(hook, CacheHook)]
+    hooks = [hook for service in made.services for hook in service.hooks if isinstance(hook, CacheHook)]
     return made, hooks[0]
 
 
@@ -154,13 +153,12 @@ def test_the_drafts_of_proxy_store_that_dead_workers_left_are_removed(tmp_path: 
     (tmp_path / "logs").mkdir()
     (tmp_path / "nginx.conf").write_text(f"events {{}} http {{ {(text % 'a' + text % 'b').replace('@', str(tmp_path))} }}")
     made = load_program(Source(f"{tmp_path}/", "nginx.conf", "", ""), None)
-    assert made.http is not None
     made.open()
     kept = f"store.{own_identity():x}.1"
     for folder in ("a", "b"):
         for name in (f"store.{identity_of_a_dead_process():x}.1", kept):
             (tmp_path / folder / name).write_bytes(b"half")
-    hooks = [hook for hook in made.http.build.workers if isinstance(hook, Stores)]
+    hooks = [hook for service in made.services for hook in service.hooks if isinstance(hook, Stores)]
     assert len(hooks) == 1
     hooks[0].start(None)
     assert [path.name for folder in "ab" for path in (tmp_path / folder).iterdir()] == [kept, kept]

@@ -15,17 +15,13 @@ from hypothesis import strategies as st
 from tests.unit.features.local_site import FEATURES, Site
 
 from portico.features.oidc import feature as oidc
-from portico.features.oidc.client import Url
 from portico.features.oidc.discovery import Metadata
-from portico.features.oidc.login import State, arguments_of, cookies_of, opened
+from portico.features.oidc.login import State, open_state
+from portico.features.oidc.own_uris import parse_arguments
 from portico.features.oidc.provider import Provider
-from portico.features.oidc.sealing import CIPHERS, Sealer, decoded, encoded
-from portico.features.oidc.session import (
-    Session,
-    cookie,
-    session_cookies,
-    unpacked,
-)
+from portico.features.oidc.provider_requests import provider_url
+from portico.features.oidc.sealing import CIPHERS, Sealer, base64url_decoded, base64url_encoded
+from portico.features.oidc.session import Session, find_cookie, parse_session, session_cookies
 from portico.features.oidc.tokens import Tokens, check_claims
 from portico.http.errors import HTTPError
 from portico.jose.claims import json_object
@@ -42,7 +38,7 @@ JSON = st.recursive(
 
 def id_token(**claims: object) -> str:
     parts = [{"alg": "RS256"}, {"sub": "ann", **claims}]
-    return b".".join([*(encoded(json.dumps(part).encode()) for part in parts), b"c2ln"]).decode()
+    return b".".join([*(base64url_encoded(json.dumps(part).encode()) for part in parts), b"c2ln"]).decode()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +95,7 @@ def test_what_is_sealed_can_be_opened(data: bytes) -> None:
     assert SEALER.open(b"x", sealed) == data
     assert SEALER.open(b"y", sealed) is None
     assert SEALER.seal(b"x", data) != sealed
-    assert data not in decoded(sealed) or len(data) < 8
+    assert data not in base64url_decoded(sealed) or len(data) < 8
 
 
 def test_only_by_us() -> None:
@@ -109,7 +105,7 @@ def test_only_by_us() -> None:
     assert Sealer(key, b"one").open(b"x", Sealer(key, b"two").seal(b"x", b"data")) is None
 
 
-@given(st.binary() | st.binary().map(encoded))
+@given(st.binary() | st.binary().map(base64url_encoded))
 def test_anything_else_is_not_opened(text: bytes) -> None:
     assert SEALER.open(b"x", text) is None
 
@@ -126,8 +122,8 @@ def test_every_byte_counts(place: int, change: int) -> None:
 
 @given(st.binary())
 def test_base64url(data: bytes) -> None:
-    assert decoded(encoded(data)) == data
-    assert decoded(encoded(data) + b"=") == b""
+    assert base64url_decoded(base64url_encoded(data)) == data
+    assert base64url_decoded(base64url_encoded(data) + b"=") == b""
 
 
 # -- sessions
@@ -137,7 +133,7 @@ def test_base64url(data: bytes) -> None:
 @example(zlib.compress(b"[" * 100_000))
 @example(zlib.compress(b" " * 10_000_000))
 def test_any_session(data: bytes) -> None:
-    assert unpacked(data) is None
+    assert parse_session(data) is None
 
 
 MEMBERS = ("id_token", "access_token", "refresh_token", "userinfo", "id", "sid", "created", "expires", "refresh_at")
@@ -145,15 +141,15 @@ MEMBERS = ("id_token", "access_token", "refresh_token", "userinfo", "id", "sid",
 
 @given(st.fixed_dictionaries({name: JSON | st.just(id_token()) | st.just("{}") for name in MEMBERS}))
 def test_any_members_of_a_session(members: dict[str, Any]) -> None:
-    found = unpacked(zlib.compress(json.dumps(members).encode()))
+    found = parse_session(zlib.compress(json.dumps(members).encode()))
     if found is not None:
         assert found.claim("sub") == b"ann"
-        assert unpacked(found.packed()) is not None
+        assert parse_session(found.serialized()) is not None
 
 
-def test_packed_and_unpacked(site: Site) -> None:
+def test_a_session_that_is_read_again(site: Site) -> None:
     made = session(site, sid="s", roles=["a", "b"])
-    found = unpacked(made.packed())
+    found = parse_session(made.serialized())
     assert found is not None
     for name in MEMBERS:
         assert getattr(found, name) == getattr(made, name)
@@ -168,14 +164,14 @@ def cookie_line(fields: list[tuple[bytes, bytes]]) -> str:
 def test_a_session_in_cookies(site: Site, provider: Provider) -> None:
     for size in (10, 3000, 9000):
         made = session(site, noise=os.urandom(size // 2).hex())
-        fields = session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, made), True)
+        fields = session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(made), True)
         assert all(len(value) < 4096 for _, value in fields)
         assert len(fields) > size // 4096
-        found = provider.sessions.find(site.request("/", cookie_line(fields)), provider)
+        found = provider.sessions.find(site.request("/", cookie_line(fields)))
         assert found is not None and found.id == made.id
         for missing in range(len(fields)):
             some = fields[:missing] + fields[missing + 1 :]
-            assert provider.sessions.find(site.request("/", cookie_line(some)), provider) is None
+            assert provider.sessions.find(site.request("/", cookie_line(some))) is None
         shorter = session_cookies(site.request("/", cookie_line(fields)), provider.cookie, b"x", True)
         assert len(shorter) == len(fields)
         assert all(b"Max-Age=0" in value for _, value in shorter[1:])
@@ -190,7 +186,7 @@ def test_cookies_by_their_very_names(site: Site) -> None:
         ("NAME", b""),
         ("name=1", None),
     ):
-        assert cookie(site.request("/", f"Cookie: {line}"), b"NAME") == value
+        assert find_cookie(site.request("/", f"Cookie: {line}"), b"NAME") == value
 
 
 def test_sessions_that_are_too_long(tmp_path: Path) -> None:
@@ -201,10 +197,10 @@ def test_sessions_that_are_too_long(tmp_path: Path) -> None:
     providers = site.plan.build.state["auth_oidc"]
     assert isinstance(providers, dict)
     made = session(site, noise=os.urandom(10000).hex())
-    fields = cookies_of(site.request("/"), providers[b"p"], made, False)
+    fields = providers[b"p"].sessions.cookies(site.request("/"), made, False)
     assert site.ask("/", cookie_line(fields), "POST").status != 401
     with pytest.raises(HTTPError, match="more than 30400"):
-        cookies_of(site.request("/"), providers[b"p"], session(site, noise=os.urandom(18000).hex()), False)
+        providers[b"p"].sessions.cookies(site.request("/"), session(site, noise=os.urandom(18000).hex()), False)
     site.close()
 
 
@@ -213,18 +209,18 @@ def test_the_longest_session_can_be_read_again() -> None:
     text = '"' * 16384
     made = Session(token, text, text, json.dumps({"sub": "ann", "x": "\u00e9" * 16300}, ensure_ascii=False))
     assert len(made.userinfo.encode()) > 32600
-    found = unpacked(made.packed())
+    found = parse_session(made.serialized())
     assert found is not None and found.userinfo == made.userinfo
 
 
 def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
     made = session(site, sid="here")
-    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, made), False))
+    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(made), False))
     assert site.ask("/", line, "POST").status != 401
     assert site.ask("/open", line).body == b""  # no auth_oidc there
     assert not provider.shared.end_by_sid("here", made.created / 1000.0)
     used = provider.shared.ended.used()
-    provider.shared.know_sid(made)
+    provider.shared.insert_sid(made)
     assert provider.shared.ended.used() == used  # logins do not push logouts out
     assert not provider.shared.is_ended(made)
     assert provider.shared.end_by_sid("here", made.created / 1000.0 + 1)
@@ -236,17 +232,17 @@ def test_the_end_of_sessions(site: Site, provider: Provider) -> None:
     assert provider.shared.is_ended(later)
     over = session(site)
     over.expires = 5
-    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(provider, over), False))
+    line = cookie_line(session_cookies(site.request("/"), provider.cookie, provider.sessions.seal(over), False))
     assert site.ask("/", line, "POST").status == 401
 
 
 def test_one_worker_refreshes(site: Site, provider: Provider) -> None:
     made = session(site)
-    assert provider.shared.claims_refresh(made, 1000.0, 60.0)
-    assert not provider.shared.claims_refresh(made, 1059.0, 60.0)
-    assert provider.shared.claims_refresh(made, 1061.0, 60.0)
+    assert provider.shared.try_claim_refresh(made, 1000.0, 60.0)
+    assert not provider.shared.try_claim_refresh(made, 1059.0, 60.0)
+    assert provider.shared.try_claim_refresh(made, 1061.0, 60.0)
     made.refresh_at = 7
-    assert provider.shared.claims_refresh(made, 1061.0, 60.0)
+    assert provider.shared.try_claim_refresh(made, 1061.0, 60.0)
 
 
 PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x85"), max_size=200)
@@ -273,12 +269,12 @@ def test_any_sealed_session(site: Site, provider: Provider, data: bytes) -> None
 @given(st.binary(max_size=100))
 @example(b"/x")
 def test_any_state(provider: Provider, data: bytes) -> None:
-    assert opened(provider, data) is None
-    found = opened(provider, provider.sealer.seal(b"state", data))
+    assert open_state(provider, data) is None
+    found = open_state(provider, provider.sealer.seal(b"state", data))
     assert found is None or len(data) > 40
     state = State(bytes(16), 5, bytes(16), b"/" + data)
-    found = opened(provider, provider.sealer.seal(b"state", state.packed()))
-    assert found is not None and (found.place, found.when) == (b"/" + data, 5)
+    found = open_state(provider, provider.sealer.seal(b"state", state.serialized()))
+    assert found is not None and (found.return_uri, found.created) == (b"/" + data, 5)
 
 
 def test_a_login_that_takes_too_long_begins_anew(site: Site, provider: Provider) -> None:
@@ -286,7 +282,7 @@ def test_a_login_that_takes_too_long_begins_anew(site: Site, provider: Provider)
     now = int(site.reactor.wall())
     for age, status in ((590, 400), (610, 302)):
         state = State(bytes(16), now - age, bytes(16), b"//x/there?a=b")
-        answer = site.ask(f"/oidc_callback?code=x&state={provider.sealer.seal(b'state', state.packed()).decode()}")
+        answer = site.ask(f"/oidc_callback?code=x&state={provider.sealer.seal(b'state', state.serialized()).decode()}")
         assert answer.status == status
         if status == 302:
             assert answer.get("location") == "http://example.com//x/there?a=b"
@@ -298,7 +294,7 @@ def test_a_login_that_takes_too_long_begins_anew(site: Site, provider: Provider)
 @example(b"&" * 1000)
 def test_any_arguments(args: bytes) -> None:
     try:
-        found = arguments_of(args)
+        found = parse_arguments(args)
     except HTTPError as refused:
         assert refused.status == 400
         return
@@ -350,7 +346,7 @@ def test_no_endpoint_without_tls_for_who_was_asked_with_it() -> None:
 @example("https://a:99999999999999999999/")
 def test_any_url(text: str) -> None:
     try:
-        url = Url(text)
+        url = provider_url(text)
     except ValueError:
         return
     assert url.secure or url.host in ("localhost", "127.0.0.1", "::1")

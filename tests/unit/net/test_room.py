@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import select
 import socket
 
 import pytest
-from tests.processes import wait_until
 
+from portico.balancing.connect import NoConnection, connect
 from portico.balancing.peer import Peer
-from portico.balancing.pool import NoConnection, PeerConnection, Pool, connect
+from portico.balancing.pool import PeerConnection, Pool
 from portico.net.pipe import PipePool
-from portico.net.reactor import Reactor, UpstreamFailed
+from portico.net.reactor import Reactor
 from portico.net.room import Spare
 from portico.net.transport import Transport
 
@@ -39,7 +37,7 @@ def test_the_longest_idle_gives_way_before_the_limit_is_reached() -> None:
         assert reactor.room.make()
         transport, end = connected(reactor)
         far.append(end)
-        pool.give_back(PeerConnection(transport, peer, None, b""))
+        pool.release(PeerConnection(transport, peer, None, b""))
     assert told == []  # 29 of 32: two are kept free
     assert reactor.room.make() and reactor.room.make()
     transport, end = connected(reactor)
@@ -90,7 +88,7 @@ def test_pipes_give_way_to_files_not_to_connections() -> None:
     peer = Peer(b"p", socket.AF_UNIX, "p")
     lines = [connected(reactor) for _ in range(16)]
     for transport, _ in lines[:4]:
-        pool.give_back(PeerConnection(transport, peer, None, b""))
+        pool.release(PeerConnection(transport, peer, None, b""))
     assert reactor.room.make()
     assert told == [False] and len(reactor.owned) < 16
     assert reactor.pipes.close_idle(99) == 8
@@ -111,61 +109,6 @@ def test_nobody_is_told_of_what_was_not_done() -> None:
     for transport, far in lines:
         transport.close()
         far.close()
-
-
-def test_a_pool_that_is_closed_keeps_nothing() -> None:
-    reactor = Reactor()
-    pool = Pool(64, 60.0, 1000, 3600.0)
-    peer = Peer(b"p", socket.AF_UNIX, "p")
-    (one, one_far), (two, two_far) = connected(reactor), connected(reactor)
-    pool.give_back(PeerConnection(one, peer, None, b""))
-    assert reactor.idle == 1
-    pool.close()
-    assert one_far.recv(1) == b"" and reactor.idle == 0
-    pool.give_back(PeerConnection(two, peer, None, b""))
-    assert two_far.recv(1) == b""
-    assert not reactor.room.free_some()  # nor does anybody ask it for room
-    one_far.close()
-    two_far.close()
-
-
-@pytest.mark.parametrize("how", ["reset", "closed", "unasked"])
-def test_what_cannot_be_sent_twice_looks_at_its_connection_first(how: str) -> None:
-    """The events of an idle connection are still to be told."""
-    reactor = Reactor()
-    pool = Pool(64, 60.0, 1000, 3600.0)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        near = socket.create_connection(listening.getsockname())
-        far = listening.accept()[0]
-    near.setblocking(False)
-    transport = Transport(reactor, near, True)
-    transport.register()
-    peer = Peer(b"p", socket.AF_INET, near.getpeername())
-    pool.give_back(PeerConnection(transport, peer, None, b""))
-    if how == "reset":
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    if how == "unasked":
-        far.send(b"HTTP/1.1 200 OK\r\n")
-    else:
-        far.close()
-    wait_until(lambda: select.select([near], [], [], 0)[0], what="the kernel's knowledge of it")
-    assert pool.take_checked(peer, None, b"") is None
-    assert transport.closed and len(reactor.owned) == 0 and reactor.idle == 0
-    far.close()
-
-
-def test_a_path_too_long_is_an_address_that_cannot_be_reached() -> None:
-    reactor = Reactor()
-    failures: list[int] = []
-
-    async def work() -> None:
-        try:
-            await connect(reactor, Peer(b"p", socket.AF_UNIX, "/" + "x" * 200), None, b"", 1.0)
-        except UpstreamFailed as failed:
-            failures.append(failed.errno)
-
-    reactor.spawn(work())
-    assert failures == [errno.ENAMETOOLONG]
 
 
 def test_pipes_are_bounded_and_give_way() -> None:

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS, host_of
+from portico.balancing.tls import UpstreamSettings, UpstreamTLS
 from portico.net import openssl
 from portico.net.certificates import ContextError
 from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
@@ -651,17 +651,6 @@ def test_first_bytes() -> None:
 
 def test_the_message_for_a_listener_without_certificate() -> None:
     assert str(no_certificate(None)) == 'no "ssl_certificate" is defined for the "listen ... ssl" directive'
-
-
-@pytest.mark.parametrize(
-    ("name", "host"),
-    [
-        (b"a.test", "a.test"), (b"a.test:443", "a.test"), (b"[::1]:443", "::1"), (b"::1", "::1"), (b"\xff", ""), (b".a.test", ""),
-        (b".", ""), (b"a\0b", ""),
-    ],
-)
-def test_names_of_peers(name: bytes, host: str) -> None:
-    assert host_of(name) == host
 
 
 def test_groups_and_ciphers(site: Pki) -> None:

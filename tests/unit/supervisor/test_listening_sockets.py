@@ -47,6 +47,20 @@ def test_one_socket_for_all_or_one_for_each(report: Report) -> None:
     sockets.close(unlink=True)
 
 
+@pytest.mark.parametrize("nodelay", [True, False])
+def test_accepted_connections_inherit_nodelay(report: Report, nodelay: bool) -> None:
+    """Of the configuration that runs: a reload may change it."""
+    spec = tcp(free_port())
+    spec.nodelay = not nodelay
+    before = open_sockets([spec], 1, None, report)
+    spec.nodelay = nodelay
+    sockets = open_sockets([spec], 1, before, report)
+    (opened,) = sockets.all()
+    with socket.create_connection(opened.getsockname()), opened.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == nodelay
+    sockets.close(unlink=True)
+
+
 def test_no_socket_of_reuseport_is_ever_left_unserved(report: Report) -> None:
     """Connections wait in its queue, whatever happens to the number of workers or to the parameter."""
     port = free_port()

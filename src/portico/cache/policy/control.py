@@ -1,9 +1,9 @@
-"""Directives for caches: `Cache-Control` in answers and requests (RFC 9111 section 5.2), `CDN-Cache-Control` (RFC 9213).
+"""Directives for caches: `Cache-Control` in responses and requests (RFC 9111 section 5.2), `CDN-Cache-Control` (RFC 9213).
 
 Of two directives with one name the first counts, but of `no-cache` and `private` all do, and the one that names no fields above all.
-A number that is none means 0 seconds (section 4.2.1: such an answer is better considered stale). RFC 9213 is stricter: a targeted
+An invalid number means 0 seconds (section 4.2.1: such a response is better considered stale). RFC 9213 is stricter: a targeted
 field that is no Structured Field, or empty, counts as not there, and a directive whose value is of another kind than it should be is
-passed over.
+ignored.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
 
 TARGETED: Final = b"cdn-cache-control"  # the one field on Portico's target list (RFC 9213 section 2.2)
-MOST_SECONDS: Final = 1 << 31  # section 1.2.2: what is larger counts as this
+MOST_SECONDS: Final = 1 << 31  # section 1.2.2: larger ones count as this
 ANY_AGE: Final = 1 << 40  # max-stale without a number
 _IN_SECONDS: Final = (b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error")
 _WITH_NAMES: Final = (b"no-cache", b"private")
 
 
 @final
-class Control:
-    """What an answer says to a shared cache. Seconds, -1: not said."""
+class ResponseControl:
+    """The directives of a response to a shared cache. Seconds, -1: not given."""
 
     def __init__(self) -> None:
         self.targeted = False  # by CDN-Cache-Control: Cache-Control and Expires do not count
@@ -43,13 +43,13 @@ class Control:
         self.withheld: list[bytes] = []  # fields, lower case, that no-cache="…" and private="…" name
 
     def forbids_stale(self) -> bool:
-        """Whether nothing may make a stale answer of it (section 4.2.4)."""
+        """Return whether it must not be served stale, whatever happens (section 4.2.4)."""
         return self.no_cache or self.must_revalidate or self.proxy_revalidate or self.s_maxage >= 0
 
 
 @final
-class Wishes:
-    """What a request says to caches (section 5.2.1). Seconds, -1: not said."""
+class RequestControl:
+    """The directives of a request to caches (section 5.2.1). Seconds, -1: not given."""
 
     def __init__(self) -> None:
         self.no_cache = False
@@ -60,9 +60,9 @@ class Wishes:
         self.min_fresh = 0
 
 
-def control_of(head: ResponseHead) -> Control:
-    """The directives of an answer: those of CDN-Cache-Control, else of Cache-Control."""
-    control = Control()
+def response_control(head: ResponseHead) -> ResponseControl:
+    """Return the directives of a response: those of CDN-Cache-Control, else of Cache-Control."""
+    control = ResponseControl()
     if TARGETED in head.first:
         try:
             members = parse_dictionary(b", ".join(head.get_all(TARGETED)))
@@ -85,7 +85,7 @@ def control_of(head: ResponseHead) -> Control:
     return control
 
 
-def _note(control: Control, name: bytes, has_value: bool, value: bytes) -> None:
+def _note(control: ResponseControl, name: bytes, has_value: bool, value: bytes) -> None:
     if name == b"max-age":
         control.max_age = seconds_of(value)
     elif name == b"s-maxage":
@@ -114,35 +114,35 @@ def _note(control: Control, name: bytes, has_value: bool, value: bytes) -> None:
             control.private = True
 
 
-def wishes_of(fields: RequestFields) -> Wishes | None:
-    """The directives of a request; None: it has none."""
+def request_control(fields: RequestFields) -> RequestControl | None:
+    """Return the directives of a request; None: it has none."""
     first = fields.first
     if b"cache-control" not in first:
         pragma = first.get(b"pragma")
         if pragma is None or pragma.lower().find(b"no-cache") < 0:
             return None
-        wishes = Wishes()
-        wishes.no_cache = True  # section 5.4: from HTTP/1.0, when Cache-Control is not there
-        return wishes
-    wishes = Wishes()
+        control = RequestControl()
+        control.no_cache = True  # section 5.4: from HTTP/1.0, when Cache-Control is not there
+        return control
+    control = RequestControl()
     for name, (has_value, value) in directives_in(fields.get_all(b"cache-control")).items():
         if name == b"no-cache":
-            wishes.no_cache = True
+            control.no_cache = True
         elif name == b"no-store":
-            wishes.no_store = True
+            control.no_store = True
         elif name == b"only-if-cached":
-            wishes.only_if_cached = True
+            control.only_if_cached = True
         elif name == b"max-age":
-            wishes.max_age = seconds_of(value)
+            control.max_age = seconds_of(value)
         elif name == b"max-stale":
-            wishes.max_stale = seconds_of(value) if has_value else ANY_AGE
+            control.max_stale = seconds_of(value) if has_value else ANY_AGE
         elif name == b"min-fresh":
-            wishes.min_fresh = seconds_of(value)
-    return wishes
+            control.min_fresh = seconds_of(value)
+    return control
 
 
 def directives_in(lines: list[bytes]) -> dict[bytes, tuple[bool, bytes]]:
-    """Names in lower case, each with whether it has a value, and the value without its quotes."""
+    """Return names in lower case, each with whether it has a value, and the value without its quotes."""
     found: dict[bytes, tuple[bool, bytes]] = {}
     for line in lines:
         for part in _split(line):
@@ -162,7 +162,7 @@ def directives_in(lines: list[bytes]) -> dict[bytes, tuple[bool, bytes]]:
 
 
 def _split(line: bytes) -> list[bytes]:
-    """The parts between commas that are not inside quotes."""
+    """Return the parts between commas that are not inside quotes."""
     if line.find(b'"') < 0:
         return line.split(b",")
     parts: list[bytes] = []
@@ -171,7 +171,7 @@ def _split(line: bytes) -> list[bytes]:
     at = 0
     while at < len(line):
         byte = line[at]
-        if quoted and byte == 92:  # a backslash: the next one is what it is
+        if quoted and byte == 92:  # a backslash: the next one is literal
             at += 1
         elif byte == 34:
             quoted = not quoted
@@ -190,7 +190,7 @@ def _unquoted(value: bytes) -> bytes:
 
 
 def seconds_of(value: bytes) -> int:
-    """Delta-seconds (section 1.2.2); 0 for what is none."""
+    """Return delta-seconds (section 1.2.2); 0 when it is invalid."""
     if not value.isdigit():
         return 0
     return min(int(value[:20]), MOST_SECONDS) if len(value) < 20 else MOST_SECONDS

@@ -1,47 +1,49 @@
-"""How long an answer is good, and whether it may be kept at all: what its head says.
+"""nginx's rules: whether a response may be stored, and for how long it is fresh (ngx_http_upstream.c).
 
-nginx's reading (ngx_http_upstream.c): `X-Accel-Expires` before `Cache-Control` before `Expires`; `Set-Cookie` and `Vary: *` keep an
-answer out. What `proxy_ignore_headers` names is not looked at.
+`X-Accel-Expires` comes before `Cache-Control`, and that before `Expires`; a response with `Set-Cookie` or `Vary: *` is not stored.
+What `proxy_ignore_headers` names (ignored.py) does not count.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.cache.policy.ignored import (
+    IGNORE_ACCEL_EXPIRES,
+    IGNORE_CACHE_CONTROL,
+    IGNORE_EXPIRES,
+    IGNORE_SET_COOKIE,
+    IGNORE_VARY,
+)
 from portico.codec.dates import parse_date
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
 
-IGNORE_ACCEL_EXPIRES: Final = 2  # the bits of proxy_ignore_headers
-IGNORE_EXPIRES: Final = 32
-IGNORE_CACHE_CONTROL: Final = 64
-IGNORE_SET_COOKIE: Final = 128
-IGNORE_VARY: Final = 256
-_MOST_VARY: Final = 128  # bytes (nginx: NGX_HTTP_CACHE_VARY_LEN): each look at what is kept goes through all the names
+_MOST_VARY: Final = 128  # bytes (nginx: NGX_HTTP_CACHE_VARY_LEN): each lookup goes through all the names
 _FOREVER: Final = (1 << 62) - 1
 
 
 @final
 class Verdict:
-    """What a head says. Times in seconds since the epoch; `valid` 0: it does not say."""
+    """What a header section says to the cache. Times in seconds since the epoch; `valid` 0: it does not say."""
 
     def __init__(self) -> None:
-        self.keep = True
-        self.valid = 0
-        self.updating = 0  # seconds, from `valid` on
-        self.error = 0
+        self.may_store = True
+        self.valid = 0  # the last second in which it is fresh
+        self.updating = 0  # seconds from `valid` on in which it may be served stale while it is fetched anew
+        self.error = 0  # … and when the upstream fails
         self.vary: bytes = b""
-        self.age = 0  # seconds that the answer was old when it came
-        self.withheld: list[bytes] = []  # fields that are not kept
+        self.age = 0  # of the response when it came, in seconds
+        self.withheld: list[bytes] = []  # fields that are not stored
 
 
 def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
-    """The verdict on an answer's head."""
+    """Return the verdict on a response."""
     verdict = Verdict()
     first = head.first
     if b"set-cookie" in first and not ignore & IGNORE_SET_COOKIE:
-        verdict.keep = False
+        verdict.may_store = False
     if b"vary" in first and not ignore & IGNORE_VARY:
         read_vary(head, verdict)
     refused = False
@@ -58,31 +60,31 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
     if accel is not None and not ignore & IGNORE_ACCEL_EXPIRES:
         when_accel = accel_expires(accel, now)
         if when_accel == 0:
-            verdict.keep = False
+            verdict.may_store = False
         elif when_accel > 0:
             verdict.valid = when_accel
             refused = False
     if refused:
-        verdict.keep = False
+        verdict.may_store = False
     return verdict
 
 
 def read_vary(head: ResponseHead, verdict: Verdict) -> None:
-    """Note the names in Vary; with `*` among them, or too much of it, the answer is not kept."""
+    """Note the names in Vary; with `*` among them, or too many of them, the response is not stored."""
     names: list[bytes] = []
     values = head.get_all(b"vary")
     if len(b", ".join(values)) > _MOST_VARY:
-        verdict.keep = False
+        verdict.may_store = False
         return
     for value in values:
         names.extend(name for name in (part.strip(b" \t").lower() for part in value.split(b",")) if name)
     if b"*" in names:
-        verdict.keep = False
+        verdict.may_store = False
     verdict.vary = b",".join(names)
 
 
 def _cache_control(head: ResponseHead, now: int, verdict: Verdict) -> bool:
-    """Read Cache-Control; True when it forbids to keep the answer."""
+    """Note what Cache-Control says; return True when it forbids to store the response."""
     text = b",".join(head.get_all(b"cache-control")).lower()
     directives: dict[bytes, bytes] = {}
     for part in text.split(b","):
@@ -103,6 +105,7 @@ def _cache_control(head: ResponseHead, now: int, verdict: Verdict) -> bool:
 
 
 def _seconds(value: bytes | None) -> int:
+    """Return the number at the beginning of a value; 0 when there is none."""
     if value is None:
         return 0
     digits = value
@@ -114,7 +117,10 @@ def _seconds(value: bytes | None) -> int:
 
 
 def accel_expires(value: bytes, now: int) -> int:
-    """X-Accel-Expires: seconds, or `@` and a time since the epoch. 0: keep nothing; -1: not understood, or in the past."""
+    """Return the time that X-Accel-Expires gives: seconds from now, or `@` and seconds since the epoch.
+
+    0: the response must not be stored; -1: the value is invalid.
+    """
     absolute = value.startswith(b"@")
     digits = value[1:] if absolute else value
     if not digits.isdigit() or len(digits) > 18:
@@ -126,7 +132,7 @@ def accel_expires(value: bytes, now: int) -> int:
 
 
 def variant_of(vary: bytes, names: list[bytes], values: list[bytes]) -> bytes:
-    """What a request says in the fields that `vary` names: one text for all requests that may have the same answer.
+    """Return what a request says in the fields that `vary` names: the same for all requests that may have the same response.
 
     Values are compared without blanks around their commas (ngx_http_file_cache_vary_header).
     """

@@ -1,65 +1,63 @@
-"""RFC 9111 to the letter: what `proxy_cache_rfc` puts in the place of nginx's habits. Pure functions over heads and times.
+"""RFC 9111 to the letter: what `proxy_cache_rfc` puts in the place of nginx's rules. Pure functions over header sections and times.
 
-    may it be kept, how old is it, how long is it fresh       judge           sections 3, 4.2
-    does what is kept please a request                        pleases         sections 4, 5.2.1
-    may it be served although it is good no longer            Control         section 4.2.4
-    what a 304 (or an answer to HEAD) makes of it             merged          sections 3.2, 4.3.4, 4.3.5
+    may it be stored, how old is it, how long is it fresh     judge             sections 3, 4.2
+    does a stored response satisfy a request                  satisfies         sections 4, 5.2.1
+    may it be served stale                                    ResponseControl   section 4.2.4
+    what a 304 (or a response to HEAD) makes of it            merged            sections 3.2, 4.3.4, 4.3.5
 
-`X-Accel-Expires` stays what it is to nginx, word of the upstream to this proxy alone: it comes before `s-maxage`, but lifts no
-prohibition. So does `proxy_cache_valid`, for answers that say nothing and that may be kept without.
+`X-Accel-Expires` stays what it is to nginx, a directive of the upstream to this proxy alone: it comes before `s-maxage`, but lifts no
+prohibition. Neither does `proxy_cache_valid`, for responses that say nothing and that may be stored without.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from portico.cache.policy.control import ANY_AGE, MOST_SECONDS, Control, Wishes, control_of
-from portico.cache.policy.nginx import (
+from portico.cache.policy.control import ANY_AGE, MOST_SECONDS, RequestControl, ResponseControl, response_control
+from portico.cache.policy.ignored import (
     IGNORE_ACCEL_EXPIRES,
     IGNORE_CACHE_CONTROL,
     IGNORE_EXPIRES,
     IGNORE_SET_COOKIE,
     IGNORE_VARY,
-    Verdict,
-    accel_expires,
-    read_vary,
 )
+from portico.cache.policy.nginx import Verdict, accel_expires, read_vary
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import parse_response_head
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
 
-# RFC 9110 section 15.1: may be kept without being told so. 206 is not among them here: a part is not the whole.
+# RFC 9110 section 15.1: may be stored without explicit freshness. 206 is not among them here: a part is not the whole.
 HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 _UNDERSTOOD: Final = HEURISTIC | frozenset((302, 303, 307, 206))
 _MOST_GUESSED: Final = 86400  # seconds that are ever guessed
 _FRACTION: Final = 10  # section 4.2.2: a tenth of the time since it was changed
-_NEVER_KEPT: Final = (b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization")  # section 3.1
-# Section 3.2: what the stored head keeps of its own: its framing, and what Portico relies on.
+_NEVER_STORED: Final = (b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization")  # section 3.1
+# Section 3.2: fields that a 304 does not replace: the framing, and what Portico relies on.
 _NOT_UPDATED: Final = frozenset(
     (b"content-length", b"content-encoding", b"content-type", b"content-range", b"transfer-encoding", b"connection", b"upgrade")
 )
 
 
-def control_for(head: ResponseHead, ignore: int) -> Control:
-    """The directives that count, with `proxy_ignore_headers` in mind."""
-    return Control() if ignore & IGNORE_CACHE_CONTROL else control_of(head)
+def control_for(head: ResponseHead, ignore: int) -> ResponseControl:
+    """Return the directives of a response; none of them where `proxy_ignore_headers` names Cache-Control."""
+    return ResponseControl() if ignore & IGNORE_CACHE_CONTROL else response_control(head)
 
 
 def judge(
     head: ResponseHead, asked: int, now: int, ignore: int, configured: int, authorized: bool, partial: bool
 ) -> Verdict:
-    """The verdict on an answer that was asked for at `asked` and came at `now`.
+    """Return the verdict on a response that was requested at `asked` and came at `now`.
 
     `configured`: seconds that proxy_cache_valid has for its status. `authorized`: the request had Authorization. `partial`: it is
-    a slice of something that is kept in slices.
+    a slice of something that is stored in slices.
     """
     verdict = Verdict()
     control = control_for(head, ignore)
     status = head.status
-    if not _may_be_kept(head, control, ignore, authorized, partial):
-        verdict.keep = False
+    if not _may_be_stored(head, control, ignore, authorized, partial):
+        verdict.may_store = False
         return verdict
     if b"vary" in head.first and not ignore & IGNORE_VARY:
         read_vary(head, verdict)
@@ -69,7 +67,7 @@ def judge(
     if accel is not None:
         until = accel_expires(accel, now)
         if until == 0:
-            verdict.keep = False
+            verdict.may_store = False
         elif until > 0:
             lifetime = until - now + verdict.age  # from now on, however old it is
     if lifetime < 0:
@@ -84,12 +82,12 @@ def judge(
         verdict.error = control.error
     verdict.withheld = _withheld(head, control)
     if verdict.valid < now and not (verdict.updating or verdict.error or has_validator(head)):
-        verdict.keep = False  # nothing could ever be done with it
+        verdict.may_store = False  # it could never be used
     return verdict
 
 
-def _may_be_kept(head: ResponseHead, control: Control, ignore: int, authorized: bool, partial: bool) -> bool:
-    """Section 3, and section 3.5 for requests with Authorization."""
+def _may_be_stored(head: ResponseHead, control: ResponseControl, ignore: int, authorized: bool, partial: bool) -> bool:
+    """Return whether a response may be stored at all: section 3, and section 3.5 for requests with Authorization."""
     status = head.status
     if status < 200 or status == 304 or (status == 206 and not partial):
         return False
@@ -112,8 +110,8 @@ def _may_be_kept(head: ResponseHead, control: Control, ignore: int, authorized: 
     return explicit or partial or status in HEURISTIC
 
 
-def _lifetime(head: ResponseHead, control: Control, now: int, ignore: int) -> int:
-    """Section 4.2.1, seconds; -1: it does not say."""
+def _lifetime(head: ResponseHead, control: ResponseControl, now: int, ignore: int) -> int:
+    """Return the explicit freshness lifetime in seconds (section 4.2.1); -1: there is none."""
     if control.s_maxage >= 0:
         return control.s_maxage
     if control.max_age >= 0:
@@ -123,12 +121,12 @@ def _lifetime(head: ResponseHead, control: Control, now: int, ignore: int) -> in
         return -1
     when = parse_date(expires)
     if when < 0:
-        return 0  # section 5.3: an invalid one, "0" above all, is in the past
+        return 0  # section 5.3: an invalid one, in particular "0", is in the past
     return max(0, min(int(when) - _date(head, now), MOST_SECONDS))
 
 
 def _guessed(head: ResponseHead, now: int) -> int:
-    """Section 4.2.2."""
+    """Return the heuristic freshness lifetime in seconds (section 4.2.2); -1: there is nothing to guess by."""
     text = head.get(b"last-modified")
     if text is None:
         return -1
@@ -139,79 +137,75 @@ def _guessed(head: ResponseHead, now: int) -> int:
 
 
 def _date(head: ResponseHead, now: int) -> int:
-    """When the answer was made; when it came, if it does not say so (RFC 9110 section 6.6.1)."""
+    """Return when the response was made; when it came, if it does not say so (RFC 9110 section 6.6.1)."""
     text = head.get(b"date")
     when = -1.0 if text is None else parse_date(text)
     return now if when < 0 else int(when)
 
 
 def initial_age(head: ResponseHead, asked: int, now: int) -> int:
-    """Section 4.2.3: corrected_initial_age, seconds."""
+    """Return corrected_initial_age in seconds (section 4.2.3)."""
     text = head.get(b"age")
     value = 0
     if text is not None:
-        text = text.partition(b",")[0].strip(b" \t")  # section 5.1: of several the first; no number counts as none
+        text = text.partition(b",")[0].strip(b" \t")  # section 5.1: of several the first; an invalid one counts as none
         value = min(int(text[:18]), MOST_SECONDS) if text.isdigit() else 0
     return max(0, now - _date(head, now), value + max(0, now - asked))
 
 
-def _withheld(head: ResponseHead, control: Control) -> list[bytes]:
-    names = list(control.withheld)  # sections 5.2.2.4 and 5.2.2.7: not kept, so never sent without having been asked for
+def _withheld(head: ResponseHead, control: ResponseControl) -> list[bytes]:
+    """Return the fields that are not stored, in lower case."""
+    names = list(control.withheld)  # sections 5.2.2.4 and 5.2.2.7: not stored, so never sent without revalidation
     names.extend(head.connection_tokens)  # section 3.1
-    names.extend(name for name in _NEVER_KEPT if name in head.first)
+    names.extend(name for name in _NEVER_STORED if name in head.first)
     return names
 
 
 def has_validator(head: ResponseHead) -> bool:
-    """Whether it can be asked if the answer is still good."""
+    """Return whether the upstream can be asked if the response is still valid."""
     return b"etag" in head.first or parse_date(head.first.get(b"last-modified", b"")) >= 0
 
 
-def pleases(wishes: Wishes, valid: int, now: int, age: int) -> bool:
-    """Whether a kept answer does, without the upstream being asked (sections 4.2 and 5.2.1). `valid`: its last fresh second."""
-    if wishes.no_cache or (0 <= wishes.max_age < age):
+def satisfies(control: RequestControl, valid: int, now: int, age: int) -> bool:
+    """Return whether a stored response satisfies a request (sections 4 and 5.2.1). `valid`: the last second in which it is fresh."""
+    if control.no_cache or (0 <= control.max_age < age):
         return False
     left = valid + 1 - now
     if left > 0:
-        return left >= wishes.min_fresh
-    return wishes.min_fresh == 0 and wishes.max_stale >= -left
+        return left >= control.min_fresh
+    return control.min_fresh == 0 and control.max_stale >= -left
 
 
-def takes_stale(wishes: Wishes | None) -> bool:
-    """Whether it is worth asking `pleases` about what is good no longer."""
-    return wishes is not None and wishes.max_stale >= 0
-
-
-def is_refreshed_by(stored: ResponseHead, answer: ResponseHead) -> bool:
-    """Whether a 304 speaks of the very answer that is kept (section 4.3.4): a strong validator must be the same."""
-    tag = answer.get(b"etag")
+def is_refreshed_by(stored: ResponseHead, head: ResponseHead) -> bool:
+    """Return whether a 304 is about the stored response (section 4.3.4): a strong validator must be the same."""
+    tag = head.get(b"etag")
     return tag is None or tag.startswith(b"W/") or tag == stored.get(b"etag")
 
 
-def is_same_as_head(stored: ResponseHead, answer: ResponseHead) -> bool:
-    """Section 4.3.5: whether an answer to HEAD speaks of what is kept."""
+def is_same_as_head(stored: ResponseHead, head: ResponseHead) -> bool:
+    """Return whether a response to HEAD is about the stored response (section 4.3.5)."""
     for name in (b"etag", b"last-modified", b"content-length"):
-        said = answer.get(name)
+        said = head.get(name)
         if said is not None and said != stored.get(name):
             return False
     return True
 
 
-def merged(stored: ResponseHead, answer: ResponseHead) -> bytes:
-    """The stored head with the fields that a 304 brings in the place of its own (section 3.2)."""
+def merged(stored: ResponseHead, head: ResponseHead) -> bytes:
+    """Return the stored header section with the fields of a 304 in the place of its own (section 3.2)."""
     updated = {
-        name for name in answer.names if name not in _NOT_UPDATED and name not in answer.connection_tokens and name not in _NEVER_KEPT
+        name for name in head.names if name not in _NOT_UPDATED and name not in head.connection_tokens and name not in _NEVER_STORED
     }
-    lines = _lines(stored, updated | {b"age", b"date"})  # how old it is, this answer says, or nobody
-    for index in range(len(answer.names)):
-        if answer.names[index] in updated:
-            lines.append(answer.keys[index] + b": " + answer.values[index])
-    return _head(stored, lines)
+    lines = _lines(stored, updated | {b"age", b"date"})  # how old it is, only the 304 can say
+    for index in range(len(head.names)):
+        if head.names[index] in updated:
+            lines.append(head.keys[index] + b": " + head.values[index])
+    return _section(stored, lines)
 
 
-def without(head: ResponseHead, names: list[bytes]) -> bytes:
-    """The head without some fields."""
-    return _head(head, _lines(head, set(names)))
+def without_fields(head: ResponseHead, names: list[bytes]) -> bytes:
+    """Return the header section without some fields."""
+    return _section(head, _lines(head, set(names)))
 
 
 def _lines(head: ResponseHead, left_out: set[bytes]) -> list[bytes]:
@@ -220,25 +214,25 @@ def _lines(head: ResponseHead, left_out: set[bytes]) -> list[bytes]:
     ]
 
 
-def _head(head: ResponseHead, lines: list[bytes]) -> bytes:
+def _section(head: ResponseHead, lines: list[bytes]) -> bytes:
     first = b"HTTP/1.%d %d %b" % (head.version - 10, head.status, head.reason)
     return b"\r\n".join([first, *lines, b"", b""])
 
 
 def differs(stored: ResponseHead, made: bytes, apart: tuple[bytes, ...]) -> bool:
-    """Whether a merged head says anything else than the stored one did, some fields apart."""
+    """Return whether a merged header section has other fields than the stored one, some apart."""
     other = parse_response_head(made)
-    return _sayings(stored, apart) != _sayings(other, apart)
+    return _sorted_fields(stored, apart) != _sorted_fields(other, apart)
 
 
-def _sayings(head: ResponseHead, apart: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
+def _sorted_fields(head: ResponseHead, apart: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
     return sorted((head.names[i], head.values[i]) for i in range(len(head.names)) if head.names[i] not in apart)
 
 
 def cache_status(
     hit: bool, fwd: bytes, fwd_status: int, stored: bool, collapsed: bool, ttl: int, detail: bytes
 ) -> bytes:
-    """Portico's member of `Cache-Status` (RFC 9211 section 2). `ttl` beyond any age: not known."""
+    """Return Portico's member of `Cache-Status` (RFC 9211 section 2). `ttl` beyond any age: not known."""
     text = b"Portico"
     if hit:
         text += b"; hit"

@@ -14,10 +14,11 @@ from portico.features.auth_basic.verifier import Verifier
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
 from portico.http.content.watched_file import FilePath, WatchedFiles, file_path
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.variables.request import basic_credentials
 from portico.http.waiting import result_of
 from portico.variables.template import Template, template
+from portico.worker.hook import WorkerHook
 
 if TYPE_CHECKING:
     from portico.http.request import Request

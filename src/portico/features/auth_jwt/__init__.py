@@ -2,7 +2,7 @@
 
     feature.py      the directives and variables
     check.py        the check of one location
-    key_request.py  keys that a subrequest fetches, remembered for `auth_jwt_key_cache`
+    key_request.py  keys that a subrequest fetches, cached for `auth_jwt_key_cache`
 
 Keys and tokens themselves are in `jose/`. Claims are seen by variables only once the signature was right, whatever the phase in
 which a variable is asked for.

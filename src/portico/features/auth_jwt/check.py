@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, final
 from portico.errorlog import CRIT, ERR, INFO, failed_call
 from portico.features.auth_jwt.key_request import KeyRequest
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
+from portico.http.cached_value import SourceFailed
 from portico.http.content.watched_file import FilePath, WatchedFiles
 from portico.http.errors import HTTPError
-from portico.http.fetching import FetchFailed
 from portico.jose.keys import KeyFileError, KeySet, parse_keys
 from portico.jose.token import InvalidToken, Token, Tokens
 from portico.variables.template import Template
@@ -39,14 +39,14 @@ class Requirement:
         self.conditions = conditions
         self.status = status
 
-    def met(self, request: Request) -> bool:
-        """Whether all values are there."""
+    def is_met(self, request: Request) -> bool:
+        """Return whether all values are there."""
         return all(condition.render(request) not in (b"", b"0") for condition in self.conditions)
 
 
 @final
 class JwtState:
-    """What all locations share: the key files, the tokens verified, the keys fetched."""
+    """State that all locations share: the key files, the tokens verified, the keys fetched."""
 
     def __init__(self) -> None:
         self.files: WatchedFiles[KeySet] = WatchedFiles(parse_keys)
@@ -54,15 +54,15 @@ class JwtState:
         self.requests: dict[tuple[int, str], KeyRequest] = {}  # by number of the server, and URI
 
     def key_request(self, server: int, uri: Template) -> KeyRequest:
-        """The one for that URI on that server: locations that name the same URI share its keys."""
+        """Return the one for that URI on that server: locations that name the same URI share its keys."""
         if uri.constant is None:
             return KeyRequest(uri)
         return self.requests.setdefault((server, uri.text), KeyRequest(uri))
 
 
 @final
-class _Found:
-    """A token that a request was let pass with, and by which check."""
+class _VerifiedToken:
+    """A token that was verified for a request, and by which check."""
 
     def __init__(self, check: JwtAuth, token: Token) -> None:
         self.check = check
@@ -98,14 +98,14 @@ class JwtAuth(AccessStep):
         realm = self.settings.realm.render(request)
         if realm == OFF:
             return NO_OPINION
-        given = self._given(request)
-        if not given:
+        text = self._token_text(request)
+        if not text:
             raise challenge(401, b'Bearer realm="' + realm + b'"', "no token was provided for JWT authentication", INFO)
-        sets = self._known_keys(request)
+        sets = self._cached_keys(request)
         if sets is None:
             return PENDING
         try:
-            self._verify(request, given, sets)
+            self._verify(request, text, sets)
         except InvalidToken as wrong:
             if wrong.other_keys and self._may_renew(request):
                 return PENDING
@@ -114,12 +114,12 @@ class JwtAuth(AccessStep):
 
     async def check_async(self, request: Request) -> int:
         realm = self.settings.realm.render(request)
-        given = self._given(request)
-        renew = self._known_keys(request) is not None
+        text = self._token_text(request)
+        renew = self._cached_keys(request) is not None
         while True:
             sets = await self._fetched_keys(request, renew)
             try:
-                self._verify(request, given, sets)
+                self._verify(request, text, sets)
             except InvalidToken as wrong:
                 if renew or not (wrong.other_keys and self._may_renew(request)):
                     raise _refusal(realm, f"JWT authentication: {wrong}") from None
@@ -128,22 +128,24 @@ class JwtAuth(AccessStep):
             return self._required(request, realm)
 
     def token(self, request: Request) -> Token | None:
-        """The request's token for a variable, None unless it is valid: as `check` found it, or, before that, as files of keys say."""
+        """Return the request's token for a variable, None unless it is valid: as `check` has found it or, before that, as files of
+        keys say.
+        """
         found = None if request.verified is None else request.verified.get(_VERIFIED)
-        if isinstance(found, _Found) and found.check is self:
+        if isinstance(found, _VerifiedToken) and found.check is self:
             return found.token
-        given = self._given(request)
-        if not given:
+        text = self._token_text(request)
+        if not text:
             return None
         try:
-            sets = self._known_keys(request)
-            return None if sets is None else self._verified(request, given, sets)
+            sets = self._cached_keys(request)
+            return None if sets is None else self._verified(request, text, sets)
         except (InvalidToken, HTTPError):
             return None
 
     # -- the token -----------------------------------------------------------------------------------------------------
 
-    def _given(self, request: Request) -> bytes:
+    def _token_text(self, request: Request) -> bytes:
         if self.settings.token is not None:
             return self.settings.token.render(request)
         field = request.fields.get(b"authorization")
@@ -151,33 +153,33 @@ class JwtAuth(AccessStep):
             return b""
         return field[7:].strip(b" ")
 
-    def _verified(self, request: Request, given: bytes, sets: list[KeySet]) -> Token:
-        token = self.state.tokens.verified(given, sets)
+    def _verified(self, request: Request, text: bytes, sets: list[KeySet]) -> Token:
+        token = self.state.tokens.verified(text, sets)
         token.check_times(request.reactor.wall(), self.leeway)
         return token
 
-    def _verify(self, request: Request, given: bytes, sets: list[KeySet]) -> None:
-        token = self._verified(request, given, sets)
+    def _verify(self, request: Request, text: bytes, sets: list[KeySet]) -> None:
+        token = self._verified(request, text, sets)
         if self.requests:  # else a variable finds it again by itself
             if request.verified is None:
                 request.verified = {}
-            request.verified[_VERIFIED] = _Found(self, token)
+            request.verified[_VERIFIED] = _VerifiedToken(self, token)
 
     def _required(self, request: Request, realm: bytes) -> int:
         for requirement in self.requirements:
-            if not requirement.met(request):
+            if not requirement.is_met(request):
                 reason = "JWT authentication: a value that auth_jwt_require asks for is missing"
                 raise _refusal(realm, reason) if requirement.status == 401 else HTTPError(403, reason, ERR)
         return ALLOWED
 
     # -- the keys ------------------------------------------------------------------------------------------------------
 
-    def _known_keys(self, request: Request) -> list[KeySet] | None:
-        """All keys, as far as that is possible without asking. Raises HTTPError 500 for a file that is none."""
+    def _cached_keys(self, request: Request) -> list[KeySet] | None:
+        """Return all keys, None when some must be fetched first. Raises HTTPError 500 for a file that holds none."""
         sets = self._file_keys(request)
         now = request.reactor.now
-        for asked in self.requests:
-            keys = asked.kept.known(now, self._seconds(asked))
+        for key_request in self.requests:
+            keys = key_request.cached.fresh(now, self._seconds(key_request))
             if keys is None:
                 return None
             sets.append(keys)
@@ -185,24 +187,24 @@ class JwtAuth(AccessStep):
 
     async def _fetched_keys(self, request: Request, renew: bool) -> list[KeySet]:
         sets = self._file_keys(request)
-        for asked in self.requests:
-            seconds = self._seconds(asked)
+        for key_request in self.requests:
+            seconds = self._seconds(key_request)
             try:
                 if seconds > 0.0:
-                    sets.append(await asked.kept.get(request, seconds, renew))
+                    sets.append(await key_request.cached.get(request, seconds, renew))
                 else:
-                    sets.append(await asked.source.fetch(request))
-            except FetchFailed as failed:
-                raise HTTPError(500, asked.source.told(failed.reason), ERR) from None
+                    sets.append(await key_request.source.fetch(request))
+            except SourceFailed as failed:
+                raise HTTPError(500, key_request.source.failure_line(failed.reason), ERR) from None
         return sets
 
-    def _seconds(self, asked: KeyRequest) -> float:
-        """For how long its keys are remembered: never those that a URI with variables names, as in nginx Plus."""
-        return self.key_cache if asked.is_kept else 0.0
+    def _seconds(self, key_request: KeyRequest) -> float:
+        """Return for how long its keys are cached: never those that a URI with variables names, as in nginx Plus."""
+        return self.key_cache if key_request.is_cacheable else 0.0
 
     def _may_renew(self, request: Request) -> bool:
         now = request.reactor.now
-        return any(self._seconds(asked) > 0.0 and asked.kept.may_renew(now) for asked in self.requests)
+        return any(self._seconds(key_request) > 0.0 and key_request.cached.may_renew(now) for key_request in self.requests)
 
     def _file_keys(self, request: Request) -> list[KeySet]:
         sets: list[KeySet] = []
@@ -221,5 +223,5 @@ class JwtAuth(AccessStep):
 
 
 def _refusal(realm: bytes, reason: str) -> HTTPError:
-    """RFC 6750 section 3.1."""
+    """Return the response to an invalid token (RFC 6750 section 3.1)."""
     return challenge(401, b'Bearer realm="' + realm + b'", error="invalid_token"', reason, ERR)

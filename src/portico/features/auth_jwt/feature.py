@@ -173,7 +173,7 @@ class TrustedToken:
         self._read: Token | None = None  # the last one
 
     def token(self, request: Request) -> Token | None:
-        """What the token says; None when there is none."""
+        """Return the token; None when there is none."""
         given = self._token.render(request)
         if not given:
             return None
@@ -187,7 +187,7 @@ class TrustedToken:
 
 
 def token_of(request: Request) -> Token | None:
-    """The request's token for a variable: None unless the location has `auth_jwt` and the token is valid."""
+    """Return the request's token for a variable: None unless the location has `auth_jwt` and the token is valid."""
     check = request.location.settings.get("auth_jwt")
     if isinstance(check, JwtAuth):
         return check.token(request)
@@ -268,7 +268,7 @@ class AuthJwtFeature(Feature):
 
 
 def _keys(scope: Scope) -> tuple[list[FilePath], list[Template]]:
-    """Where the keys come from, as the nearest block says that says anything: an inner one replaces what an outer one trusts."""
+    """Return where the keys come from, as the nearest block says that names any: an inner one replaces what an outer one trusts."""
     nearest: Scope | None = scope
     while nearest is not None:
         files = [file for file in nearest.own_all(AUTH_JWT_KEY_FILE) if file is not None]

@@ -21,9 +21,9 @@ from portico.errorlog import ALERT
 from portico.features.compression.codings import Coder, Coding
 from portico.features.compression.forms import Form, Forming
 from portico.http.errors import BodyCutShort, HTTPError
-from portico.http.feature import WorkerHook
 from portico.http.response import BYTES, STREAM, Body
 from portico.net.reactor import ClientFailed
+from portico.worker.hook import WorkerHook
 
 if TYPE_CHECKING:
     from portico.http.server.stream import ClientStream

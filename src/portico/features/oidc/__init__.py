@@ -1,18 +1,21 @@
 """`auth_oidc`: users who sign in at an OpenID Provider, with the directives of nginx Plus's ngx_http_oidc_module.
 
-    directives.py   what the configuration says
-    provider.py     one `oidc_provider`, as all parts below know it
-    client.py       requests to the provider
-    discovery.py    its metadata and keys (OpenID Connect Discovery 1.0)
-    tokens.py       the token endpoint, ID tokens, the UserInfo endpoint (OpenID Connect Core 1.0)
-    sealing.py      what browsers keep for us, encrypted
-    session.py      a session, and the cookies it is in
-    shared.py       what all workers know of sessions
-    login.py        to the provider and back (authorization code flow with PKCE)
-    logout.py       the end of a session
-    refresh.py      new tokens for a session
-    check.py        the check of one location
-    feature.py      attaches all this
+    directives.py         what the configuration says
+    provider.py           one `oidc_provider`, as all parts below know it
+    provider_requests.py  requests to the provider, through passing/fetch.py
+    discovery.py          its metadata and keys (OpenID Connect Discovery 1.0)
+    tokens.py             the token endpoint, ID tokens, the UserInfo endpoint (OpenID Connect Core 1.0)
+    sealing.py            what browsers store for us, encrypted
+    session.py            a session, and the cookies it is in
+    sessions.py           the sessions of one provider
+    shared.py             what all workers share about sessions
+    own_uris.py           our URIs as browsers see them
+    login.py              to the provider and back (authorization code flow with PKCE)
+    logout.py             the end of a session
+    refresh.py            new tokens for a session
+    known_refreshes.py    which refreshes are under way in a worker
+    check.py              the check of one location
+    feature.py            attaches all this
 
 A session is in the browser's cookies, sealed: any worker can read it, a reload keeps it, nothing fills up. Its key is made when the
 configuration is first loaded and lives as long as the supervisor. What must be known of sessions that have ended stands in shared

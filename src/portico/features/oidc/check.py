@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.errorlog import ERR, INFO, WARN
-from portico.features.oidc.login import Place, arguments_of, away, back, cookies_of, opened, place_of
-from portico.features.oidc.logout import ended_by_provider, logged_out
+from portico.features.oidc.login import finish_login, open_state, redirect_to_provider
+from portico.features.oidc.logout import log_out, log_out_by_provider
+from portico.features.oidc.own_uris import PublicOrigin, parse_arguments, public_origin
+from portico.features.oidc.refresh import refresh_session
 from portico.features.oidc.session import Session
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep
+from portico.http.cached_value import SourceFailed
 from portico.http.errors import HTTPError, InternalRedirect
-from portico.http.fetching import FetchFailed
 from portico.http.handler import Handler
 from portico.http.response import BytesBody, Response
 
@@ -38,7 +40,7 @@ class OidcAuth(AccessStep):
         return True
 
     def _provider(self, request: Request) -> Provider | None:
-        """The one for this request; None for `off`."""
+        """Return the one for this request; None for `off`. Raises HTTPError 500."""
         name = self.provider.render(request)
         if name == OFF:
             return None
@@ -51,40 +53,40 @@ class OidcAuth(AccessStep):
         provider = self._provider(request)
         if provider is None:
             return NO_OPINION
-        session = provider.sessions.find(request, provider)
+        session = provider.sessions.find(request)
         if session is None:
             if request.method not in (b"GET", b"HEAD"):  # it could not be repeated after the login
-                raise HTTPError(401, provider.failed("the request has no session"), INFO)
+                raise HTTPError(401, provider.log_line("the request has no session"), INFO)
             return PENDING
         if session.refresh_at and request.reactor.wall() >= session.refresh_at:
             return PENDING
-        _let_pass(request, session)
+        _set_verified(request, session)
         return ALLOWED
 
     async def check_async(self, request: Request) -> int:
         provider = self._provider(request)
-        assert provider is not None  # or `check` would not have been of two minds
-        place = place_of(request, provider, self.origin)
-        session = provider.sessions.find(request, provider)
+        assert provider is not None  # or `check` would have had no opinion
+        origin = public_origin(request, provider, self.origin)
+        session = provider.sessions.find(request)
         if session is not None:
-            refresh = await provider.refreshes.refreshed(request, provider, session)
+            refresh = await refresh_session(request, provider, session)
             session = refresh.session
             if session is not None:
                 if refresh.renewed:
-                    fields = cookies_of(request, provider, session, place.secure)
+                    fields = provider.sessions.cookies(request, session, origin.secure)
                     request.kept_fields = [*(request.kept_fields or ()), *fields]
-                _let_pass(request, session)
+                _set_verified(request, session)
                 return ALLOWED
         if request.method not in (b"GET", b"HEAD"):
-            raise HTTPError(401, provider.failed("the session is over"), INFO)
+            raise HTTPError(401, provider.log_line("the session is over"), INFO)
         try:
             metadata = await provider.discovery.metadata(request)
-        except FetchFailed as failed:
-            raise HTTPError(failed.status, provider.failed(failed.reason), ERR) from None
-        raise away(request, provider, metadata, place)
+        except SourceFailed as failed:
+            raise HTTPError(failed.status, provider.log_line(failed.reason), ERR) from None
+        raise redirect_to_provider(request, provider, metadata, origin)
 
     def session(self, request: Request) -> Session | None:
-        """For a variable: the session as `check` has found it, or, before that, as the cookies say."""
+        """Return the session for a variable: as `check` has found it or, before that, as the cookies say."""
         found = None if request.verified is None else request.verified.get(VERIFIED)
         if isinstance(found, Session):
             return found
@@ -92,13 +94,13 @@ class OidcAuth(AccessStep):
             provider = self._provider(request)
         except HTTPError:
             return None
-        return None if provider is None else provider.sessions.find(request, provider)
+        return None if provider is None else provider.sessions.find(request)
 
     def describe(self) -> str:
         return f"auth_oidc {self.provider.text}"
 
 
-def _let_pass(request: Request, session: Session) -> None:
+def _set_verified(request: Request, session: Session) -> None:
     if request.verified is None:
         request.verified = {}
     request.verified[VERIFIED] = session
@@ -126,7 +128,7 @@ class OidcUris(Handler):
 
 @final
 class OidcEndpoints(Handler):
-    """Answers them."""
+    """Responds to them."""
 
     def __init__(self, providers: list[Provider], origin: Template) -> None:
         self.is_async = True
@@ -146,42 +148,42 @@ class OidcEndpoints(Handler):
         for provider in self._by_session(request):
             settings = provider.settings
             if settings.logout_uri.encode() == uri:
-                return await logged_out(request, provider, self._place(request, provider))
+                return await log_out(request, provider, self._origin(request, provider))
             if settings.frontchannel_logout_uri.encode() == uri:
                 return self._by_provider(request, uri)
         raise HTTPError(404)
 
     async def _callback(self, request: Request, providers: list[Provider], args: bytes) -> Response:
-        arguments = arguments_of(args)
+        arguments = parse_arguments(args)
         text = arguments.get("state", "").encode()
         for provider in providers:
-            state = opened(provider, text)
+            state = open_state(provider, text)
             if state is not None:
-                outcome = await back(request, provider, state, arguments, self._place(request, provider))
+                outcome = await finish_login(request, provider, state, arguments, self._origin(request, provider))
                 response = Response(302, BytesBody(b""))
                 response.fields = [(b"Location", outcome.url), *outcome.fields, (b"Cache-Control", b"no-store")]
                 return response
-        raise HTTPError(400, providers[0].failed("the callback has no state that we have given"), WARN)
+        raise HTTPError(400, providers[0].log_line("the callback has no state that we have given"), WARN)
 
     def _by_session(self, request: Request) -> list[Provider]:
-        """Several providers may have the same URI: first those that the user is signed in with."""
-        return sorted(self.providers, key=lambda provider: provider.sessions.find(request, provider) is None)
+        """Return the providers, which may have the same URI: first those that the user is signed in with."""
+        return sorted(self.providers, key=lambda provider: provider.sessions.find(request) is None)
 
     def _by_provider(self, request: Request, uri: bytes) -> Response:
-        issuer = arguments_of(request.args).get("iss")
+        issuer = parse_arguments(request.args).get("iss")
         fitting = [provider for provider in self._by_session(request) if provider.settings.frontchannel_logout_uri.encode() == uri]
         chosen = next((provider for provider in fitting if provider.issuer == issuer), fitting[0])
-        return ended_by_provider(request, chosen, self._place(request, chosen))
+        return log_out_by_provider(request, chosen, self._origin(request, chosen))
 
-    def _place(self, request: Request, provider: Provider) -> Place:
-        return place_of(request, provider, self.origin)
+    def _origin(self, request: Request, provider: Provider) -> PublicOrigin:
+        return public_origin(request, provider, self.origin)
 
     def describe(self) -> str:
         return "auth_oidc"
 
 
 def _hide_query(request: Request) -> None:
-    """A callback's query, taken out of what logs show of the request, whatever comes of it: codes and states are for nobody's log."""
+    """Remove a callback's query from what logs show of the request, whatever comes of it: codes and states are for nobody's log."""
     words = request.line.split(b" ")
     request.line = b" ".join([words[0], request.uri, words[-1]])
     request.raw_uri = request.uri

@@ -11,8 +11,8 @@ from portico.config.directive import HTTP, LOCATION, OIDC_PROVIDER, SERVER, Dire
 from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.errorlog import failed_call
-from portico.features.oidc.client import Url
 from portico.features.oidc.provider import BY_METADATA
+from portico.features.oidc.provider_requests import provider_url
 from portico.features.oidc.sealing import KEY_SIZE
 from portico.variables.template import Template, template
 
@@ -34,7 +34,7 @@ def _text(statement: Statement) -> str:
 def _url(statement: Statement) -> str:
     text = statement.args[0].text
     try:
-        Url(text)
+        provider_url(text)
     except ValueError as wrong:
         raise statement.fail(f'invalid URL "{text}": {wrong}', statement.args[0]) from None
     return text
@@ -62,7 +62,7 @@ def _redirect_uri(statement: Statement) -> str:
     text = statement.args[0].text
     if not text.lower().startswith("https://"):
         return _path(statement)
-    if not _is_uri(Url(_url(statement)).target):
+    if not _is_uri(provider_url(_url(statement)).target):
         raise statement.fail(f'invalid URI "{text}"', statement.args[0], "it must have a path, and no arguments")
     return text
 

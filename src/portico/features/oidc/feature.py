@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import UpstreamTLS
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import LOCATION, Directive, Scope
 from portico.features.oidc import directives as d
@@ -14,11 +14,12 @@ from portico.features.oidc.check import ENDPOINTS, OFF, OidcAuth, OidcEndpoints,
 from portico.features.oidc.provider import Provider, ProviderSettings
 from portico.features.oidc.sealing import CIPHERS, KEY_SIZE
 from portico.features.oidc.session import Session
-from portico.features.oidc.shared import Shared
+from portico.features.oidc.shared import SharedState
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler
 from portico.jose.keys import JOSE, KeyFileError
 from portico.net.certificates import ContextError
+from portico.passing.fetch import verifying_tls
 from portico.variables.template import Template
 from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 from portico.zones.states import COLUMNS, States
@@ -34,7 +35,6 @@ _ORIGIN: Final = "$scheme://$host$is_request_port$request_port"
 _ENDED_SIZE: Final = 8388608
 _NAMED_SIZE: Final = 8388608
 _REFRESHING_SIZE: Final = 1048576
-_DEPTH: Final = 10  # of certificate chains
 
 
 class OidcFeature(Feature):
@@ -101,7 +101,7 @@ def _origin(build: LocationBuild) -> Template:
 
 
 def _used(build: HttpBuild, server: Scope) -> list[Provider]:
-    """The providers that a server or a location in it names, all of them where one is named by variables."""
+    """Return the providers that a server or a location in it names, all of them where one is named by variables."""
     names: set[bytes] = set()
     for template in _named(server, server.get(d.AUTH_OIDC)):
         if template.constant is None:
@@ -118,7 +118,7 @@ def _named(scope: Scope, given: Template | None) -> list[Template]:
 
 
 def _add_endpoints(build: LocationBuild, providers: list[Provider]) -> None:
-    """A location for the providers' URIs, with the settings of the server. Nothing checks access to it."""
+    """Add a location for the providers' URIs, with the settings of the server. Nothing checks access to it."""
     _warn_of_shared_callbacks(build.scope, providers)
     outer = build.scope
     scope = Scope(LOCATION, outer.load, outer, outer.statement)
@@ -128,14 +128,16 @@ def _add_endpoints(build: LocationBuild, providers: list[Provider]) -> None:
 
 
 def _warn_of_shared_callbacks(server: Scope, providers: list[Provider]) -> None:
-    """A provider that lies can send a user to another one to sign in there. The code would come to us as its own, and go to it."""
+    """Warn of providers with one redirect URI: one that lies can send a user to another one to sign in there. The code would come to
+    us as its own, and go to it.
+    """
     assert server.statement is not None
     known: dict[tuple[bytes, bytes], Provider] = {}
     for provider in providers:
         other = known.setdefault((provider.origin, provider.callback), provider)
         if other.issuer != provider.issuer:
             server.load.diagnostics.warn(
-                f'oidc_provider "{other.name}" and "{provider.name}" have the same redirect_uri on one server',
+                f'{other.label} and "{provider.settings.name}" have the same redirect_uri on one server',
                 server.statement.where,
                 "give each its own, or one of them could get hold of the other's codes (RFC 9700 section 4.4)",
             )
@@ -184,20 +186,11 @@ def _provider(build: HttpBuild, scope: Scope) -> Provider:
 
 
 def _tls(scope: Scope) -> UpstreamTLS:
-    settings = UpstreamSettings()
-    settings.server_name = True
-    settings.verify = True
-    settings.verify_depth = _DEPTH
-    settings.trusted_certificate = scope.own(d.SSL_TRUSTED_CERTIFICATE) or ""
-    settings.crl = scope.own(d.SSL_CRL) or ""
     try:
-        made = UpstreamTLS(settings)
+        return verifying_tls(scope.own(d.SSL_TRUSTED_CERTIFICATE) or "", scope.own(d.SSL_CRL) or "")
     except ContextError as wrong:
         directive = d.SSL_CRL if wrong.about == "crl" else d.SSL_TRUSTED_CERTIFICATE
         raise ConfigError(wrong.message, _place(scope, directive), wrong.hint) from None
-    if not settings.trusted_certificate:
-        made.context.load_default_certs()
-    return made
 
 
 def _place(scope: Scope, directive: Directive[str]) -> Where | None:
@@ -205,8 +198,8 @@ def _place(scope: Scope, directive: Directive[str]) -> Where | None:
     return given[0].where if given else None
 
 
-def _shared(build: HttpBuild, settings: ProviderSettings, session_key: bytes) -> Shared:
-    """It outlives reloads while provider and client are the same."""
+def _shared(build: HttpBuild, settings: ProviderSettings, session_key: bytes) -> SharedState:
+    """Return the state in shared memory, which outlives reloads while provider and client are the same."""
     use = f"oidc_provider {settings.issuer} {settings.client_id}"
     store = f"oidc_default_store_{settings.name}"
     key = build.zones.add(f"{store}_key", KEY_SIZE, use).open(KEY_SIZE // 8)
@@ -216,7 +209,7 @@ def _shared(build: HttpBuild, settings: ProviderSettings, session_key: bytes) ->
     ended = build.zones.add(store, _ENDED_SIZE, use).open(COLUMNS)
     named = build.zones.add(f"{store}_named", _NAMED_SIZE, use).open(COLUMNS)
     refreshing = build.zones.add(f"{store}_refreshing", _REFRESHING_SIZE, use).open(COLUMNS)
-    return Shared(made, States(ended), States(named), States(refreshing))
+    return SharedState(made, States(ended), States(named), States(refreshing))
 
 
 # -- variables

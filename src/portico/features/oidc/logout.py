@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from portico.errorlog import ERR, INFO
-from portico.features.oidc.login import Place, arguments_of
-from portico.features.oidc.session import Session, session_cookies
+from portico.features.oidc.own_uris import PublicOrigin, parse_arguments
+from portico.features.oidc.session import Session
+from portico.http.cached_value import SourceFailed
 from portico.http.errors import HTTPError
-from portico.http.fetching import FetchFailed
 from portico.http.response import BytesBody, Response, text_response
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ _PAGE: Final = b"<!DOCTYPE html>\n<title>Signed out</title>\n<p>You have signed 
 _NO_STORE: Final = (b"Cache-Control", b"no-store")
 
 
-async def logged_out(request: Request, provider: Provider, place: Place) -> Response:
-    """End the session, here at once, and send the browser to the provider, which ends its own."""
-    session = provider.sessions.find(request, provider)
-    fields = _ended(request, provider, session, place)
+async def log_out(request: Request, provider: Provider, origin: PublicOrigin) -> Response:
+    """End the session, here at once, and return a response that sends the browser to the provider, which ends its own."""
+    session = provider.sessions.find(request)
+    fields = _end(request, provider, session, origin)
     metadata: Metadata | None = None
     try:
         metadata = await provider.discovery.metadata(request)
-    except FetchFailed as failed:
-        request.log_error(ERR, provider.failed(failed.reason))
-    target = _target(provider, metadata, session, place)
+    except SourceFailed as failed:
+        request.log_error(ERR, provider.log_line(failed.reason))
+    target = _target(provider, metadata, session, origin)
     if target:
         response = Response(302, BytesBody(b""))
         response.fields = [(b"Location", target)]
@@ -42,10 +42,10 @@ async def logged_out(request: Request, provider: Provider, place: Place) -> Resp
     return response
 
 
-def _target(provider: Provider, metadata: Metadata | None, session: Session | None, place: Place) -> bytes:
+def _target(provider: Provider, metadata: Metadata | None, session: Session | None, origin: PublicOrigin) -> bytes:
     after = provider.settings.post_logout_uri.encode()
     if after.startswith(b"/"):
-        after = place.url(after)
+        after = origin.url(after)
     if metadata is None or metadata.end_session is None:
         return after
     arguments: list[tuple[str, str | bytes]] = [("client_id", provider.client_id)]
@@ -57,25 +57,28 @@ def _target(provider: Provider, metadata: Metadata | None, session: Session | No
     return f"{url}{'&' if '?' in url else '?'}{urlencode(arguments)}".encode()
 
 
-def ended_by_provider(request: Request, provider: Provider, place: Place) -> Response:
-    """The provider's page asks for this in a frame: with its name of the session, or the browser's cookie."""
-    arguments = arguments_of(request.args)
+def log_out_by_provider(request: Request, provider: Provider, origin: PublicOrigin) -> Response:
+    """End the session for which a page of the provider asks in a frame: by its `sid`, or by the browser's cookie.
+
+    Raises HTTPError 400.
+    """
+    arguments = parse_arguments(request.args)
     issuer, sid = arguments.get("iss"), arguments.get("sid")
     if (issuer is None) != (sid is None) or (issuer is not None and issuer != provider.issuer):
-        raise HTTPError(400, provider.failed('a front-channel logout has "iss" and "sid" of this provider, or neither'), INFO)
-    session = provider.sessions.find(request, provider)
+        raise HTTPError(400, provider.log_line('a front-channel logout has "iss" and "sid" of this provider, or neither'), INFO)
+    session = provider.sessions.find(request)
     now = request.reactor.wall()
     if sid is not None:
         provider.shared.end_by_sid(sid, now)
         if session is not None and session.sid != sid:
             session = None
-    fields = _ended(request, provider, session, place) if session is not None else []
+    fields = _end(request, provider, session, origin) if session is not None else []
     response = text_response(200, b"text/html", _PAGE)
     response.fields.extend([*fields, _NO_STORE])
     return response
 
 
-def _ended(request: Request, provider: Provider, session: Session | None, place: Place) -> list[tuple[bytes, bytes]]:
+def _end(request: Request, provider: Provider, session: Session | None, origin: PublicOrigin) -> list[tuple[bytes, bytes]]:
     if session is not None:
         provider.shared.end(session, request.reactor.wall())
-    return session_cookies(request, provider.cookie, b"", place.secure)
+    return provider.sessions.expired_cookies(request, origin.secure)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final, final
 
 from portico.balancing.tls import UpstreamTLS
-from portico.features.oidc.client import ProviderClient, Url
 from portico.features.oidc.discovery import Discovery
-from portico.features.oidc.refresh import Refreshes
+from portico.features.oidc.known_refreshes import KnownRefreshes
+from portico.features.oidc.provider_requests import provider_url
 from portico.features.oidc.sealing import Sealer
-from portico.features.oidc.session import Sessions
-from portico.features.oidc.shared import Shared
+from portico.features.oidc.sessions import Sessions
+from portico.features.oidc.shared import SharedState
 
 BY_METADATA: Final = -1  # pkce
 
@@ -42,24 +42,24 @@ class ProviderSettings:
 class Provider:
     """An OpenID Provider, and us as its client."""
 
-    def __init__(self, settings: ProviderSettings, tls: UpstreamTLS, shared: Shared) -> None:
+    def __init__(self, settings: ProviderSettings, tls: UpstreamTLS, shared: SharedState) -> None:
         self.settings = settings
-        self.name = settings.name
         self.issuer = settings.issuer
         self.client_id = settings.client_id
         self.client_secret = settings.client_secret
-        self.cookie: bytes = settings.cookie_name.encode()
-        self.client = ProviderClient(tls)
+        self.label = f'oidc_provider "{settings.name}"'
+        self.tls = tls
         config = settings.config_url or f"{settings.issuer.removesuffix('/')}/.well-known/openid-configuration"
-        self.discovery = Discovery(settings.name, self.client, Url(config), settings.issuer)
+        self.discovery = Discovery(self.label, tls, provider_url(config), settings.issuer)
         self.sealer = Sealer(shared.key, f"{settings.issuer} {settings.client_id}".encode())
         self.shared = shared
-        self.sessions = Sessions()
-        self.refreshes = Refreshes()
+        self.cookie: bytes = settings.cookie_name.encode()
+        self.sessions = Sessions(self.label, self.cookie, self.sealer, shared)
+        self.refreshes = KnownRefreshes()
         absolute = settings.redirect_uri if not settings.redirect_uri.startswith("/") else ""
-        self.callback: bytes = (Url(absolute).target if absolute else settings.redirect_uri).encode()
-        self.origin: bytes = Url(absolute).origin().encode() if absolute else b""  # b"": that of the request
+        self.callback: bytes = (provider_url(absolute).target if absolute else settings.redirect_uri).encode()
+        self.origin: bytes = provider_url(absolute).origin.encode() if absolute else b""  # b"": that of the request
 
-    def failed(self, reason: str) -> str:
-        """A line for the error log."""
-        return f'oidc_provider "{self.name}": {reason}'
+    def log_line(self, reason: str) -> str:
+        """Return a line for the error log."""
+        return f"{self.label}: {reason}"

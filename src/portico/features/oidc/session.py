@@ -8,7 +8,6 @@ The pieces together are the session, compressed and sealed. A browser takes 4096
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -18,15 +17,12 @@ from portico.jose.claims import json_object, shown
 from portico.jose.token import InvalidToken, Token, unverified
 
 if TYPE_CHECKING:
-    from portico.features.oidc.provider import Provider
     from portico.http.request import Request
 
-_PURPOSE: Final = b"session"
 _PIECE: Final = 3800
-MOST_PIECES: Final = 8
-MOST_BYTES: Final = MOST_PIECES * _PIECE
-_MOST_REMEMBERED: Final = 1024
-_LONGEST: Final = 262144  # bytes of a session before it is compressed: more than three tokens and a UserInfo can take
+MAX_PIECES: Final = 8
+MAX_BYTES: Final = MAX_PIECES * _PIECE
+_MAX_SERIALIZED: Final = 262144  # bytes of a session before it is compressed: more than three tokens and a UserInfo can take
 _TEXTS: Final = ("id_token", "access_token", "refresh_token", "userinfo", "id", "sid")
 _NUMBERS: Final = ("created", "expires", "refresh_at")
 
@@ -51,11 +47,11 @@ class Session:
         self.sid: str = sid if isinstance(sid, str) else ""  # the provider's name for its session, which a refresh does not change
 
     def claim(self, name: str) -> bytes | None:
-        """A claim of the ID token, or else of the UserInfo."""
+        """Return a claim of the ID token, or else of the UserInfo."""
         return shown(self.claims[name]) if name in self.claims else None
 
-    def packed(self) -> bytes:
-        """To be sealed."""
+    def serialized(self) -> bytes:
+        """Return the session as it is sealed."""
         members: dict[str, object] = {
             "id_token": self.id_token,
             "access_token": self.access_token,
@@ -70,13 +66,12 @@ class Session:
         return zlib.compress(json.dumps(members, separators=(",", ":")).encode())
 
 
-def unpacked(data: bytes) -> Session | None:
-    """The session that `packed` wrote; None for what is none."""
+def parse_session(data: bytes) -> Session | None:
+    """Return the session that `Session.serialized` wrote; None for what is none."""
     try:
-        inflated = zlib.decompressobj().decompress(data, _LONGEST)
-        found = json_object(inflated)
-        texts = {name: _text(found, name) for name in _TEXTS}
-        numbers = {name: _number(found, name) for name in _NUMBERS}
+        members = json_object(zlib.decompressobj().decompress(data, _MAX_SERIALIZED))
+        texts = {name: _text(members, name) for name in _TEXTS}
+        numbers = {name: _number(members, name) for name in _NUMBERS}
         session = Session(texts["id_token"], texts["access_token"], texts["refresh_token"], texts["userinfo"])
     except (ValueError, zlib.error, InvalidToken):
         return None
@@ -88,15 +83,15 @@ def unpacked(data: bytes) -> Session | None:
     return session
 
 
-def _text(found: dict[str, object], name: str) -> str:
-    value = found.get(name)
+def _text(members: dict[str, object], name: str) -> str:
+    value = members.get(name)
     if not isinstance(value, str):
         raise ValueError(f"no {name}")
     return value
 
 
-def _number(found: dict[str, object], name: str) -> int:
-    value = found.get(name)
+def _number(members: dict[str, object], name: str) -> int:
+    value = members.get(name)
     if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
         raise ValueError(f"no {name}")
     return value
@@ -105,9 +100,10 @@ def _number(found: dict[str, object], name: str) -> int:
 # -- cookies
 
 
-def cookie(request: Request, name: bytes) -> bytes | None:
-    """A cookie of the request. Its name must be written as ours is, unlike in `$cookie_…`: to browsers `__host-a` need not be a
-    name that only this host can set.
+def find_cookie(request: Request, name: bytes) -> bytes | None:
+    """Return a cookie of the request, None when it has none.
+
+    Its name must be written as ours is, unlike in `$cookie_…`: to browsers `__host-a` need not be a name that only this host can set.
     """
     if request.fields.get(b"cookie") is None:
         return None
@@ -122,7 +118,7 @@ def cookie(request: Request, name: bytes) -> bytes | None:
 
 
 def set_cookie(name: bytes, value: bytes, secure: bool, seconds: int) -> tuple[bytes, bytes]:
-    """A Set-Cookie field (RFC 6265). seconds: 0 deletes it, less: until the browser is closed."""
+    """Return a Set-Cookie field (RFC 6265). seconds: 0 deletes the cookie, less: until the browser is closed."""
     text = name + b"=" + value + b"; Path=/"
     if seconds >= 0:
         text += b"; Max-Age=%d" % seconds
@@ -132,19 +128,19 @@ def set_cookie(name: bytes, value: bytes, secure: bool, seconds: int) -> tuple[b
     return b"Set-Cookie", text + b"; Secure" if secure else text
 
 
-def _piece(name: bytes, number: int) -> bytes:
+def _piece_name(name: bytes, number: int) -> bytes:
     return name if number == 0 else name + b"_%d" % number
 
 
-def joined(request: Request, name: bytes) -> bytes:
-    """The sealed session in the request's cookies; b"" when there is none."""
-    first = cookie(request, name)
-    if first is None or len(first) < 2 or first[1:2] != b"." or not b"1" <= first[:1] <= b"%d" % MOST_PIECES:
+def sealed_session(request: Request, name: bytes) -> bytes:
+    """Return the sealed session in the request's cookies; b"" when there is none."""
+    first = find_cookie(request, name)
+    if first is None or len(first) < 2 or first[1:2] != b"." or not b"1" <= first[:1] <= b"%d" % MAX_PIECES:
         return b""
     count = int(first[:1])
     pieces = [first[2:]]
     for number in range(1, count):
-        piece = cookie(request, _piece(name, number))
+        piece = find_cookie(request, _piece_name(name, number))
         if piece is None:
             return b""
         pieces.append(piece)
@@ -152,55 +148,13 @@ def joined(request: Request, name: bytes) -> bytes:
 
 
 def session_cookies(request: Request, name: bytes, text: bytes, secure: bool) -> list[tuple[bytes, bytes]]:
-    """Fields that put a sealed session into the browser, b"" none, and take away what is left of an older one."""
+    """Return the fields that put a sealed session into the browser, b"" none, and delete what is left of an older one."""
     pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
     fields: list[tuple[bytes, bytes]] = []
     for number, piece in enumerate(pieces):
         value = b"%d." % len(pieces) + piece if number == 0 else piece
-        fields.append(set_cookie(_piece(name, number), value, secure, -1))
-    for number in range(len(pieces), MOST_PIECES):
-        if cookie(request, _piece(name, number)) is not None:
-            fields.append(set_cookie(_piece(name, number), b"", secure, 0))
+        fields.append(set_cookie(_piece_name(name, number), value, secure, -1))
+    for number in range(len(pieces), MAX_PIECES):
+        if find_cookie(request, _piece_name(name, number)) is not None:
+            fields.append(set_cookie(_piece_name(name, number), b"", secure, 0))
     return fields
-
-
-@final
-class Sessions:
-    """The sessions of one provider, as this worker has seen them."""
-
-    def __init__(self) -> None:
-        self._tag_key: bytes = b""  # made in the worker
-        self._known: dict[bytes, Session] = {}
-
-    def find(self, request: Request, provider: Provider) -> Session | None:
-        """The request's session, when it is sealed by us and over neither by time nor by a logout."""
-        text = joined(request, provider.cookie)
-        if not text:
-            return None
-        tag = self.tag(text)
-        session = self._known.get(tag)
-        if session is None:
-            data = provider.sealer.open(_PURPOSE, text)
-            session = None if data is None else unpacked(data)
-            if session is None:
-                return None
-            self._remember(tag, session)
-        now = request.reactor.wall()
-        if now >= session.expires or provider.shared.is_ended(session):
-            return None
-        return session
-
-    def seal(self, provider: Provider, session: Session) -> bytes:
-        """The text for the cookies."""
-        return provider.sealer.seal(_PURPOSE, session.packed())
-
-    def tag(self, text: bytes) -> bytes:
-        """What a sealed text is remembered by."""
-        if not self._tag_key:
-            self._tag_key = os.urandom(32)
-        return hashlib.blake2b(text, key=self._tag_key, digest_size=16).digest()
-
-    def _remember(self, tag: bytes, session: Session) -> None:
-        if len(self._known) >= _MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]  # the oldest
-        self._known[tag] = session

@@ -1,4 +1,4 @@
-"""What all workers know of one provider's sessions, in shared memory: which have ended, and whose tokens are being refreshed."""
+"""State of one provider's sessions in shared memory: which sessions have ended, and whose tokens a worker is refreshing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @final
-class Shared:
-    """Times are noted in milliseconds since the epoch. Each table forgets first what was asked for longest ago."""
+class SharedState:
+    """Times are stored in milliseconds since the epoch. Each table forgets first what was asked for longest ago."""
 
     def __init__(self, key: bytes, ended: States, named: States, refreshing: States) -> None:
         self.key = key  # of the cookies
@@ -21,30 +21,30 @@ class Shared:
         self.refreshing = refreshing  # sessions whose tokens a worker is refreshing
 
     def is_ended(self, session: Session) -> bool:
-        """Whether the user has signed out, here or at the provider."""
-        if _noted(self.ended, _id(session)) is not None:
+        """Return whether the user has signed out, here or at the provider."""
+        if _look_up(self.ended, _id(session)) is not None:
             return True
-        ended = _noted(self.named, _sid(session.sid)) if session.sid else None
+        ended = _look_up(self.named, _sid(session.sid)) if session.sid else None
         return ended is not None and ended >= session.created
 
     def end(self, session: Session, now: float) -> None:
         """Refuse the session from now on."""
-        _note(self.ended, _id(session), int(now * 1000.0), True)
+        _store(self.ended, _id(session), int(now * 1000.0), True)
 
-    def know_sid(self, session: Session) -> None:
-        """Note the provider's name of a new session: it can end those that are known, and nobody can fill the table with others."""
+    def insert_sid(self, session: Session) -> None:
+        """Insert the provider's name of a new session: it can end those that are known, and nobody can fill the table with others."""
         if session.sid:
-            _note(self.named, _sid(session.sid), 0, False)
+            _store(self.named, _sid(session.sid), 0, False)
 
     def end_by_sid(self, sid: str, now: float) -> bool:
-        """Refuse the sessions so named that exist now; False when none is known."""
-        if _noted(self.named, _sid(sid)) is None:
+        """Refuse the sessions so named that exist now; return False when none is known."""
+        if _look_up(self.named, _sid(sid)) is None:
             return False
-        _note(self.named, _sid(sid), int(now * 1000.0), True)
+        _store(self.named, _sid(sid), int(now * 1000.0), True)
         return True
 
-    def claims_refresh(self, session: Session, now: float, seconds: float) -> bool:
-        """Whether it is this worker's turn to refresh the session's tokens: nobody has begun to in the last `seconds`."""
+    def try_claim_refresh(self, session: Session, now: float, seconds: float) -> bool:
+        """Return whether it is this worker's turn to refresh the session's tokens: nobody has begun to in the last `seconds`."""
         first, second = fingerprint(f"refresh {session.id} {session.refresh_at}".encode())
         at = int(now * 1000.0)
         states = self.refreshing
@@ -70,8 +70,8 @@ def _sid(sid: str) -> bytes:
     return b"sid " + sid.encode("utf-8", "replace")
 
 
-def _noted(states: States, key: bytes) -> int | None:
-    """The time that is noted for a key; None when it is not known."""
+def _look_up(states: States, key: bytes) -> int | None:
+    """Return the time that is stored for a key; None when there is none."""
     first, second = fingerprint(key)
     states.enter()
     try:
@@ -80,15 +80,15 @@ def _noted(states: States, key: bytes) -> int | None:
         states.leave()
 
 
-def _note(states: States, key: bytes, at: int, again: bool) -> None:
-    """Note a time for a key; `again` false: unless one is noted."""
+def _store(states: States, key: bytes, at: int, replace: bool) -> None:
+    """Store a time for a key; `replace` false: unless there is one."""
     first, second = fingerprint(key)
     states.enter()
     try:
         slot = states.find(first, second)
         if slot == 0:
             states.add(first, second, at, at)
-        elif again:
+        elif replace:
             states.put(slot, states.last, at)
     finally:
         states.leave()

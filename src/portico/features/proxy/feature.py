@@ -12,10 +12,11 @@ from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.net.certificates import ContextError
 from portico.passing.cached.attach import CACHE_VARIABLES, open_caches, with_cache
 from portico.passing.directives import ResponseFieldSettings
-from portico.passing.fields import RequestHead
+from portico.passing.fields import RequestFieldRules
 from portico.passing.groups import group_of_address, groups_of
 from portico.passing.handler import ProxyHandler
-from portico.passing.response import AnswerRules
+from portico.passing.http1.protocol import Http1Protocol
+from portico.passing.response import ResponseRules
 from portico.passing.settings import upstream_settings
 from portico.passing.target import Lookup, Target, Url
 from portico.passing.tls import upstream_tls
@@ -63,7 +64,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     settings = upstream_settings(d.UPSTREAM, scope)
     build.http.temp_paths.add(settings.temp_path)
     version = scope.get(d.PROXY_HTTP_VERSION)
-    head = RequestHead(d.SET_HEADER.headers(scope), settings.pass_request_headers, version, scope.get(d.FORWARDED))
+    sent = RequestFieldRules(d.SET_HEADER.headers(scope), settings.pass_request_headers, scope.get(d.FORWARDED))
     target: Target | None = None
     secure = url.has_variables()
     if not url.has_variables():
@@ -72,16 +73,14 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
         _check_uri(build, parsed)
         target = Target(parsed, _group(build, parsed))
     fields = ResponseFieldSettings(d.RESPONSE_FIELDS, scope)
-    rules = AnswerRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target))
+    rules = ResponseRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target), settings.force_ranges)
     tls = upstream_tls(d.TLS, scope) if secure else None
-    handler = ProxyHandler(settings, head, rules, target, url, _lookup(build.http), tls)
+    handler = ProxyHandler(settings, Http1Protocol(sent, version), sent, rules, target, url, _lookup(build.http), tls)
     handler.tls_name = scope.get(d.TLS.name)
     handler.prefix = build.location.prefix
     handler.method = scope.get(d.PROXY_METHOD)
     handler.body = scope.get(d.PROXY_SET_BODY)
     handler.pass_body = settings.pass_request_body
-    handler.version = version
-    handler.force_ranges = settings.force_ranges
     handler.early_hints = scope.get(d.EARLY_HINTS)
     return handler
 

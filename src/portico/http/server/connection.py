@@ -11,41 +11,36 @@ from typing import TYPE_CHECKING, final
 from portico.codec.errors import shown
 from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
 from portico.errorlog import ERR, INFO
-from portico.net.reactor import ClientFailed, NetworkSignal, Shutdown, Task
+from portico.net.reactor import ClientFailed, NetworkSignal
 from portico.net.tls import is_tls, secure
-from portico.net.transport import Transport, Watcher
+from portico.net.transport import Transport
+from portico.worker.connection import ServedConnection
 
 if TYPE_CHECKING:
     from portico.http.plan import Listener
-    from portico.http.runtime import Runtime
     from portico.http.server.protocol import ClientProtocol, ServedProtocol
     from portico.variables.client import Client
+    from portico.worker.runtime import Runtime
 
 
 @final
-class Connection(Watcher):
+class Connection(ServedConnection):
     """A client's connection and the coroutine that serves it."""
 
     def __init__(
         self, runtime: Runtime, protocols: list[ClientProtocol], transport: Transport, listener: Listener, client: Client
     ) -> None:
-        self.runtime = runtime
+        super().__init__(runtime, transport)
         self.protocols = protocols
-        self.transport = transport
         self.listener = listener
         self.client = client
-        self.task: Task | None = None
         self.protocol: ServedProtocol | None = None
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to serve."""
-        runtime = self.runtime
-        runtime.connections[self] = None
-        self.transport.watcher = self
-        self.task = Task(runtime.reactor, self.run())
-        self.task.resume()
+        self.begin(self.run())
 
     async def run(self) -> None:
         """Serve requests until the connection ends."""
@@ -68,21 +63,11 @@ class Connection(Watcher):
             self._end()
 
     def _end(self) -> None:
-        self.runtime.connections.pop(self, None)
-        self.runtime.idle.pop(self, None)
-        self.transport.close()
+        self.end()
         protocol = self.protocol
         if protocol is not None:
             self.protocol = None
             protocol.close()
-        self.task = None
-
-    def abandon(self) -> None:
-        """The worker ends: stop waiting."""
-        task = self.task
-        if task is not None and not task.done:
-            self.transport.stop_waiting()
-            task.throw(Shutdown())
 
     def on_peer_closed(self, transport: Transport) -> None:
         protocol = self.protocol

@@ -19,9 +19,9 @@ from portico.net.reactor import ClientGone
 
 if TYPE_CHECKING:
     from portico.http.response import Response
+    from portico.net.duplex import Duplex
     from portico.net.pipe import Pipe
     from portico.net.reactor import Reactor, Suspend
-    from portico.net.transport import Transport
     from portico.variables.client import Client
 
 
@@ -112,6 +112,6 @@ class ClientStream:
         """Send what a pipe holds without copying it; bytes sent, 0 when the client takes none now. Raises ClientFailed."""
         raise NotImplementedError
 
-    def tunnel(self) -> tuple[Transport, bytes]:
-        """After 101: the client's connection as bytes both ways, and those that have come already."""
+    def tunnel(self) -> tuple[Duplex, bytes]:
+        """After 101: return the client's end of the connection, as bytes both ways, and those that have come already."""
         raise NotImplementedError

@@ -16,19 +16,19 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import Scope, Setting
 from portico.config.reader import Where
 from portico.errorlog import CRIT
-from portico.http.feature import HttpBuild, LocationBuild, WorkerHook
+from portico.http.feature import HttpBuild, LocationBuild
 from portico.http.handler import Handler
-from portico.http.runtime import Runtime
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
 from portico.passing.cached.purge import PurgeHandler
 from portico.passing.cached.settings import CacheDirectives, CacheSettings
 from portico.passing.cached.storing import Caches
 from portico.passing.directives import ResponseFieldDirectives
-from portico.passing.store import Store as FileStore
-from portico.passing.store import stores_of
+from portico.passing.store import FileStore, stores_of
 from portico.passing.store_settings import StoreDirectives, StoreSettings, store_or_cache
 from portico.variables.variable import PER_REQUEST, Variable
+from portico.worker.hook import WorkerHook
+from portico.worker.runtime import Runtime
 from portico.zones.opening import open_zone
 from portico.zones.owner import own_identity
 from portico.zones.table import SharedTable
@@ -150,8 +150,7 @@ class CacheHook(WorkerHook):
         self.retired = retired  # indexes of the configuration before in whose place others are now, as soon as a worker starts
         self.keepers: list[Keeper] = []
 
-    def start(self, runtime: object) -> None:
-        assert isinstance(runtime, Runtime)
+    def start(self, runtime: Runtime) -> None:
         for index in self.retired:
             index.retire()
         self.retired = []
@@ -203,10 +202,13 @@ def store_of_zone(http: HttpBuild, d: CacheDirectives, scope: Scope) -> Store | 
 def with_cache(
     build: LocationBuild, handler: ProxyHandler, d: CacheDirectives, store_d: StoreDirectives, fields: ResponseFieldDirectives
 ) -> Handler:
-    """The location's handler, behind a cache where it has one. The families are those of the handler's prefix."""
+    """Return the location's handler, behind a cache where it has one, with a store where it has that.
+
+    The families are those of the handler's prefix.
+    """
     scope = build.scope
     if store_or_cache(scope, store_d.store, d.zone):
-        handler.store = FileStore(scope, StoreSettings(store_d, scope), handler.settings.temp_path, stores_of(build.http))
+        handler.attach(FileStore(scope, StoreSettings(store_d, scope), handler.settings.temp_path, stores_of(build.http)))
         return handler
     settings = CacheSettings(d, scope)
     if settings.zone is None:
@@ -218,13 +220,13 @@ def with_cache(
         if store is None:
             return handler
         store.memory = max(store.memory, settings.memory)
-        cached.store = store
+        cached.keys.store = store
     else:
         for known in caches.stores.values():
             known.memory = max(known.memory, settings.memory)
     if settings.rfc and b"date" not in scope.all(fields.hide_header):
         handler.rules.hidden -= {b"date"}  # RFC 9110 section 6.6.1: it says when the response was made, not when it was sent on
-    handler.head.leave_conditions_out()
+    handler.fields.leave_conditions_out()
     return PurgeHandler(cached, settings.purge) if settings.purge else cached
 
 

@@ -1,4 +1,4 @@
-"""Looking for what is kept: in the worker's hands, in the index, in the file; and the right to fetch what is not there."""
+"""Looking entries up: in the worker's memory, in the index, in the file; and the right to fetch what is not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, final
 from portico.cache.caching import HIT
 from portico.cache.entry import Damaged
 from portico.cache.index import CHECKED, EXISTS, STATUS_SHIFT
-from portico.cache.policy.nginx import IGNORE_VARY, variant_of
+from portico.cache.policy.ignored import IGNORE_VARY
+from portico.cache.policy.nginx import variant_of
 from portico.cache.store import digest, variant_name
 from portico.http.errors import HTTPError
 from portico.zones.owner import is_alive
@@ -30,25 +31,28 @@ class Finder:
         self.rfc = settings.rfc
         self.one_variant = ignore & IGNORE_VARY != 0
 
-    def at_hand(self, request: Request, store: Store, key: bytes, now: int) -> Entry | None:
-        """The entry that this worker has open, of the variant that the request asks for."""
-        entry = self._hand(store, key, now)
+    def in_memory(self, request: Request, store: Store, key: bytes, now: int) -> Entry | None:
+        """Return the entry that this worker has in memory, of the variant that the request asks for; None: it has none."""
+        entry = self._in_memory(store, key, now)
         if entry is None or not entry.meta.vary or self.one_variant:
             return entry
         variant = variant_of(entry.meta.vary, request.fields.names, request.fields.values)
         if variant == entry.meta.variant:
             return entry
-        return self._hand(store, variant_name(key, entry.meta.family, variant), now)
+        return self._in_memory(store, variant_name(key, entry.meta.family, variant), now)
 
-    def _hand(self, store: Store, name: bytes, now: int) -> Entry | None:
-        entry = store.at_hand(name, now)
+    def _in_memory(self, store: Store, name: bytes, now: int) -> Entry | None:
+        entry = store.in_memory(name, now)
         if self.rfc and entry is not None and store.index.valid(entry.row, entry.generation) != entry.times.valid:
-            store.forget(name)  # another worker has had it confirmed: the age in our hands is not true any more
+            store.forget(name)  # another worker has revalidated it: the age in our memory is not true any more
             return None
         return entry
 
     def look_up(self, request: Request, caching: Caching, now: int) -> Entry | None:
-        """The entry in the index; whoever gets it gives it back. Sets the digest under which the answer belongs."""
+        """Return the entry in the index, acquired for the caller; None: there is none.
+
+        Sets the digest under which the response is stored. Raises HTTPError for a failure that is stored in place of a response.
+        """
         key = caching.key
         caching.vary = b""
         caching.first, caching.second = caching.main_first, caching.main_second
@@ -61,16 +65,17 @@ class Finder:
             return entry
         caching.vary = entry.meta.vary
         name = variant_name(key, entry.meta.family, variant)
-        entry.give()
+        entry.release()
         caching.first, caching.second = digest(name)
         return self._open(caching, name, variant, now)
 
     def _open(self, caching: Caching, name: bytes, variant: bytes | None, now: int) -> Entry | None:
+        """Return the entry of the digest in `caching`, acquired for the caller. `name`: by which the worker has it in memory."""
         store = caching.store
         first, second = caching.first, caching.second
-        entry = self._hand(store, name, now)
+        entry = self._in_memory(store, name, now)
         if entry is not None:
-            entry.hold()
+            entry.acquire()
             return entry
         loaded = store.index.is_loaded()
         row, flags, generation, caching.uses, removed = store.index.use(first, second, now)
@@ -87,19 +92,19 @@ class Finder:
             entry = store.read(name, caching.key, variant, first, second, row, generation)
         except OSError as error:
             store.unreadable(error)
-            caching.keep = False
+            caching.may_store = False
             return None
         if entry is not None:
-            entry.hold()
+            entry.acquire()
         return entry
 
     def damaged(self, caching: Caching, entry: Entry) -> None:
-        """The file is not what it was when it was opened: as if it had not been there."""
+        """Drop an entry whose file is not what it was when it was opened."""
         store = caching.store
         store.damaged(store.path_of(entry.first, entry.second), entry.first, entry.second, entry.generation)
 
     async def is_sound(self, caching: Caching, entry: Entry) -> bool:
-        """Whether the body is what was stored. A long one that was not looked at since the start is read once, on a thread."""
+        """Return whether the body is what was stored. A long one that was not checked since the start is read once, on a thread."""
         if entry.sound:
             return True
         store = caching.store
@@ -107,7 +112,7 @@ class Finder:
         if flags & CHECKED:
             entry.sound = True
             return True
-        entry.hold()
+        entry.acquire()
         try:
             await asyncio.get_running_loop().run_in_executor(None, entry.check_body)
             store.check_done(entry)
@@ -117,13 +122,13 @@ class Finder:
         except OSError:
             return False
         finally:
-            entry.give()
+            entry.release()
         return True
 
     # -- the right to fetch ------------------------------------------------------------------------------------------------
 
     def claim(self, request: Request, caching: Caching) -> bool:
-        """Become the one who fetches the key; False: somebody else, who lives, does."""
+        """Take the right to fetch the key; False: somebody else, who lives, has it."""
         store = caching.store
         now = int(request.reactor.now * 1000)
         age = int(self.settings.lock_age * 1000)

@@ -1,4 +1,4 @@
-"""`*_cache_purge`: a part of a cache is removed, by key, by the beginning of keys, or by tag."""
+"""`*_cache_purge`: removes a part of a cache, by key, by the beginning of keys, or by tag."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class PurgeHandler(Handler):
     async def handle_async(self, request: Request) -> Response | None:
         if not any_set(self.conditions, request):
             return await self.cached.handle_async(request)
-        store = self.cached.store_of(request)
+        store = self.cached.keys.store_of(request)
         if store is None:
             raise HTTPError(404)
         tags = [
             tag for name in (b"cache-tag", b"surrogate-key") for value in request.fields.get_all(name)
             for tag in value.replace(b",", b" ").split()
         ]  # fmt: skip
-        await self.cached.read_body(request)
-        key = self.cached.key_of(request)
+        await self.cached.proxy.read_body(request)
+        key = self.cached.keys.key_of(request)
         if tags:
             found = await _purge_all(request.reactor, store, b"", tags)
         elif key.endswith(b"*"):
@@ -59,13 +59,16 @@ class PurgeHandler(Handler):
 
 
 def _purge_key(store: Store, key: bytes) -> bool:
-    """Remove the key's answer. Without it nobody knows the names of its other variants; they go when their time is over."""
+    """Remove the key's entry. Without it nobody knows the names of its other variants, which go when they are inactive."""
     first, second = digest(key)
     return store.purge(first, second)
 
 
 async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[bytes]) -> bool:
-    """Look through all files, a few at a time, and remove those whose key begins with `prefix` or that have one of the tags."""
+    """Look through all files, a few at a time, and remove those whose key begins with `prefix` or that have one of the tags.
+
+    Return whether there were any.
+    """
     while not store.index.is_loaded():
         await asyncio.sleep(0.05)
     store.index.note_purge()
@@ -85,12 +88,13 @@ async def _purge_all(reactor: Reactor, store: Store, prefix: bytes, tags: list[b
 
 
 def _is_meant(store: Store, row: Removed, prefix: bytes, tags: list[bytes]) -> bool:
+    """Return whether an entry has one of the tags, or without tags whether its key begins with `prefix`."""
     try:
         entry = open_entry(store.path_of(row.first, row.second))
     except Damaged:
-        return False  # nobody is answered with it
+        return False  # it is never served
     except OSError:
-        return True  # no descriptors left, say: it might be, and what was purged must not come back
+        return True  # no descriptors left, for example: it might be, and what was purged must not come back
     if entry is None:
         return False
     meta = entry.meta

@@ -1,4 +1,4 @@
-"""Keeping an answer of the upstream: whether, where, for how long; and what a 304 makes of what is kept."""
+"""Storing responses of the upstream: whether, where, for how long; and what a 304 makes of what is stored."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from portico.cache.caching import BYPASS
 from portico.cache.entry import Damaged, Entry, Meta, Times, open_entry
 from portico.cache.fill import Fill
 from portico.cache.policy.nginx import Verdict, judge, variant_of
-from portico.cache.policy.rfc9111 import differs, is_refreshed_by, merged, without
+from portico.cache.policy.rfc9111 import differs, is_refreshed_by, merged, without_fields
 from portico.cache.policy.rfc9111 import judge as judge_rfc
 from portico.codec.http1_response import ResponseHead, parse_response_head
-from portico.passing.body import Sink
-from portico.passing.cached.responses import head_of, last_modified_of
+from portico.passing.cached.responses import head_of
+from portico.passing.hook import Sink
 from portico.variables.template import any_set
 
 if TYPE_CHECKING:
     from portico.cache.caching import Caching
     from portico.cache.store import Store
     from portico.http.request import Request
-    from portico.http.runtime import Runtime
     from portico.passing.cached.settings import CacheSettings
-    from portico.passing.handler import ProxyHandler
+    from portico.worker.runtime import Runtime
 
 _TAGS: Final = (b"cache-tag", b"surrogate-key")
 _FAMILY: Final = 8  # bytes
@@ -40,8 +39,8 @@ class Caches:
 
 
 @final
-class Storing(Sink):
-    """Passes a body on to a fill. A disk that fails ends the storing, not the answer; so does a body longer than the cache may be."""
+class CacheSink(Sink):
+    """Passes a body on to a fill. A disk that fails ends the storing, not the response; so does a body larger than the cache."""
 
     def __init__(self, fill: Fill) -> None:
         self.fill = fill
@@ -72,79 +71,81 @@ class Storing(Sink):
         return not self.fill.over
 
     def failed(self, error: OSError) -> None:
-        """Store no more of it, and say so."""
+        """Store no more of it, and log why."""
         self.fill.abort()
         path = self.fill.store.settings.path
-        self.fill.store.complain(f'an answer cannot be stored in the cache "{path}" ({error.errno}: {error.strerror})')
+        self.fill.store.complain(f'a response cannot be stored in the cache "{path}" ({error.errno}: {error.strerror})')
 
 
 @final
-class Keeping:
-    """What one location keeps."""
+class CacheWriter:
+    """Stores the responses of one location. `buffer_size`: bytes that a header section may have."""
 
-    def __init__(self, proxy: ProxyHandler, settings: CacheSettings, caches: Caches) -> None:
-        self.proxy = proxy
+    def __init__(self, settings: CacheSettings, caches: Caches, ignore: int, buffer_size: int) -> None:
         self.settings = settings
         self.caches = caches
         self.rfc = settings.rfc
-        self.ignore = proxy.rules.ignore
+        self.ignore = ignore
+        self.buffer_size = buffer_size
 
-    def _verdict(self, request: Request, caching: Caching, answer: ResponseHead, now: int) -> Verdict:
-        """`valid` is 0 when the answer is not to be kept for want of a time."""
+    def _verdict(self, request: Request, caching: Caching, head: ResponseHead, now: int) -> Verdict:
+        """Return whether and for how long a response may be stored; `valid` is 0 when nothing says for how long."""
         if self.rfc:
             return judge_rfc(
-                answer, caching.asked, now, self.ignore, self.settings.valid_for(answer.status),
+                head, caching.asked_at, now, self.ignore, self.settings.valid_for(head.status),
                 b"authorization" in request.fields.first, request.slices is not None,
             )  # fmt: skip
-        verdict = judge(answer, now, self.ignore)
-        if not verdict.valid:
-            seconds = self.settings.valid_for(answer.status)
-            verdict.valid = now + seconds if seconds else 0
+        verdict = judge(head, now, self.ignore)
+        self._apply_default(verdict, head.status, now)
         return verdict
 
-    # -- a new answer ----------------------------------------------------------------------------------------------------
+    def _apply_default(self, verdict: Verdict, status: int, now: int) -> None:
+        """Let `proxy_cache_valid` say for how long a response is fresh that does not say so itself."""
+        if not verdict.valid:
+            seconds = self.settings.valid_for(status)
+            verdict.valid = now + seconds if seconds else 0
 
-    def sink(self, request: Request, caching: Caching, answer: ResponseHead, raw: bytes) -> Sink | None:
-        """Where to put the body of an answer that may be kept; None when it may not."""
-        if not caching.keep or caching.uses < self.settings.min_uses or answer.status in (101, 304):
+    # -- a new response --------------------------------------------------------------------------------------------------
+
+    def sink(self, request: Request, caching: Caching, head: ResponseHead) -> Sink | None:
+        """Return what stores the body of a response; None when it may not be stored."""
+        if not caching.may_store or caching.uses < self.settings.min_uses or head.status in (101, 304):
             return None
-        if self.rfc and self.asked_with_head(request, caching):
+        if self.rfc and caching.asked_with_head:
             return None
-        if not self.proxy.rules.buffering(answer, self.proxy.settings.buffering):
-            return None  # nginx: only what is buffered is kept
-        if 0 < caching.store.settings.max_size < answer.content_length:
-            return None  # it would push out all the others, and then go itself
+        if 0 < caching.store.settings.max_size < head.content_length:
+            return None  # all others would be evicted for it, and then it
         if self.settings.no_cache and any_set(self.settings.no_cache, request):
             return None
         now = int(request.reactor.wall())
-        verdict = self._verdict(request, caching, answer, now)
-        if not verdict.keep or not verdict.valid:
+        verdict = self._verdict(request, caching, head, now)
+        if not verdict.may_store or not verdict.valid:
             return None
         if caching.vary and verdict.vary != caching.vary:
-            caching.release()  # what was a variant is the key's own answer from now on
+            caching.release_claim()  # what was a variant is the key's own response from now on
             caching.first, caching.second = caching.main_first, caching.main_second
             caching.family = b""
-        if verdict.withheld:
-            raw = without(answer, verdict.withheld)
-        return self._begin(request, caching, answer, verdict, raw, now)
+        raw = without_fields(head, verdict.withheld) if verdict.withheld else head.raw
+        return self._begin(request, caching, head, verdict, raw, now)
 
     def _begin(
-        self, request: Request, caching: Caching, answer: ResponseHead, verdict: Verdict, raw: bytes, now: int
+        self, request: Request, caching: Caching, head: ResponseHead, verdict: Verdict, raw: bytes, now: int
     ) -> Sink | None:
+        """Return a sink whose file has its header section; None when it cannot be written."""
         variant = variant_of(verdict.vary, request.fields.names, request.fields.values) if verdict.vary else b""
         family = (caching.family or self._family(caching)) if verdict.vary else b""
-        fill = caching.store.fill(caching.first, caching.second, caching.purges, caching.claimed)
-        storing = Storing(fill)
+        fill = Fill(caching.store, caching.first, caching.second, caching.purges, caching.claimed)
+        sink = CacheSink(fill)
         try:
-            fill.begin(Meta(caching.key, verdict.vary, variant, _tags(answer), raw, family), _times(verdict, now))
+            fill.begin(Meta(caching.key, verdict.vary, variant, _tags(head), raw, family), _times(verdict, now))
         except OSError as error:
-            storing.failed(error)
+            sink.failed(error)
             return None
         caching.fill = fill
-        return storing
+        return sink
 
     def _family(self, caching: Caching) -> bytes:
-        """The one of the key's entry that nobody has looked for, so that its other variants stay; else a new one."""
+        """Return the family of the key's entry that a bypass has not looked for, so that its other variants stay; else a new one."""
         store = caching.store
         try:
             entry = open_entry(store.path_of(caching.main_first, caching.main_second)) if caching.status == BYPASS else None
@@ -156,28 +157,24 @@ class Keeping:
         same = entry.meta.key == caching.key and entry.meta.family
         return entry.meta.family if same else os.urandom(_FAMILY)
 
-    def asked_with_head(self, request: Request, caching: Caching) -> bool:
-        """Whether the upstream was asked with HEAD (proxy_cache_convert_head off): there is no body to keep."""
-        return request.method == b"HEAD" and not caching.method and self.proxy.method is None
-
-    def intercepted(self, request: Request, caching: Caching, answer: ResponseHead) -> None:
-        """An error page of our own takes the place of the upstream's answer: the status is kept, as long as the answer may be."""
+    def intercepted(self, request: Request, caching: Caching, head: ResponseHead) -> None:
+        """Store the status of a response whose place an error page takes, for as long as the response itself might be."""
         now = int(request.reactor.wall())
-        verdict = self._verdict(request, caching, answer, now)
-        if verdict.keep and verdict.valid >= now and not (self.rfc and verdict.vary):  # it is the same for whoever asks
-            self._note_failure(request, caching, answer.status, verdict.valid, now)
+        verdict = self._verdict(request, caching, head, now)
+        if verdict.may_store and verdict.valid >= now and not (self.rfc and verdict.vary):  # it is the same for whoever asks
+            self._store_status(request, caching, head.status, verdict.valid, now)
 
-    def keep_failure(self, request: Request, caching: Caching, status: int) -> None:
-        """`proxy_cache_valid` of an error that comes of there being no upstream (502, 504)."""
+    def store_failure(self, request: Request, caching: Caching, status: int) -> None:
+        """Store the status of an error that no upstream has sent (502, 504), for as long as `proxy_cache_valid` says."""
         seconds = self.settings.valid_for(status)
         if not seconds or (self.rfc and b"authorization" in request.fields.first):  # RFC 9111 section 3.5
             return
         now = int(request.reactor.wall())
-        self._note_failure(request, caching, status, now + seconds, now)
+        self._store_status(request, caching, status, now + seconds, now)
 
-    def _note_failure(self, request: Request, caching: Caching, status: int, valid: int, now: int) -> None:
-        """Who was let past the cache leaves nothing there (nginx: its node is not known then)."""
-        if caching.status == BYPASS or not caching.keep or caching.uses < self.settings.min_uses:
+    def _store_status(self, request: Request, caching: Caching, status: int, valid: int, now: int) -> None:
+        """Let the status answer without a file. A request that bypassed the cache stores nothing (nginx does not know its node)."""
+        if caching.status == BYPASS or not caching.may_store or caching.uses < self.settings.min_uses:
             return
         if self.rfc and self.settings.no_cache and any_set(self.settings.no_cache, request):
             return  # nginx does not ask
@@ -186,64 +183,45 @@ class Keeping:
             caching.store.remove_files([removed])
         caching.store.waiting.wake_all(caching.first, caching.second)
 
-    # -- what is there already -------------------------------------------------------------------------------------------
+    # -- revalidation ----------------------------------------------------------------------------------------------------
 
-    def conditions(self, request: Request, caching: Caching | None) -> bytes:
-        """The lines that ask whether the kept answer is still good; or the client's own, when the answer is not for the cache."""
-        if caching is None:
-            return self.proxy.head.conditions(request)
-        entry = caching.entry
-        if entry is None or not caching.revalidate:
-            may_keep = caching.keep and caching.uses >= self.settings.min_uses
-            return b"" if may_keep else self.proxy.head.conditions(request)
-        head = head_of(entry)
-        lines = b""
-        modified = head.get(b"last-modified")
-        if modified is not None and last_modified_of(head) >= 0:
-            lines += b"If-Modified-Since: " + modified + b"\r\n"
-        tag = head.get(b"etag")
-        if tag is not None:
-            lines += b"If-None-Match: " + tag + b"\r\n"
-        return lines
-
-    def renew(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead) -> None:
-        """304: what is kept is good again, for as long as the new head says, or the old one's status allows."""
+    def revalidated(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead) -> None:
+        """304: the entry is fresh again, for as long as the new header section says, or the old one's status allows."""
         now = int(request.reactor.wall())
         if self.rfc:
-            self._freshen(request, caching, entry, answer, now)
+            self._freshen(request, caching, entry, head, now)
             return
-        verdict = judge(answer, now, self.ignore)
-        if not verdict.valid:
-            seconds = self.settings.valid_for(head_of(entry).status)
-            verdict.valid = now + seconds if seconds else 0
-        if verdict.keep and verdict.valid:
+        verdict = judge(head, now, self.ignore)
+        self._apply_default(verdict, head_of(entry).status, now)
+        if verdict.may_store and verdict.valid:
             self._refresh(caching, entry, _times(verdict, now))
 
     def _refresh(self, caching: Caching, entry: Entry, times: Times) -> None:
+        """Give the entry new times; a failure to write them is logged."""
         try:
             caching.store.refresh(entry, times)
         except OSError as error:
             caching.store.complain(f'cache times cannot be written ({error.errno}: {error.strerror})')
 
-    def _freshen(self, request: Request, caching: Caching, entry: Entry, answer: ResponseHead, now: int) -> None:
-        """RFC 9111 sections 3.2 and 4.3.4: the fields of the 304 take the place of those that are kept.
+    def _freshen(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead, now: int) -> None:
+        """Let the fields of the 304 take the place of the stored ones (RFC 9111 sections 3.2 and 4.3.4).
 
-        Whose answer it is under another Vary, nobody knows: it is dropped, as is one whose head has become longer than any that
-        comes from an upstream.
+        Under another Vary nobody knows whose response it is: it is dropped, as is one whose header section has become longer than any
+        that comes from an upstream.
         """
         stored = head_of(entry)
-        if not is_refreshed_by(stored, answer):
+        if not is_refreshed_by(stored, head):
             return
-        raw = merged(stored, answer)
-        head = caching.merged = parse_response_head(raw)
-        verdict = self._verdict(request, caching, head, now)
+        raw = merged(stored, head)
+        new = caching.merged = parse_response_head(raw)
+        verdict = self._verdict(request, caching, new, now)
         if verdict.withheld:
-            raw = without(head, verdict.withheld)
+            raw = without_fields(new, verdict.withheld)
         times = _times(verdict, now)
         apart = (b"age", b"date") if entry.body_length > _COPIED_AT_ONCE else (b"age",)
-        tags = _tags(head) if any(name in answer.first for name in _TAGS) else entry.meta.tags  # they may be withheld from the head
+        tags = _tags(new) if any(name in head.first for name in _TAGS) else entry.meta.tags  # they may be withheld
         changed = differs(stored, raw, apart) or tags != entry.meta.tags
-        if not verdict.keep or verdict.vary != entry.meta.vary or len(raw) > self.proxy.settings.buffer_size:
+        if not verdict.may_store or verdict.vary != entry.meta.vary or len(raw) > self.buffer_size:
             caching.store.purge(entry.first, entry.second)
             entry.times = times
             return
@@ -254,15 +232,15 @@ class Keeping:
             self._refresh(caching, entry, times)
         else:
             if entry.body_length > _COPIED_AT_ONCE:
-                self._refresh(caching, entry, times)  # good again at once; the new head follows
+                self._refresh(caching, entry, times)  # fresh again at once; the new header section follows
             entry.times = times
-            self._write_again(request, caching, entry, raw, tags, times)
+            self._rewrite(request, caching, entry, raw, tags, times)
 
-    def _write_again(self, request: Request, caching: Caching, entry: Entry, raw: bytes, tags: bytes, times: Times) -> None:
-        """The same body under another head."""
+    def _rewrite(self, request: Request, caching: Caching, entry: Entry, raw: bytes, tags: bytes, times: Times) -> None:
+        """Write the same body under another header section; a long one in the background."""
         old = entry.meta
-        fill = caching.store.fill(entry.first, entry.second, caching.purges, caching.claimed)
-        storing = Storing(fill)
+        fill = Fill(caching.store, entry.first, entry.second, caching.purges, caching.claimed)
+        sink = CacheSink(fill)
         caching.fill = fill
         try:
             fill.begin(Meta(old.key, old.vary, old.variant, tags, raw, old.family), times)
@@ -270,38 +248,39 @@ class Keeping:
                 fill.copy(entry)
                 fill.finish()
             else:
-                entry.hold()
-                request.reactor.spawn(self._copy(storing, entry))
+                entry.acquire()
+                request.reactor.spawn(self._copy(sink, entry))
         except OSError as error:
-            storing.failed(error)
+            sink.failed(error)
         except Damaged:
             fill.abort()
 
-    async def _copy(self, storing: Storing, entry: Entry) -> None:
+    async def _copy(self, sink: CacheSink, entry: Entry) -> None:
         runtime = self.caches.runtime
         if runtime is not None:
             runtime.background += 1
         try:
-            await asyncio.get_running_loop().run_in_executor(None, storing.fill.copy, entry)
-            storing.fill.finish()
+            await asyncio.get_running_loop().run_in_executor(None, sink.fill.copy, entry)
+            sink.fill.finish()
         except OSError as error:
-            storing.failed(error)
+            sink.failed(error)
         except Damaged:
-            storing.abort()
+            sink.abort()
         finally:
-            storing.abort()
-            entry.give()
+            sink.abort()
+            entry.release()
             if runtime is not None:
                 runtime.background -= 1
 
 
 def _tags(head: ResponseHead) -> bytes:
-    """What a head says that it can be purged by, separated by blanks."""
+    """Return the tags by which a response can be purged, separated by blanks."""
     text = b" ".join(b" ".join(head.get_all(name)) for name in _TAGS if name in head.first)
     return b" ".join(text.replace(b",", b" ").split())
 
 
 def _times(verdict: Verdict, now: int) -> Times:
+    """Return the times of an entry that is stored, or fresh again, now."""
     valid = verdict.valid
     updating = valid + verdict.updating if verdict.updating else 0
     return Times(valid, updating, valid + verdict.error if verdict.error else 0, now, verdict.age)

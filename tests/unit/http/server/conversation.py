@@ -17,12 +17,12 @@ from typing import Any
 from tests.unit.features.local_site import FEATURES, Site
 
 from portico.http.feature import Feature
-from portico.http.runtime import Runtime
 from portico.http.server.connection import Connection
 from portico.http.server.http1.server import Http1Server
 from portico.http.server.protocols import protocols_of
 from portico.net.reactor import ERR, HUP, IN, OUT, RDHUP, ClientFailed, Reactor, Suspend
 from portico.net.transport import Transport
+from portico.worker.runtime import Runtime
 
 UNLIMITED = 1 << 60
 

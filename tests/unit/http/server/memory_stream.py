@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from portico.http.response import Response
 from portico.http.server.stream import ClientStream
+from portico.net.duplex import Duplex
 from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, ClientGone, Suspend, Task
-from portico.net.transport import Transport
 from portico.variables.client import Client
 
 
@@ -99,5 +99,5 @@ class MemoryStream(ClientStream):
     def send_from(self, pipe: Pipe) -> int:
         return 0
 
-    def tunnel(self) -> tuple[Transport, bytes]:
+    def tunnel(self) -> tuple[Duplex, bytes]:
         raise AssertionError("there is no connection to be a tunnel")

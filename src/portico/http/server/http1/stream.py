@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.http.server.http1.prefixes import Prefixes
+    from portico.net.duplex import Duplex
     from portico.net.pipe import Pipe
     from portico.net.reactor import Suspend
     from portico.net.transport import Transport
@@ -142,7 +143,7 @@ class Http1Stream(ClientStream):
     def send_from(self, pipe: Pipe) -> int:
         return pipe.drain(self.transport)
 
-    def tunnel(self) -> tuple[Transport, bytes]:
+    def tunnel(self) -> tuple[Duplex, bytes]:
         received = self.buffer
         self.buffer = b""
         return self.transport, received

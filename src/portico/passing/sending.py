@@ -1,0 +1,138 @@
+"""Sending what of a request does not leave in one piece: a long one, and bodies that are in a file or still come from the client.
+
+An upstream may respond, or close, before it has read the whole request. It will read no more then: sending ends, and the response
+is read. The connection is not used for another request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from portico.http.errors import HTTPError
+from portico.net.reactor import SUSPEND, ClientTimeout, UpstreamTimeout
+from portico.net.transport import READ_SIZE, SEND_PIECE
+from portico.passing.failure import TIMED_OUT, TIMEOUT, AttemptFailed
+
+if TYPE_CHECKING:
+    from portico.http.body import RequestBody
+    from portico.http.request import Attempt, Request
+    from portico.net.transport import Transport
+    from portico.passing.protocol import UpstreamStream
+
+_FILE_PIECE: Final = 65536
+
+
+@final
+class RequestSender:
+    """Sends one request on one connection. What it waits for may raise AttemptFailed, UpstreamFailed and what clients raise."""
+
+    def __init__(self, stream: UpstreamStream, transport: Transport, request: Request, attempt: Attempt, seconds: float) -> None:
+        self._stream = stream
+        self._transport = transport
+        self._request = request
+        self._attempt = attempt
+        self._seconds = seconds  # the longest pause between two sends
+        self.streamed = False  # a part of a body was sent that is not kept
+
+    async def send(self, data: bytes) -> bool:
+        """Send all of `data`; return False when the upstream began to respond, or closed, before it took everything."""
+        transport = self._transport
+        at = 0
+        while True:
+            piece = data[at : at + SEND_PIECE]
+            sent = transport.send(piece)
+            at += sent
+            if at >= len(data):
+                return True
+            if sent == len(piece):
+                continue
+            # It may have begun while the client was waited for, or others had their turn: no event will tell that again.
+            if transport.ready and self._response_began():
+                return False
+            try:
+                transport.writable(self._seconds)
+                transport.reader = transport.reactor.current
+                await SUSPEND
+            except UpstreamTimeout:
+                raise AttemptFailed(TIMEOUT, 504, f"{TIMED_OUT} while sending request to upstream", True) from None
+            finally:
+                transport.reader = None
+                transport.writer = None
+            if transport.ready and self._response_began():
+                return False
+
+    async def send_with(self, beginning: bytes, body: RequestBody) -> None:
+        """Send the beginning of the request and then a body, until the upstream responds."""
+        if not await self.send(beginning):
+            return
+        self._attempt.bytes_sent += len(beginning)
+        if not await (self._send_file(body) if body.file >= 0 else self._pass_on(body)):
+            return
+        end = self._stream.encode_end()
+        if end:
+            self._attempt.bytes_sent += len(end)
+            await self.send(end)
+
+    async def _send_piece(self, data: bytes) -> bool:
+        """Send a piece of a body; return False when no more is to be sent."""
+        piece = self._stream.encode_piece(data)
+        self._attempt.bytes_sent += len(piece)
+        if not await self.send(piece):
+            return False
+        reactor = self._transport.reactor
+        if reactor.is_turn_over():
+            await reactor.turn()
+        return True
+
+    async def _send_file(self, body: RequestBody) -> bool:
+        """Send a body that was read into a file; return False when the upstream does not want all of it."""
+        offset = 0
+        while offset < body.length:
+            data = body.read_file(offset, min(_FILE_PIECE, body.length - offset))
+            offset += len(data)
+            if not await self._send_piece(data):
+                return False
+        return True
+
+    async def _pass_on(self, body: RequestBody) -> bool:
+        """Send a body as it comes from the client; return False when the upstream does not want all of it."""
+        body.allow()
+        while True:
+            data = body.take()
+            if data is None:
+                if self._transport.ready and self._response_began():
+                    return False
+                await self._wait_for_client()
+                continue
+            if not data:
+                return True
+            self.streamed = True
+            if not await self._send_piece(data):
+                return False
+
+    async def _wait_for_client(self) -> None:
+        """Wait for more of the body, or for something from the upstream. Raises HTTPError 408."""
+        transport = self._transport
+        client = self._request.stream
+        assert client is not None  # a request without one has no body, or one that is read
+        try:
+            client.body_readable(self._request.location.core.client_body_timeout)
+            transport.clear_deadline()
+            transport.reader = transport.reactor.current
+            await SUSPEND
+        except ClientTimeout:
+            raise HTTPError(408, "client timed out while its body was passed on (client_body_timeout)") from None
+        finally:
+            transport.reader = None
+            client.stop_waiting()
+
+    def _response_began(self) -> bool:
+        """Return whether the upstream has begun its response, or closed, though not all was sent.
+
+        `ready` alone does not tell: it may stem from the response before, from TLS's own messages, or from an interim response.
+        """
+        data = self._transport.recv(READ_SIZE)
+        if data is None or (data and not self._stream.has_begun(data)):
+            return False
+        self._stream.stop_sending()
+        return True

@@ -1,0 +1,21 @@
+"""What is started and stopped with a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from portico.worker.runtime import Runtime
+
+
+class WorkerHook:
+    """Something that lives in each worker: a feature's state of its own, upkeep, logs."""
+
+    def start(self, runtime: Runtime) -> None:
+        """Called in the worker before it serves."""
+
+    def every_second(self) -> None:
+        """Called about once a second while the worker serves."""
+
+    def stop(self) -> None:
+        """Called in the worker when it ends."""
