@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.variables.session import Session
+    from portico.worker.runtime import Runtime
 
 _ALL: Final = HTTP | SERVER | LOCATION
 
@@ -159,7 +160,7 @@ class Claim(WorkerHook):
     def __init__(self, zones: dict[str, ConnectionZone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         for zone in self.zones.values():
             zone.claim()
 
