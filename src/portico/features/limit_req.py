@@ -203,10 +203,10 @@ def _seconds(excess: int, rate: int) -> int:
 class LimitReqFields(HeaderFilter):
     """Writes the fields."""
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return True
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:

@@ -169,13 +169,13 @@ class Userid(HeaderFilter):
         domain = scope.get(USERID_DOMAIN)
         self.tail: bytes = (b"; domain=" + domain if domain else b"") + b"; path=" + scope.get(USERID_PATH)
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         return self.state > LOG
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return True
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:

@@ -73,7 +73,7 @@ def build_http(
     load.resolve_all(variables)  # what building itself compiled
     for settled in plan.build.settles:
         filters = [header_filter for location in settled.locations for header_filter in location.header_filters]
-        settled.settle([header_filter for header_filter in filters if header_filter.edits_whole()])
+        settled.settle([header_filter for header_filter in filters if header_filter.changes_full()])
     return plan
 
 
@@ -162,7 +162,7 @@ class _Builder:
         location.rewrites = build.rewrites()
         location.handlers = build.handlers()
         location.header_filters = build.header_filters()
-        location.adding_filters = tuple(one for one in location.header_filters if one.adds())
+        location.adding_filters = tuple(one for one in location.header_filters if one.appends())
         location.loggers = tuple(build.loggers)
         for statuses, page in scope.all(ERROR_PAGE):
             for status in statuses:

@@ -116,7 +116,7 @@ class LocationBuild:
                 settled.locations.append(self.location)
 
     def on_finish(self, settle: Callable[[list[HeaderFilter]], None]) -> None:
-        """Have `settle` called when every value is resolved, with the filters that may change its responses (`edits_whole`)."""
+        """Have `settle` called when every value is resolved, with the filters that may change its responses (`changes_full`)."""
         self.http.settles.append(Settled(self.location, settle))
 
     def add_handler(self, phase: int, handler: Handler) -> None:

@@ -1,7 +1,7 @@
 """Header sections that are made once.
 
 An upstream that repeats its header section, a cached response and a small file in memory have the same fields each time, unless
-something in the location changes them (`HeaderFilter.leaves`). Their fields are remembered as a `FinishedHead`; each protocol adds
+something in the location changes them (`HeaderFilter.preserves`). Their fields are remembered as a `FinishedHead`; each protocol adds
 the bytes that it makes from them, when it first sends them.
 """
 

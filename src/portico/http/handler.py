@@ -43,11 +43,11 @@ class HeaderFilter:
         """Edit `response` in place; may replace its body by a filtered one."""
         raise NotImplementedError
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         """Whether it may change the answer to a request without conditions and ranges."""
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         """Whether it leaves all that is in an answer with this head as it is, and at most adds fields.
 
         When every filter says so, the answer may have its lines finished (`Response.head`) and its attributes empty; then `apply`
@@ -55,7 +55,7 @@ class HeaderFilter:
         """
         return False
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         """Whether it may add fields to an answer that it leaves; it does so by `Response.add`."""
         return False
 
@@ -72,7 +72,7 @@ def can_be_finished(editors: list[HeaderFilter], request: Request, head: Respons
     if request.parent is not None:
         return False
     for editor in editors:
-        if not editor.leaves(request, head):
+        if not editor.preserves(request, head):
             return False
     return request.kept_fields is None and not request.error_status
 

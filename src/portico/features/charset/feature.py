@@ -110,7 +110,7 @@ class CharsetFilter(HeaderFilter):
     def concerns_subrequests(self) -> bool:
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         if request.parent is not None or b"x-accel-charset" in head.first:
             return False
         return self.wanted is None or not self._is_for(head.first.get(b"content-type", b""))
