@@ -48,15 +48,15 @@ class HeaderFilter:
         return True
 
     def preserves(self, request: Request, head: ResponseHead) -> bool:
-        """Whether it leaves all that is in an answer with this head as it is, and at most adds fields.
+        """Whether it leaves everything in a response with this head as it is, and at most appends fields.
 
-        When every filter says so, the answer may have its lines finished (`Response.head`) and its attributes empty; then `apply`
-        is called for those alone that add (`adds`).
+        When every filter says so, the header section may be finished (`Response.finished`) and the attributes empty; then `apply` is
+        called for those alone that append (`appends`).
         """
         return False
 
     def appends(self) -> bool:
-        """Whether it may add fields to an answer that it leaves; it does so by `Response.add`."""
+        """Whether it may append fields to a response that it preserves; it does so by `Response.add` or `Response.append`."""
         return False
 
     def concerns_subrequests(self) -> bool:
