@@ -81,8 +81,11 @@ def test_a_fifo_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("missing", errno.ENOENT), ("file/below", errno.ENOTDIR), ("loop", errno.ELOOP), (".", errno.EISDIR), ("x" * 300, errno.ENAMETOOLONG)],
-)
+    [
+        ("missing", errno.ENOENT), ("file/below", errno.ENOTDIR), ("loop", errno.ELOOP), (".", errno.EISDIR),
+        ("x" * 300, errno.ENAMETOOLONG),
+    ],
+)  # fmt: skip
 def test_what_cannot_be_read_is_told_by_its_errno(tmp_path: Path, name: str, number: int) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")

@@ -190,8 +190,11 @@ def test_every_byte_is_itself() -> None:
 
 @pytest.mark.parametrize(
     ("members", "count"),
-    [(r"[\s\S]", 256), (r"[^\s\S]", 0), (r"[^a]", 255), (r"[\x00-\x7f]", 128), (r"[^\x00-\x7f]", 128), (r"[\x00-\x80]", 129), ("[a-]", 2)],
-)
+    [
+        (r"[\s\S]", 256), (r"[^\s\S]", 0), (r"[^a]", 255), (r"[\x00-\x7f]", 128), (r"[^\x00-\x7f]", 128), (r"[\x00-\x80]", 129),
+        ("[a-]", 2),
+    ],
+)  # fmt: skip
 def test_a_class_is_a_set_of_bytes(members: str, count: int) -> None:
     compiled = re.compile(Pcre(members.encode(), False).text)
     assert sum(compiled.fullmatch(bytes([code])) is not None for code in range(256)) == count

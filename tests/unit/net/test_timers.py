@@ -176,7 +176,10 @@ def test_slots_that_were_missed_are_all_served() -> None:
     assert 25.5 < timers.next_due() <= 26.0 + SLOT * 1.001
 
 
-@given(st.lists(st.tuples(st.sampled_from(["set", "clear", "forget", "pass"]), st.integers(0, 4), st.floats(0.001, 3.0)), max_size=40))
+actions = st.tuples(st.sampled_from(["set", "clear", "forget", "pass"]), st.integers(0, 4), st.floats(0.001, 3.0))
+
+
+@given(st.lists(actions, max_size=40))
 def test_any_sequence(steps: list[tuple[str, int, float]]) -> None:
     """Against the plain meaning: each alarm has one deadline or none."""
     timers = Timers(0.0)
