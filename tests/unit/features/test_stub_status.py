@@ -12,8 +12,8 @@ from tests.unit.features import local_site
 from portico.errorlog import ErrorLog, LogFiles
 from portico.features import stub_status
 from portico.features.stub_status import Board
-from portico.http.runtime import Runtime
 from portico.net.reactor import Reactor
+from portico.worker.runtime import Runtime
 from portico.zones.owner import is_alive, own_identity
 from portico.zones.table import SharedTable
 from portico.zones.zone import Zones

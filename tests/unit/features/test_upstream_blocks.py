@@ -82,13 +82,15 @@ def test_parameters(tmp_path: Path) -> None:
     (statement,) = read_text(text, "conf", Load(str(tmp_path), "conf"))
     server = UPSTREAM_SERVER.parse(statement)
     assert server is not None
-    assert (server.weight, server.max_conns, server.max_fails, server.fail_timeout) == (5, 7, 0, 90.0)
-    assert server.backup and server.down
+    found = server.settings
+    assert (found.weight, found.max_conns, found.max_fails, found.fail_timeout) == (5, 7, 0, 90.0)
+    assert found.backup and found.down
     (statement,) = read_text("server a;", "conf", Load(str(tmp_path), "conf"))
     server = UPSTREAM_SERVER.parse(statement)
     assert server is not None
-    assert (server.weight, server.max_conns, server.max_fails, server.fail_timeout) == (1, 0, 1, 10.0)  # nginx's defaults
-    assert not server.backup and not server.down
+    found = server.settings
+    assert (found.weight, found.max_conns, found.max_fails, found.fail_timeout) == (1, 0, 1, 10.0)  # nginx's defaults
+    assert not found.backup and not found.down
 
 
 @pytest.mark.parametrize(
