@@ -128,7 +128,7 @@ def test_mirrors_are_asked_and_their_answers_thrown_away(make: MakeSite) -> None
 
 
 def test_a_mirror_has_no_mirrors(make: MakeSite) -> None:
-    site = make(f"mirror /m; location /m {{ {SHOWS} return 200; }}")
+    site = make(f"mirror /a.txt; location = /a.txt {{ {SHOWS} }}")
     background = site.ask("/a.html").request.background
     assert background is not None and len(background) == 1
     assert len(mirrored(site)) == 1
