@@ -70,6 +70,7 @@ lint: $(VENV)/.tools
 	@$(BIN)/ruff check src tests tools bench setup.py
 	@$(BIN)/mypy --strict src/portico
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	@$(BIN)/python tools/find_circles.py
 
 bench: nginx $(VENV)/.installed $(VENV)/.tools
 	@$(BIN)/python bench/run.py

@@ -39,10 +39,6 @@ class SyslogTarget:
         self.tag: str = "portico"
         self.hostname: bool = True
 
-    def key(self) -> tuple[int, str, int, int, str, bool]:
-        """Equal keys are the same destination with the same header."""
-        return (self.family, str(self.address), self.facility, self.severity, self.tag, self.hostname)
-
 
 def parse_target(text: str) -> SyslogTarget:
     """Read what follows ``syslog:``; raises ValueError with nginx's words for what is wrong."""

@@ -96,6 +96,8 @@ CACHE = Group(
         }
         location /tls/ { proxy_cache_valid 1m; proxy_pass https://@BACKEND_TLS@; }
         location /rewritten/ { proxy_cache_valid 1m; proxy_pass http://@BACKEND@/other/; }
+        location /variables/ { set $backend @BACKEND@; proxy_cache_valid 1m; proxy_pass http://$backend; }
+        location /variableuri/ { set $backend @BACKEND@; proxy_cache_valid 1m; proxy_pass http://$backend/fixed; }
     }
     """
 )
@@ -140,6 +142,15 @@ MISS = {"X-Cache": "MISS"}
 @exchanges(
     CACHE,
     row("nothing says how long", twice("/plain/a"), turns(FIRST, SECOND), has=MISS),
+    row("a URL with variables", twice("/variables/a"), turns(FIRST, SECOND), has=HIT, body=b"first"),
+    row(
+        "… has the request's URI in its key", (get("/variables/b"), Read(), get("/variables/c")), turns(FIRST, SECOND),
+        has=MISS, body=b"second",
+    ),
+    row(
+        "… unless it has its own", (get("/variableuri/b"), Read(), get("/variableuri/c")), turns(FIRST, SECOND),
+        has=HIT, body=b"first",
+    ),
     row("max-age", twice("/plain/b"), saying("Cache-Control: max-age=60"), has=HIT, body=b"first"),
     row("s-maxage first", twice("/plain/c"), saying("Cache-Control: s-maxage=60, max-age=0"), has=HIT),
     row("s-maxage last", twice("/plain/c2"), saying("Cache-Control: max-age=0, s-maxage=60"), has=HIT),

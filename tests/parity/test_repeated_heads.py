@@ -1,7 +1,7 @@
 """The same head from the upstream again and again, where the location adds fields: `add_header`, `expires`, `userid`.
 
-From the second time on, the lines of such a head are those of the first time (`HeaderFilter.leaves`), and what is added is added to
-them. nginx makes every head anew, so each answer is compared with one that was made so.
+From the second time on, the lines of such a head are those of the first time (`HeaderFilter.preserves`), and what is added is added
+to them. nginx makes every head anew, so each answer is compared with one that was made so.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_response(proxy: Proxied) -> None:
         got = client.response()
     assert got.status == 200 and got.truncated
     assert pattern(SIZE).startswith(got.body) and len(got.body) > 10_000
-    assert "[crit]" in line and f"{proxy.folder}/proxy/answer." in line
+    assert "[crit]" in line and f"{proxy.folder}/proxy/response." in line
     assert ("pwrite() " if proxy.kind == "full" else "mkstemp() ") in line  # type: ignore[attr-defined]
     for _ in range(4):  # both servers are still in use
         assert proxy.fetch("/none/").body == pattern(SIZE)

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from portico.cache.index import Index
 
 MAGIC: Final = b"PORTICO\x02"
-_TIMES: Final = struct.Struct("<8s5qII8x")
-_SUMMED: Final = 52  # bytes of it that the checksum is of
+_SUMMED: Final = 52  # bytes of the times that the checksum is of
 _META: Final = struct.Struct("<6IQI")
-_FIXED: Final = struct.Struct("<8s5qII8x6IQI")  # both
+_FIXED: Final = struct.Struct("<8s5qII8x6IQI")  # the times and the meta data
 _SUM: Final = struct.Struct("<I")
 TIMES_SIZE: Final = 64
 _FIRST_READ: Final = 12288

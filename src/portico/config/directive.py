@@ -82,7 +82,6 @@ class Directive(Generic[T_co]):
         raw_block: bool = False,
         beyond: bool = False,
         syntax: str = "",
-        module: str = "",
     ) -> None:
         self.name = name
         self.contexts = contexts
@@ -97,7 +96,6 @@ class Directive(Generic[T_co]):
         self.raw_block = raw_block
         self.beyond = beyond
         self.syntax = syntax
-        self.module = module
         self._arity: list[tuple[int, int]] = [_interval(part) for part in args.split(",")]
 
     def __repr__(self) -> str:

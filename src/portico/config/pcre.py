@@ -62,6 +62,7 @@ _POSIX: Final = {
 _REPEAT: Final = re.compile(r"\{([0-9]+)(?:(,)([0-9]*))?\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTIONS: Final = re.compile(r"([a-zA-Z]*)(?:-([a-zA-Z]*))?([:)])")
+_UNFINISHED: Final = re.compile(r"[imsxUn]*-?[imsxUn]*")  # options up to the end of the pattern
 _POSIX_CLASS: Final = re.compile(r"\[([:.=])(\^?)([^\]\[\\]*?)\1\]")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{0,2}")
 _OCTAL: Final = re.compile(r"[0-7]{1,3}")
@@ -274,8 +275,8 @@ class Pcre:
     def _scoped(self, start: int) -> tuple[str, bool, bool]:
         """`(?i:…)`; or something that is not ours to give."""
         found = _OPTIONS.match(self._source, self._at)
-        if found is None and self._at >= len(self._source):
-            raise self._error("missing closing parenthesis")
+        if found is None and _UNFINISHED.fullmatch(self._source, self._at):
+            raise self._error("missing closing parenthesis", len(self._source))
         if found is None or found.group(3) != ":" or not _known(found.group(1)):
             raise self._error(_REFUSED.get(self._source[self._at : self._at + 1], _STRANGE), start)
         outer = self._flags

@@ -37,7 +37,6 @@ class Regex:
 
     def __init__(self, pattern: str, caseless: bool) -> None:
         self.pattern: str = pattern
-        self.caseless: bool = caseless
         raw = pattern.encode("utf-8", "surrogateescape")
         found: tuple[Pcre, re.Pattern[bytes]] | None = None
         refused: ValueError | None = None
@@ -76,10 +75,6 @@ class Regex:
             shown = subject.decode("utf-8", "backslashreplace")
             raise RegexFailed(f'pcre2_match() failed: {failure} on "{shown}" using "{self.pattern}"') from None
         return None if found is None else [found.group(), *found.groups()]
-
-    def named(self) -> dict[str, int]:
-        """Number of each named group."""
-        return self._index
 
     def named_values(self, captures: list[bytes | None]) -> dict[str, bytes] | None:
         """What `match` captured by name (an unset group is empty, as in nginx); None: no named groups."""

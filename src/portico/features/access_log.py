@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, IF_LOCATION, LIMIT_EXCEPT, LOCATION, SERVER, Directive, Scope
 from portico.errorlog import ERR
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import Logger
 from portico.http.request import Request
 from portico.http.variables.path import document_root
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from portico.variables.template import Template
 
 DEFAULT_PATH: Final = "logs/access.log"
-_KEY: Final = "access_log"
 
 
 COMBINED: Final = (
@@ -245,21 +244,27 @@ class _AccessLogs:
         return self.writer(log)
 
 
+def _linked_logs(build: HttpBuild) -> _AccessLogs:
+    logs = _AccessLogs(build)
+    logs.add_formats()
+    logs.link(build.scope)
+    return logs
+
+
+_LOGS: Final = BuildSlot[_AccessLogs](_linked_logs)
+
+
 @final
 class AccessLogFeature(Feature):
     """nginx's http_log module."""
 
     def http(self, build: HttpBuild) -> None:
         """Link every `access_log` with its format and its file."""
-        logs = _AccessLogs(build)
-        build.state[_KEY] = logs
-        logs.add_formats()
-        logs.link(build.scope)
+        _LOGS.of(build)
 
     def location(self, build: LocationBuild) -> None:
         """Attach the loggers in force."""
-        logs = build.http.state[_KEY]
-        assert isinstance(logs, _AccessLogs)
+        logs = _LOGS.of(build.http)
         found = build.scope.all(ACCESS_LOG) or [logs.default_log()]
         if any(log.off for log in found):
             return

@@ -122,17 +122,17 @@ class AddHeaderFilter(HeaderFilter):
 
     def __init__(self, fields: list[AddedField]) -> None:
         self.added = fields
-        self.only_adds = all(field.kind == _APPEND for field in fields)
+        self.only_appends = all(field.kind == _APPEND for field in fields)
         self.constant: ConstantFields | None = None  # all, if all are; and those of them for whatever status
         self.constant_always: ConstantFields | None = None
-        if self.only_adds and all(field.fixed is not None for field in fields):
+        if self.only_appends and all(field.fixed is not None for field in fields):
             self.constant = ConstantFields(fields)
             self.constant_always = ConstantFields([field for field in fields if field.always])
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
-        return self.only_adds
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
+        return self.only_appends
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:

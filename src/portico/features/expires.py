@@ -117,10 +117,10 @@ class ExpiresFilter(HeaderFilter):
         self._second = -1  # the last date written, and for which second
         self._date = b""
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return b"expires" not in head.first and b"cache-control" not in head.first and self.kind != MODIFIED
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:

@@ -192,7 +192,7 @@ class GunzipFilter(HeaderFilter):
     def concerns_subrequests(self) -> bool:
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return b"content-encoding" not in head.first
 
     def apply(self, request: Request, response: Response) -> None:

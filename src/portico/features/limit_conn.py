@@ -24,7 +24,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
 from portico.http.limits import refusal_status
 from portico.variables.variable import PER_REQUEST, Variable
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.variables.session import Session
+    from portico.worker.runtime import Runtime
 
-_KEY: Final = "limit_conn"
 _ALL: Final = HTTP | SERVER | LOCATION
 
 STATUS: Final = "limit_conn_status"  # in Request.values: the variable, and that the request has been counted
@@ -160,7 +160,7 @@ class Claim(WorkerHook):
     def __init__(self, zones: dict[str, ConnectionZone]) -> None:
         self.zones = zones
 
-    def start(self, runtime: object) -> None:
+    def start(self, runtime: Runtime) -> None:
         for zone in self.zones.values():
             zone.claim()
 
@@ -184,23 +184,37 @@ def _status_variable(session: Session) -> bytes | None:
     return None if noted is None else noted.get(STATUS)
 
 
+def _open_zones(build: HttpBuild) -> Limits:
+    limits = Limits(_is_used(build.scope))
+    for setting in build.scope.own_settings(LIMIT_CONN_ZONE):
+        try:
+            _open(build, setting, limits.zones)
+        except ConfigError as error:
+            build.scope.load.diagnostics.error(error)
+    return limits
+
+
+def _open(build: HttpBuild, setting: Setting[ConnectionZone | None], zones: dict[str, ConnectionZone]) -> None:
+    declared = setting.value
+    assert declared is not None
+    zone = declare_zone(build.zones, "http", "limit_conn", declared.name, declared.size, declared.key.text, setting.where)
+    declared.counts = Counts(open_zone(zone, COLUMNS, setting.where))
+    zones[declared.name] = declared
+
+
+_LIMITS: Final = BuildSlot[Limits](_open_zones)
+
+
 class LimitConnFeature(Feature):
     """nginx's http_limit_conn module."""
 
     def http(self, build: HttpBuild) -> None:
-        limits = Limits(_is_used(build.scope))
-        build.state[_KEY] = limits
-        for setting in build.scope.own_settings(LIMIT_CONN_ZONE):
-            try:
-                _open(build, setting, limits.zones)
-            except ConfigError as error:
-                build.scope.load.diagnostics.error(error)
+        limits = _LIMITS.of(build)
         if limits.used:
             build.workers.append(Claim(limits.zones))
 
     def location(self, build: LocationBuild) -> None:
-        limits = build.http.state[_KEY]
-        assert isinstance(limits, Limits)
+        limits = _LIMITS.of(build.http)
         if not limits.used:
             return
         build.loggers.append(limits.holds)
@@ -220,14 +234,6 @@ class LimitConnFeature(Feature):
                 found, scope.get(LIMIT_CONN_STATUS), scope.get(LIMIT_CONN_LOG_LEVEL), scope.get(LIMIT_CONN_DRY_RUN), limits.holds
             )
             build.add_handler(PREACCESS, handler)
-
-
-def _open(build: HttpBuild, setting: Setting[ConnectionZone | None], zones: dict[str, ConnectionZone]) -> None:
-    declared = setting.value
-    assert declared is not None
-    zone = declare_zone(build.zones, "http", "limit_conn", declared.name, declared.size, declared.key.text, setting.where)
-    declared.counts = Counts(open_zone(zone, COLUMNS, setting.where))
-    zones[declared.name] = declared
 
 
 FEATURE: Final = LimitConnFeature(

@@ -23,7 +23,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
 from portico.http.limits import refusal_status
 from portico.http.waiting import pause
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from portico.http.response import Response
     from portico.variables.session import Session
 
-_KEY: Final = "limit_req"
 _ALL: Final = HTTP | SERVER | LOCATION
 
 STATUS: Final = "limit_req_status"  # in Request.values: the variable, and that the request has been counted
@@ -204,10 +203,10 @@ def _seconds(excess: int, rate: int) -> int:
 class LimitReqFields(HeaderFilter):
     """Writes the fields."""
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return True
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:
@@ -246,21 +245,35 @@ def _status_variable(session: Session) -> bytes | None:
     return None if noted is None else noted.get(STATUS)
 
 
+def _open_zones(build: HttpBuild) -> Limits:
+    limits = Limits(_tells_somewhere(build.scope))
+    for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
+        try:
+            _open(build, setting, limits.zones)
+        except ConfigError as error:
+            build.scope.load.diagnostics.error(error)
+    return limits
+
+
+def _open(build: HttpBuild, setting: Setting[RateZone | None], zones: dict[str, RateZone]) -> None:
+    declared = setting.value
+    assert declared is not None
+    zone = declare_zone(build.zones, "http", "limit_req", declared.name, declared.size, declared.key.text, setting.where)
+    declared.states = States(open_zone(zone, COLUMNS, setting.where))
+    zones[declared.name] = declared
+
+
+_LIMITS: Final = BuildSlot[Limits](_open_zones)
+
+
 class LimitReqFeature(Feature):
     """nginx's http_limit_req module."""
 
     def http(self, build: HttpBuild) -> None:
-        limits = Limits(_tells_somewhere(build.scope))
-        build.state[_KEY] = limits
-        for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
-            try:
-                self._open(build, setting, limits.zones)
-            except ConfigError as error:
-                build.scope.load.diagnostics.error(error)
+        _LIMITS.of(build)
 
     def location(self, build: LocationBuild) -> None:
-        declared = build.http.state[_KEY]
-        assert isinstance(declared, Limits)
+        declared = _LIMITS.of(build.http)
         limits: list[RateLimit] = []
         for setting in build.scope.settings(LIMIT_REQ):
             limit = setting.value
@@ -280,13 +293,6 @@ class LimitReqFeature(Feature):
             build.add_handler(PREACCESS, handler)
         if declared.tells:  # a redirect may end in a location without limits
             build.add_header_filter(LimitReqFields(), 49)
-
-    def _open(self, build: HttpBuild, setting: Setting[RateZone | None], zones: dict[str, RateZone]) -> None:
-        declared = setting.value
-        assert declared is not None
-        zone = declare_zone(build.zones, "http", "limit_req", declared.name, declared.size, declared.key.text, setting.where)
-        declared.states = States(open_zone(zone, COLUMNS, setting.where))
-        zones[declared.name] = declared
 
 
 FEATURE: Final = LimitReqFeature(

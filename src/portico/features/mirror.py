@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
+from portico.http.background import BackgroundTask
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import PRECONTENT, Handler
-from portico.http.subrequest import BackgroundRequest, subrequest_of
+from portico.http.subrequest import answer_unseen, subrequest_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -65,9 +66,9 @@ class MirrorHandler(Handler):
             mirrored.method = request.method
             mirrored.stream = None  # a client that leaves ends its own request, not this one
             mirrored.body = body if self.with_body else None
-            running = BackgroundRequest(mirrored)
-            background.append(running)
-            running.start()
+            task = BackgroundTask(request.reactor)
+            background.append(task)
+            task.start(answer_unseen(mirrored))
         return None
 
     def describe(self) -> str:

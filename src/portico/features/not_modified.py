@@ -29,7 +29,7 @@ class NotModifiedFilter(HeaderFilter):
     def __init__(self) -> None:
         pass
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         return False
 
     def apply(self, request: Request, response: Response) -> None:

@@ -79,7 +79,7 @@ class RangeFilter(HeaderFilter):
     def __init__(self) -> None:
         self._boundary = int.from_bytes(os.urandom(8), "big")
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         return False
 
     def apply(self, request: Request, response: Response) -> None:

@@ -11,6 +11,7 @@ from portico.config.regex import Regex, RegexFailed, parse_regex
 from portico.config.server_names import DEFAULT, ServerNames
 from portico.http.feature import Feature, LocationBuild
 from portico.http.listen import SERVER_NAME
+from portico.http.plan import LocationSlot
 from portico.variables.variable import PER_REQUEST, Variable
 
 if TYPE_CHECKING:
@@ -127,9 +128,12 @@ class Referers:
         return any(regex.match(url) is not None for regex in self.regexes)
 
 
+_REFERERS: Final = LocationSlot[Referers]()
+
+
 def _invalid_referer(request: Request) -> bytes | None:
-    referers = request.location.settings.get("referer")
-    if not isinstance(referers, Referers) or referers.accept(request.fields.get(b"referer")):
+    referers = _REFERERS.of(request.location)
+    if referers is None or referers.accept(request.fields.get(b"referer")):
         return b""
     return b"1"
 
@@ -152,7 +156,7 @@ class RefererFeature(Feature):
         if last is not None and (referers.none or referers.blocked) and not referers.count:
             message = 'the "none" or "blocked" referers are specified in the "valid_referers" directive without any valid referer'
             raise last.fail(message)
-        build.location.settings["referer"] = referers
+        _REFERERS.put(build.location, referers)
 
 
 def _servers(scope: Scope | None) -> list[Scope]:

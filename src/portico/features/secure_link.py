@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.http.feature import Feature, LocationBuild
+from portico.http.plan import LocationSlot
 from portico.variables.template import Template, template
 from portico.variables.variable import PER_REQUEST, Variable
 
@@ -115,12 +116,15 @@ def _keep(request: Request, name: str, value: bytes | None) -> None:
     request.values[name] = value
 
 
+_SECURE_LINK: Final = LocationSlot[SecureLink]()
+
+
 def _secure_link(request: Request) -> bytes | None:
     known = request.values
     if known is not None and "secure_link" in known:
         return known["secure_link"]
-    settings = request.location.settings.get("secure_link")
-    if not isinstance(settings, SecureLink):
+    settings = _SECURE_LINK.of(request.location)
+    if settings is None:
         return None
     value = settings.value(request)
     _keep(request, "secure_link", value)
@@ -153,7 +157,7 @@ class SecureLinkFeature(Feature):
             secret = scope.get(SECURE_LINK_SECRET)
         if secret or (link is not None and text is not None):
             given = (secret or "").encode("utf-8", "surrogateescape")
-            build.location.settings["secure_link"] = SecureLink(given, link, text)
+            _SECURE_LINK.put(build.location, SecureLink(given, link, text))
 
 
 FEATURE: Final = SecureLinkFeature(

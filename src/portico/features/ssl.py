@@ -18,7 +18,7 @@ from portico.config.directive import HTTP, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.errorlog import INFO
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild
 from portico.http.handler import Handler
 from portico.http.plan import VirtualServer
 from portico.http.request import Request
@@ -353,6 +353,13 @@ def check_client_certificate(request: Request) -> HTTPError | None:
     return None
 
 
+def _no_contexts(build: HttpBuild) -> dict[str, ServerTLS]:
+    return {}
+
+
+_CONTEXTS: Final = BuildSlot[dict[str, ServerTLS]](_no_contexts)
+
+
 @final
 class SSLFeature(Feature):
     """`listen … ssl`."""
@@ -371,9 +378,10 @@ class SSLFeature(Feature):
             server.tls = ServerTLS(None)  # one error is enough: the listener has its certificate
             return
         # Servers with the same settings share a context: its memory, and the time to read the files.
-        key = f"ssl {settings.key()}"
-        made = build.state.get(key)
-        if not isinstance(made, ServerTLS):
+        key = settings.key()
+        contexts = _CONTEXTS.of(build)
+        made = contexts.get(key)
+        if made is None:
             try:
                 made = server_tls(settings)
                 if settings.verify != VERIFY_OFF:
@@ -381,7 +389,7 @@ class SSLFeature(Feature):
             except ContextError as error:
                 scope.load.diagnostics.error(_located(scope, error))
                 made = ServerTLS(None)
-            build.state[key] = made
+            contexts[key] = made
         server.tls = made
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import LOCATION, SERVER, Directive
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import Handler, Logger
 from portico.http.response import Response, text_response
 from portico.variables.variable import PER_REQUEST, Variable
@@ -24,7 +24,7 @@ from portico.zones.table import SharedTable
 if TYPE_CHECKING:
     from portico.http.request import Request
 
-_KEY: Final = "stub_status"
+_MODULE: Final = "http_stub_status"
 _ZONE: Final = " stub_status"  # no zone of a configuration can have this name
 _ROWS: Final = 1024  # workers of all configurations that are still at work
 _COLUMNS: Final = 6
@@ -241,23 +241,30 @@ def _is_used(build: HttpBuild) -> bool:
     return any("stub_status" in text or "connections_" in text for text in build.scope.load.files.values())
 
 
+def _new_board(build: HttpBuild) -> BoardLogger | None:
+    if not _is_used(build):
+        return None
+    board = Board()
+    logger = BoardLogger(board)
+    zone = build.zones.add(_ZONE, _ROWS * _COLUMNS * 8, _MODULE)
+    board.table = zone.open(_COLUMNS)
+    build.workers.append(BoardHook(board))
+    build.loggers.append(logger)
+    return logger
+
+
+_BOARD: Final = BuildSlot[BoardLogger | None](_new_board)
+
+
 class StubStatusFeature(Feature):
     """nginx's http_stub_status module."""
 
     def http(self, build: HttpBuild) -> None:
-        if not _is_used(build):
-            return
-        board = Board()
-        logger = BoardLogger(board)
-        build.state[_KEY] = logger
-        zone = build.zones.add(_ZONE, _ROWS * _COLUMNS * 8, self.name)
-        board.table = zone.open(_COLUMNS)
-        build.workers.append(BoardHook(board))
-        build.loggers.append(logger)
+        _BOARD.of(build)
 
     def location(self, build: LocationBuild) -> None:
-        logger = build.http.state.get(_KEY)
-        if not isinstance(logger, BoardLogger):
+        logger = _BOARD.of(build.http)
+        if logger is None:
             return
         build.loggers.append(logger)
         if build.scope.own(STUB_STATUS):
@@ -265,7 +272,7 @@ class StubStatusFeature(Feature):
 
 
 FEATURE: Final = StubStatusFeature(
-    "http_stub_status",
+    _MODULE,
     (STUB_STATUS,),
     (
         Variable("connections_active", _active, PER_REQUEST, "Client connections, those that wait for a request included."),

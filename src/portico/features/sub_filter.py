@@ -166,7 +166,7 @@ class SubFilter(HeaderFilter):
     def concerns_subrequests(self) -> bool:
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return not self.types.has(head.first.get(b"content-type", b""))
 
     def apply(self, request: Request, response: Response) -> None:

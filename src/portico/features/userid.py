@@ -17,7 +17,7 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.errorlog import ERR, NOTICE
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.variables.request import cookie_in
 from portico.variables.variable import PER_REQUEST, Variable
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from portico.http.response import Response
     from portico.worker.runtime import Runtime
 
-_KEY: Final = "userid"
 OFF: Final = 0
 LOG: Final = 1
 V1: Final = 2
@@ -170,13 +169,13 @@ class Userid(HeaderFilter):
         domain = scope.get(USERID_DOMAIN)
         self.tail: bytes = (b"; domain=" + domain if domain else b"") + b"; path=" + scope.get(USERID_PATH)
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         return self.state > LOG
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         return True
 
-    def adds(self) -> bool:
+    def appends(self) -> bool:
         return True
 
     def apply(self, request: Request, response: Response) -> None:
@@ -337,20 +336,22 @@ def _variables() -> tuple[Variable[Request], ...]:
     )
 
 
+def _new_sequence(build: HttpBuild) -> Sequence:
+    sequence = Sequence()
+    build.workers.append(sequence)
+    return sequence
+
+
+_SEQUENCE: Final = BuildSlot[Sequence](_new_sequence)
+
+
 class UseridFeature(Feature):
     """nginx's http_userid module."""
 
-    def http(self, build: HttpBuild) -> None:
-        sequence = Sequence()
-        build.state[_KEY] = sequence
-        build.workers.append(sequence)
-
     def location(self, build: LocationBuild) -> None:
         state = build.scope.get(USERID)
-        sequence = build.http.state[_KEY]
-        assert isinstance(sequence, Sequence)
         if state != OFF:
-            build.add_header_filter(Userid(build, state, sequence), _ORDER)
+            build.add_header_filter(Userid(build, state, _SEQUENCE.of(build.http)), _ORDER)
 
 
 FEATURE: Final = UseridFeature(

@@ -1,6 +1,8 @@
 """The body of a request: read whole (to memory, past `client_body_buffer_size` to a file), passed on as it comes, or thrown away.
 
-The temporary file is unlinked as soon as it is open, so a crash leaves nothing behind; `$request_body_file` is empty then.
+How large it may be (`client_max_body_size`) is checked before it is read when its length is told (`check_length`), and while it comes
+when it is chunked (`codec/chunked.py`): 413. The temporary file is unlinked as soon as it is open, so a crash leaves nothing behind;
+`$request_body_file` is empty then.
 """
 
 from __future__ import annotations
@@ -10,12 +12,22 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, final
 
-from portico.errorlog import WARN
+from portico.errorlog import ERR, WARN
 from portico.http.errors import FileFailed, HTTPError
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.server.stream import ClientStream
+
+
+def check_length(request: Request) -> None:
+    """Refuse a request whose Content-Length is more than its location allows. Raises HTTPError 413."""
+    length = request.fields.content_length
+    most = request.location.core.client_max_body_size
+    if length > most > 0:
+        raise HTTPError(
+            413, f"client intended to send too large body: {length} bytes (client_max_body_size is {most})", ERR
+        )
 
 
 @final

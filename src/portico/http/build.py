@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, final
 from portico import errorlog
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import Scope
+from portico.config.reader import Statement
 from portico.errorlog import LogFiles
+from portico.http.build_listeners import ListenerBuilder
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName
@@ -23,7 +25,6 @@ from portico.http.routing.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX,
 from portico.http.routing.location_tree import Location as Entry
 from portico.http.settings import HTTP_BLOCK, SERVER_BLOCK, CoreSettings
 from portico.net.listen import ListenSpec
-from portico.net.tls import no_certificate
 from portico.variables.variable import Variables
 from portico.zones.zone import Zones
 
@@ -44,7 +45,7 @@ class HttpPlan:
 def build_http(
     root: Scope, features: Sequence[Feature], zones: Zones, log_files: LogFiles, default_log: str
 ) -> HttpPlan | None:
-    """The plan of the `http` block under `root`; None when there is no such block or it has mistakes.
+    """Return the plan of the `http` block under `root`; None when there is no such block or it has mistakes.
 
     Mistakes are collected in the load's diagnostics.
     """
@@ -72,12 +73,12 @@ def build_http(
     load.resolve_all(variables)  # what building itself compiled
     for settled in plan.build.settles:
         filters = [header_filter for location in settled.locations for header_filter in location.header_filters]
-        settled.settle([header_filter for header_filter in filters if header_filter.edits_whole()])
+        settled.settle([header_filter for header_filter in filters if header_filter.changes_full()])
     return plan
 
 
 def _declare_captures(scope: Scope, variables: Variables[Request]) -> None:
-    """Named groups in server names and locations become variables."""
+    """Make variables of the named groups in server names and locations."""
     for setting in scope.own_settings(SERVER_NAME):
         for name in setting.value:
             if name.regex is not None:
@@ -102,17 +103,24 @@ class _Builder:
     def build(self) -> HttpPlan:
         for feature in self.features:
             feature.http(self.http)
-        placed: list[tuple[VirtualServer, list[Listen], list[ServerName]]] = []
         for scope in self.scope.blocks(SERVER_BLOCK):
             try:
-                placed.append(self._server(scope))
+                self.plan.servers.append(self._server(scope))
             except ConfigError as error:
                 self.diagnostics.error(error)
         if not self.diagnostics.errors:
-            self._listeners(placed)
+            self.plan.listeners = self._listeners()
             for feature in self.features:
                 feature.finish(self.http)
         return self.plan
+
+    def _listeners(self) -> list[Listener]:
+        made = ListenerBuilder(self.diagnostics)
+        for server in self.plan.servers:
+            listens = [listen for group in server.scope.own_all(LISTEN) for listen in group]
+            made.add(server, listens or [_default_listen(server.scope)], _names_of(server.scope))
+        made.check_tls()
+        return made.sockets()
 
     def _core(self, scope: Scope) -> CoreSettings:
         core = CoreSettings(scope, errorlog.error_log(scope, self.http.log_files, self.default_log))
@@ -121,11 +129,9 @@ class _Builder:
 
     # -- servers and locations ---------------------------------------------------------------------------------------
 
-    def _server(self, scope: Scope) -> tuple[VirtualServer, list[Listen], list[ServerName]]:
-        names = [name for group in scope.own_all(SERVER_NAME) for name in group]
-        texts = [name.text for name in names] or [""]
+    def _server(self, scope: Scope) -> VirtualServer:
         where = scope.statement.where if scope.statement else None
-        server = VirtualServer(_primary_name(texts[0]), texts, where, self._core(scope))
+        server = VirtualServer(_primary_name(_names_of(scope)), where, scope, self._core(scope))
         server.fallback = Location(server.name or '""', where, scope, server.core)
         for feature in self.features:
             feature.server(self.http, server, scope)
@@ -133,13 +139,8 @@ class _Builder:
             handler for feature in self.features for handler in feature.server_rewrite(self.http, server, scope)
         )
         self._attach(server, server.fallback, scope)
-        entries = self._locations(server, scope)
-        server.locations = LocationTree(entries, server.fallback)
-        self.plan.servers.append(server)
-        listens = [listen for group in scope.own_all(LISTEN) for listen in group]
-        if not listens:
-            listens = [_default_listen(scope)]
-        return server, listens, names
+        server.locations = LocationTree(self._locations(server, scope), server.fallback)
+        return server
 
     def _attach(self, server: VirtualServer, location: Location, scope: Scope) -> LocationBuild:
         build = LocationBuild(self.http, server, location, scope, self._attach_features)
@@ -161,7 +162,7 @@ class _Builder:
         location.rewrites = build.rewrites()
         location.handlers = build.handlers()
         location.header_filters = build.header_filters()
-        location.adding_filters = tuple(one for one in location.header_filters if one.adds())
+        location.adding_filters = tuple(one for one in location.header_filters if one.appends())
         location.loggers = tuple(build.loggers)
         for statuses, page in scope.all(ERROR_PAGE):
             for status in statuses:
@@ -180,19 +181,8 @@ class _Builder:
         pattern = scope.value
         statement = scope.statement
         assert isinstance(pattern, LocationPattern) and statement is not None
-        location = Location(str(pattern), statement.where, scope, self._core(scope))
-        location.internal = scope.own(INTERNAL) is True
-        location.is_regex = pattern.kind in (REGEX, REGEX_ICASE)
-        location.is_named = pattern.kind == NAMED
-        if not location.is_regex and not location.is_named:
-            location.prefix = pattern.text.encode("utf-8", "surrogateescape")
-        if pattern.kind <= PREFIX_STOP:
-            for other in siblings:
-                same = other.pattern == pattern.text and (other.kind == EXACT) == (pattern.kind == EXACT)
-                if same and other.kind <= PREFIX_STOP:
-                    raise statement.fail(f'duplicate location "{pattern.text}"', statement.args[-1])
-        if location.is_named and scope.parent is not None and scope.parent.directive is LOCATION_BLOCK:
-            raise statement.fail(f'named location "{pattern.text}" can be on the server level only', statement.args[-1])
+        location = _new_location(pattern, statement, scope, self._core(scope))
+        _check_place(pattern, statement, scope, siblings)
         build = self._attach(server, location, scope)
         location.auto_redirect = build.has_content and pattern.text.endswith("/") and pattern.kind <= PREFIX_STOP
         entry = Entry(pattern.kind, pattern.text, location, location.auto_redirect, pattern.regex)
@@ -206,75 +196,35 @@ class _Builder:
                 raise statement.fail(str(error)) from None
         return entry
 
-    # -- addresses ---------------------------------------------------------------------------------------------------
 
-    def _listeners(self, placed: list[tuple[VirtualServer, list[Listen], list[ServerName]]]) -> None:
-        listeners: dict[tuple[int, int, object], Listener] = {}
-        explicit: dict[tuple[int, int, object], Listen] = {}
-        options: dict[tuple[int, int, object], Listen] = {}
-        binds: set[tuple[int, int, object]] = set()
-        for server, listens, names in placed:
-            seen: set[tuple[int, int, object]] = set()
-            for listen in listens:
-                key = listen.spec.key
-                if key in seen:
-                    raise ConfigError(f"a duplicate listen {listen.spec}", listen.where)
-                seen.add(key)
-                listener = listeners.get(key)
-                if listener is None:
-                    listener = Listener(listen.spec, server)
-                    listeners[key] = listener
-                if listen.default_server:
-                    if key in explicit:
-                        raise ConfigError(f"a duplicate default server for {listen.spec}", listen.where)
-                    explicit[key] = listen
-                if listen.sets_options:
-                    if key in options:
-                        raise ConfigError(f"duplicate listen options for {listen.spec}", listen.where)
-                    options[key] = listen
-                    listener.spec = listen.spec
-                if listen.bind:
-                    binds.add(key)
-                listener.ssl = listener.ssl or listen.ssl
-                listener.proxy_protocol = listener.proxy_protocol or listen.proxy_protocol
-                if listen.default_server:
-                    listener.make_default(server)
-                listener.servers.append(server)
-                self._names(listener, server, names, listen)
-        for listener in listeners.values():
-            listener.spec.nodelay = listener.default.core.tcp_nodelay
-        self._check_tls(listeners)
-        self.plan.listeners = _sockets(listeners, binds)
-
-    def _names(self, listener: Listener, server: VirtualServer, names: list[ServerName], listen: Listen) -> None:
-        if not names:
-            listener.names.add("", server)
-        for name in names:
-            if name.regex is not None and name.regex.groups:
-                listener.captures_names = True
-            try:
-                added = listener.names.add(name.text, server, name.regex)
-            except ValueError as error:
-                raise ConfigError(f"{error} on {listen.spec}", server.where) from None
-            if not added:
-                self.diagnostics.warn(f'conflicting server name "{name.text}" on {listen.spec}, ignored', None)
-
-    def _check_tls(self, listeners: dict[tuple[int, int, object], Listener]) -> None:
-        """Who listens with `ssl` needs a certificate: the default server, or, when that one rejects handshakes, all the others."""
-        for listener in listeners.values():
-            if not listener.ssl:
-                continue
-            default = listener.default
-            rejects = default.tls is not None and not default.tls.has_certificate
-            asked = listener.servers if rejects else [default]
-            for server in asked:
-                if server.tls is None:
-                    self.diagnostics.error(no_certificate(server.where))
+def _new_location(pattern: LocationPattern, statement: Statement, scope: Scope, core: CoreSettings) -> Location:
+    location = Location(str(pattern), statement.where, scope, core)
+    location.internal = scope.own(INTERNAL) is True
+    location.is_regex = pattern.kind in (REGEX, REGEX_ICASE)
+    location.is_named = pattern.kind == NAMED
+    if not location.is_regex and not location.is_named:
+        location.prefix = pattern.text.encode("utf-8", "surrogateescape")
+    return location
 
 
-def _primary_name(text: str) -> str:
-    """nginx's $server_name: ".example.com" stands for "example.com"."""
-    return text[1:] if text.startswith(".") else text
+def _check_place(pattern: LocationPattern, statement: Statement, scope: Scope, siblings: list[Entry[Location]]) -> None:
+    """Raise ConfigError when a location stands where there is one like it, or where none of its kind may stand."""
+    if pattern.kind <= PREFIX_STOP:
+        for other in siblings:
+            same = other.pattern == pattern.text and (other.kind == EXACT) == (pattern.kind == EXACT)
+            if same and other.kind <= PREFIX_STOP:
+                raise statement.fail(f'duplicate location "{pattern.text}"', statement.args[-1])
+    if pattern.kind == NAMED and scope.parent is not None and scope.parent.directive is LOCATION_BLOCK:
+        raise statement.fail(f'named location "{pattern.text}" can be on the server level only', statement.args[-1])
+
+
+def _names_of(server: Scope) -> list[ServerName]:
+    return [name for group in server.own_all(SERVER_NAME) for name in group]
+
+
+def _primary_name(names: list[ServerName]) -> str:
+    """Return nginx's $server_name, the first: ".example.com" stands for "example.com"."""
+    return names[0].text.removeprefix(".") if names else ""
 
 
 def _default_listen(scope: Scope) -> Listen:
@@ -282,23 +232,3 @@ def _default_listen(scope: Scope) -> Listen:
     assert scope.statement is not None
     where = scope.statement.where
     return Listen(ListenSpec(socket.AF_INET, ("0.0.0.0", port), f"*:{port}", where), where)
-
-
-def _sockets(
-    listeners: dict[tuple[int, int, object], Listener], binds: set[tuple[int, int, object]]
-) -> list[Listener]:
-    """One listener for each socket: an address whose port also has a wildcard is served by the wildcard's socket."""
-    wildcards: dict[tuple[int, int], Listener] = {}
-    for listener in listeners.values():
-        address = listener.spec.address
-        if not isinstance(address, str) and address[0] in ("0.0.0.0", "::"):
-            wildcards[(listener.spec.family, address[1])] = listener
-    result: list[Listener] = []
-    for key, listener in listeners.items():
-        address = listener.spec.address
-        wildcard = None if isinstance(address, str) else wildcards.get((listener.spec.family, address[1]))
-        if wildcard is None or wildcard is listener or key in binds:
-            result.append(listener)
-        elif not isinstance(address, str):
-            wildcard.specific[address[0]] = listener
-    return result

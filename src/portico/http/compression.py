@@ -15,6 +15,7 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.config.regex import Regex, RegexFailed, parse_regex
+from portico.http.feature import BuildSlot
 from portico.http.user_agent import is_msie6
 
 if TYPE_CHECKING:
@@ -131,11 +132,14 @@ class AcceptedCodings:
 
 def accepted_codings(build: HttpBuild) -> AcceptedCodings:
     """The one of this configuration."""
-    found = build.state.get("accept_encoding")
-    if not isinstance(found, AcceptedCodings):
-        found = AcceptedCodings()
-        build.state["accept_encoding"] = found
-    return found
+    return _ACCEPTED.of(build)
+
+
+def _new_codings(build: HttpBuild) -> AcceptedCodings:
+    return AcceptedCodings()
+
+
+_ACCEPTED: Final = BuildSlot[AcceptedCodings](_new_codings)
 
 
 @final

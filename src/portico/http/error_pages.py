@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from portico import __version__
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
 from portico.http.errors import HTTPError, InternalRedirect
+from portico.http.plan import ErrorPage
 from portico.http.response import BytesBody, Response
-from portico.variables.template import Template, template_of
+from portico.variables.template import template_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -62,7 +63,6 @@ _SPECIAL: Final[dict[int, tuple[bytes, bytes]]] = {
 
 # After these the connection is not kept: where the next request begins is in doubt, or the peer misbehaves.
 _CLOSING: Final = frozenset((400, 413, 414, 494, 495, 496, 497, 500, 501))
-_NO_LINGER: Final = frozenset((400, 494, 495, 496, 497))
 
 
 def page(status: int, tokens: bool) -> bytes:
@@ -78,15 +78,6 @@ def page(status: int, tokens: bool) -> bytes:
         b"<html>\r\n<head><title>%b</title></head>\r\n<body>\r\n<center><h1>%b</h1></center>\r\n%b"
         b"<hr><center>%b</center>\r\n</body>\r\n</html>\r\n" % (title, heading, extra, signature)
     )
-
-
-@final
-class ErrorPage:
-    """One status of an `error_page`: where to, and which status the client sees."""
-
-    def __init__(self, target: Template, overwrite: int) -> None:
-        self.target = target
-        self.overwrite = overwrite  # -1: keep the error's; 0: the one that the page is answered with; else this
 
 
 def _error_page(statement: Statement) -> tuple[list[int], ErrorPage]:

@@ -7,7 +7,7 @@ configuration asks for, nothing otherwise: a feature that is off leaves no trace
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 from portico.config.directive import Directive, Scope
 from portico.http.access import AUTH_DELAY, SATISFY, AccessPhase, AccessStep
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from portico.worker.hook import WorkerHook
     from portico.zones.zone import Zones
 
+T = TypeVar("T")
+
 
 @final
 class HttpBuild:
-    """What features share while one `http {}` is built. `state` keeps what a feature needs at several levels, by its own key."""
+    """What features share while one `http {}` is built."""
 
     def __init__(self, scope: Scope, variables: Variables[Request], zones: Zones, log_files: LogFiles) -> None:
         self.scope = scope
         self.variables = variables
         self.zones = zones
         self.log_files = log_files
-        self.state: dict[str, object] = {}
+        self.slots: dict[object, object] = {}  # by BuildSlot: what features keep for themselves
         self.temp_paths: set[str] = set()  # directories to make before the workers start
         self.workers: list[WorkerHook] = []
         self.settles: list[Settled] = []
@@ -40,8 +42,29 @@ class HttpBuild:
 
 
 @final
+class BuildSlot(Generic[T]):
+    """What one feature keeps while a configuration is built, from level to level: one object for each `HttpBuild`.
+
+    The feature owns the slot, a constant of its file, so nobody else can write there:
+
+        _LIMITS: Final = BuildSlot[Limits](_open_zones)
+        …
+        zone = _LIMITS.of(build).zones.get(name)
+    """
+
+    def __init__(self, make: Callable[[HttpBuild], T]) -> None:
+        self.make = make
+
+    def of(self, build: HttpBuild) -> T:
+        """Return the object of this build, made when it is first asked for."""
+        if self not in build.slots:
+            build.slots[self] = self.make(build)
+        return cast(T, build.slots[self])
+
+
+@final
 class Settled:
-    """Somebody who wants to know which filters may change its answers in the locations that use it."""
+    """A content handler's wish to know which filters may change its responses, in the locations that have it."""
 
     def __init__(self, location: Location, settle: Callable[[list[HeaderFilter]], None]) -> None:
         self.locations = [location]
@@ -68,7 +91,7 @@ class LocationBuild:
         self.has_content = False  # a content handler (proxy_pass, …) is there: static files are not looked at
 
     def inner(self, scope: Scope, name: str = "") -> LocationBuild:
-        """A location for a block inside this one (`if`, `limit_except`): what it does not set it has from here."""
+        """Return a location for a block inside this one (`if`, `limit_except`): what it does not set it has from here."""
         outer = self.location
         assert scope.statement is not None
         location = Location(name or outer.name, scope.statement.where, scope, outer.core)
@@ -93,7 +116,7 @@ class LocationBuild:
                 settled.locations.append(self.location)
 
     def on_finish(self, settle: Callable[[list[HeaderFilter]], None]) -> None:
-        """Have `settle` called when every value is resolved, with the filters that may change its answers (`edits_whole`)."""
+        """Have `settle` called when every value is resolved, with the filters that may change its responses (`changes_full`)."""
         self.http.settles.append(Settled(self.location, settle))
 
     def add_handler(self, phase: int, handler: Handler) -> None:
@@ -108,25 +131,25 @@ class LocationBuild:
         self._access.add(step)
 
     def set_content(self, handler: Handler) -> None:
-        """Make `handler` the one that answers, in place of static files. The last one wins, as in nginx."""
+        """Make `handler` the one that responds, in place of static files. The last one wins, as in nginx."""
         self._handlers = [entry for entry in self._handlers if entry[0] != CONTENT]
         self._handlers.append((CONTENT, len(self._handlers), handler))
         self.has_content = True
 
     def add_header_filter(self, header_filter: HeaderFilter, order: int = 50) -> None:
-        """Add a filter for response heads; lower `order` runs earlier. Ranges run at 90, after what changes bodies."""
+        """Add a filter of header sections; lower `order` runs earlier. Ranges run at 90, after what changes bodies."""
         self._header_filters.append((order, len(self._header_filters), header_filter))
 
     def rewrites(self) -> tuple[Handler, ...]:
-        """The handlers of the rewrite phase."""
+        """Return the handlers of the rewrite phase."""
         return tuple(entry[2] for entry in self._handlers if entry[0] == REWRITE)
 
     def handlers(self) -> tuple[Handler, ...]:
-        """Those of the phases after it, in order."""
+        """Return those of the phases after it, in order."""
         return tuple(entry[2] for entry in sorted(self._handlers, key=_by_order) if entry[0] > REWRITE)
 
     def header_filters(self) -> tuple[HeaderFilter, ...]:
-        """The finished tuple."""
+        """Return the filters, in order."""
         return tuple(entry[2] for entry in sorted(self._header_filters, key=_by_filter_order))
 
 
@@ -159,17 +182,17 @@ class Feature:
         """Make known the variables that the configuration itself defines (captures, set, map). `scope` is http's."""
 
     def http(self, build: HttpBuild) -> None:
-        """Once, before any server is built."""
+        """Prepare what the whole configuration shares: called once, before any server is built."""
 
     def server(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> None:
-        """For each server, before its locations."""
+        """Attach to a server: called for each, before its locations are built."""
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
-        """Handlers for the server-rewrite phase of this server."""
+        """Return handlers for the server-rewrite phase of a server."""
         return []
 
     def location(self, build: LocationBuild) -> None:
-        """For each location, and for each server's own level."""
+        """Attach to a location: called for each, and for each server's own level."""
 
     def finish(self, build: HttpBuild) -> None:
-        """Once, when every location is there."""
+        """Finish what needs to know every location: called once, when all are there."""

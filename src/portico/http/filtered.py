@@ -33,7 +33,6 @@ class FilteredBody(Body):
     def __init__(self, source: Body, transform: BodyTransform, bytewise: bool = False) -> None:
         self.kind = STREAM
         self.length = source.length if bytewise else -1
-        self.bytewise = bytewise  # each byte becomes one byte whatever stands around it, so a part can be made of a part
         self.source = source
         self.transform = transform
         self.finished = False

@@ -10,13 +10,11 @@ if TYPE_CHECKING:
     from portico.http.response import Response
 
 # Phases in the order they run; nginx's, as far as handlers exist for them.
-SERVER_REWRITE: Final = 0
 REWRITE: Final = 1
 PREACCESS: Final = 2
 ACCESS: Final = 3
 PRECONTENT: Final = 4
 CONTENT: Final = 5
-PHASE_NAMES: Final = ("server-rewrite", "rewrite", "preaccess", "access", "precontent", "content")
 
 
 class Handler:
@@ -45,20 +43,20 @@ class HeaderFilter:
         """Edit `response` in place; may replace its body by a filtered one."""
         raise NotImplementedError
 
-    def edits_whole(self) -> bool:
+    def changes_full(self) -> bool:
         """Whether it may change the answer to a request without conditions and ranges."""
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
-        """Whether it leaves all that is in an answer with this head as it is, and at most adds fields.
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
+        """Whether it leaves everything in a response with this head as it is, and at most appends fields.
 
-        When every filter says so, the answer may have its lines finished (`Response.head`) and its attributes empty; then `apply`
-        is called for those alone that add (`adds`).
+        When every filter says so, the header section may be finished (`Response.finished`) and the attributes empty; then `apply` is
+        called for those alone that append (`appends`).
         """
         return False
 
-    def adds(self) -> bool:
-        """Whether it may add fields to an answer that it leaves; it does so by `Response.add`."""
+    def appends(self) -> bool:
+        """Whether it may append fields to a response that it preserves; it does so by `Response.add` or `Response.append`."""
         return False
 
     def concerns_subrequests(self) -> bool:
@@ -74,7 +72,7 @@ def can_be_finished(editors: list[HeaderFilter], request: Request, head: Respons
     if request.parent is not None:
         return False
     for editor in editors:
-        if not editor.leaves(request, head):
+        if not editor.preserves(request, head):
             return False
     return request.kept_fields is None and not request.error_status
 

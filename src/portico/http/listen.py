@@ -34,25 +34,13 @@ class Listen:
 
 
 def _address(statement: Statement, text: str) -> list[ListenSpec]:
+    """Return what to listen on, one for each address that a name stands for. Raises ConfigError in nginx's words."""
+    if text.startswith("unix:"):
+        return [_unix_address(statement, text)]
+    if text.startswith("["):
+        return [_ipv6_address(statement, text)]
     where = statement.where
     first = statement.args[0]
-    if text.startswith("unix:"):
-        path = text[5:]
-        if not path:
-            raise statement.fail(f'no path in the unix domain socket in "{text}" of the "listen" directive', first)
-        if len(values.octets(path)) > 107:
-            raise statement.fail(f'too long path in the unix domain socket in "{text}" of the "listen" directive', first)
-        return [ListenSpec(socket.AF_UNIX, path, text, where)]
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first)
-        port = _port(statement, rest[1:] if rest else "80")
-        try:
-            packed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
-        except (OSError, ValueError):  # ValueError: not ASCII
-            raise statement.fail(f'invalid IPv6 address in "{text}" of the "listen" directive', first) from None
-        return [ListenSpec(socket.AF_INET6, (packed, port), text, where)]
     host, colon, port_text = text.rpartition(":")
     if not colon:
         if values.number_of(text) is not None:
@@ -70,6 +58,29 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
     return [ListenSpec(family, (address[0], port), text, where) for family, address in found]
 
 
+def _unix_address(statement: Statement, text: str) -> ListenSpec:
+    path = text[5:]
+    first = statement.args[0]
+    if not path:
+        raise statement.fail(f'no path in the unix domain socket in "{text}" of the "listen" directive', first)
+    if len(values.octets(path)) > 107:
+        raise statement.fail(f'too long path in the unix domain socket in "{text}" of the "listen" directive', first)
+    return ListenSpec(socket.AF_UNIX, path, text, statement.where)
+
+
+def _ipv6_address(statement: Statement, text: str) -> ListenSpec:
+    host, bracket, rest = text[1:].partition("]")
+    first = statement.args[0]
+    if not bracket or (rest and not rest.startswith(":")):
+        raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first)
+    port = _port(statement, rest[1:] if rest else "80")
+    try:
+        packed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+    except (OSError, ValueError):  # ValueError: not ASCII
+        raise statement.fail(f'invalid IPv6 address in "{text}" of the "listen" directive', first) from None
+    return ListenSpec(socket.AF_INET6, (packed, port), text, statement.where)
+
+
 def _port(statement: Statement, text: str) -> int:
     port = values.port_of(text)
     if port is None:
@@ -80,7 +91,7 @@ def _port(statement: Statement, text: str) -> int:
 
 
 def parse_listen(statement: Statement) -> list[Listen]:
-    """One Listen for each address that the text stands for. Raises ConfigError in nginx's words."""
+    """Return one Listen for each address that the text stands for. Raises ConfigError in nginx's words."""
     listens = [Listen(spec, statement.where) for spec in _address(statement, statement.args[0].text)]
     for listen in listens:
         for index in range(1, len(statement.args)):
@@ -91,27 +102,41 @@ def parse_listen(statement: Statement) -> list[Listen]:
 def _option(statement: Statement, listen: Listen, index: int) -> None:
     argument = statement.args[index]
     name, equals, value = argument.text.partition("=")
-    spec = listen.spec
     if name in _OPTIONS_THAT_SET:
         listen.sets_options = True
         listen.bind = True
-    if argument.text in ("default_server", "default"):
+    known = _with_value(statement, listen.spec, index, name, value) if equals else _word(statement, listen, argument.text)
+    if not known:
+        raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+
+
+def _word(statement: Statement, listen: Listen, word: str) -> bool:
+    """Set what one word says; return False for a word that nobody knows."""
+    if word in ("default_server", "default"):
         listen.default_server = True
-    elif argument.text == "ssl":
+    elif word == "ssl":
         listen.ssl = True
-    elif argument.text == "http2":
+    elif word == "proxy_protocol":
+        listen.proxy_protocol = True
+    elif word == "http2":
         _warn_http2(statement, '"listen ... http2"')
-    elif argument.text == "bind":
-        pass
-    elif argument.text == "reuseport":
-        spec.reuseport = True
-    elif argument.text == "deferred":
-        spec.deferred = True
-    elif name == "backlog" and equals:
+    elif word == "reuseport":
+        listen.spec.reuseport = True
+    elif word == "deferred":
+        listen.spec.deferred = True
+    else:
+        return word == "bind"
+    return True
+
+
+def _with_value(statement: Statement, spec: ListenSpec, index: int, name: str, value: str) -> bool:
+    """Set what `name=value` says; return False for a name that nobody knows. Raises ConfigError in nginx's words."""
+    argument = statement.args[index]
+    if name == "backlog":
         spec.backlog = _number(statement, index, value, 'invalid backlog "%s"')
-    elif name == "fastopen" and equals:
+    elif name == "fastopen":
         spec.fastopen = _number(statement, index, value, 'invalid fastopen "%s"', least=0)
-    elif name in ("rcvbuf", "sndbuf") and equals:
+    elif name in ("rcvbuf", "sndbuf"):
         size = values.size_of(value)
         if size is None:
             raise statement.fail(f'invalid {name} "{argument.text}"', argument)
@@ -123,12 +148,11 @@ def _option(statement: Statement, listen: Listen, index: int) -> None:
         if value not in ("on", "off"):
             raise statement.fail(f'invalid ipv6only flags "{value}"', argument)
         spec.ipv6only = value == "on"
-    elif name == "so_keepalive" and equals:
+    elif name == "so_keepalive":
         _keepalive(statement, spec, index, value)
-    elif argument.text == "proxy_protocol":
-        listen.proxy_protocol = True
     else:
-        raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+        return False
+    return True
 
 
 def _number(statement: Statement, index: int, text: str, message: str, least: int = 1) -> int:

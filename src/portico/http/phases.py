@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT, CRIT, ERR
+from portico.http.body import check_length
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def respond(request: Request) -> Response:
-    """The answer to `request`. Raises CloseConnection, ClientGone, ClientFailed and ClientTimeout."""
+    """Return the response to `request`. Raises CloseConnection, ClientGone, ClientFailed and ClientTimeout."""
     rewritten = request.named_location
     while True:
         try:
@@ -50,30 +51,27 @@ async def respond(request: Request) -> Response:
                     return _finished(request, response)
             raise HTTPError(404)
         except HTTPError as error:
-            failed = _error_answer(request, error)
-            if failed is not None:
-                return _finished(request, failed)
+            refused = _error_answer(request, error)
         except InternalRedirect as redirect:
-            failed = _follow(request, redirect)
-            if failed is not None:
-                return _finished(request, failed)
-        except RegexFailed as given_up:
-            failed = _error_answer(request, HTTPError(500, str(given_up), ALERT))
-            if failed is not None:
-                return _finished(request, failed)
-        except FileFailed as full:
-            failed = _error_answer(request, HTTPError(500, str(full), CRIT))
-            if failed is not None:
-                return _finished(request, failed)
-        except OSError as refused:  # a system call of ours: connections raise types of their own
-            failed = _error_answer(request, HTTPError(500, f"a system call failed ({refused})", CRIT))
-            if failed is not None:
-                return _finished(request, failed)
+            refused = _follow(request, redirect)
+        except (RegexFailed, FileFailed, OSError) as failure:
+            refused = _error_answer(request, _own_failure(failure))
+        if refused is not None:
+            return _finished(request, refused)
         rewritten = request.named_location  # nginx goes back to the server's rewriting, but for a named location
 
 
+def _own_failure(failure: Exception) -> HTTPError:
+    """Return the error for what no client and no upstream is to blame for."""
+    if isinstance(failure, RegexFailed):
+        return HTTPError(500, str(failure), ALERT)
+    if isinstance(failure, FileFailed):
+        return HTTPError(500, str(failure), CRIT)
+    return HTTPError(500, f"a system call failed ({failure})", CRIT)  # one of ours: connections raise types of their own
+
+
 def _rewrite(request: Request) -> Response | None:
-    """The location's rewrite phase. It may answer, put the block of an `if` in the location's place, or change the URI."""
+    """Run the location's rewrite phase. It may respond, put the block of an `if` in the location's place, or change the URI."""
     request.uri_changed = False
     request.left_location = False
     location = request.location
@@ -94,7 +92,7 @@ def _rewrite(request: Request) -> Response | None:
 
 
 def _finished(request: Request, response: Response) -> Response:
-    """The status that an error page keeps, and the header filters."""
+    """Set the status that an error page keeps, and run the header filters."""
     if request.error_status and (not response.is_error or response.status < 400):
         response.status = request.error_status
         response.reason = b""
@@ -112,7 +110,7 @@ def _finished(request: Request, response: Response) -> Response:
 
 
 def _keep_fields(request: Request, response: Response) -> None:
-    """What X-Accel-Redirect keeps of the answer that it replaced."""
+    """Add the fields that X-Accel-Redirect keeps of the response that it replaced."""
     if request.kept_type and not response.is_error and not (response.from_upstream and response.content_type):
         response.content_type = request.kept_type
     if request.kept_fields:
@@ -120,7 +118,7 @@ def _keep_fields(request: Request, response: Response) -> None:
 
 
 def _error_answer(request: Request, error: HTTPError) -> Response | None:
-    """The error's answer; None when the request was pointed at an error page."""
+    """Return the error's response; None when the request was pointed at an error page."""
     try:
         return error_response(request, error)
     except InternalRedirect as redirect:
@@ -128,7 +126,7 @@ def _error_answer(request: Request, error: HTTPError) -> Response | None:
 
 
 def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
-    """Point the request at the redirect's target; an answer when that is not possible."""
+    """Point the request at the redirect's target; return a response when that is not possible."""
     request.redirects += 1
     request.internal = True
     request.redirect_pending = True
@@ -154,7 +152,7 @@ def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
 
 
 def redirect_to(value: bytes) -> InternalRedirect:
-    """The internal redirect that an upstream asked for by the value of X-Accel-Redirect (ngx_http_parse_unsafe_uri).
+    """Return the internal redirect that an upstream asked for by the value of X-Accel-Redirect (ngx_http_parse_unsafe_uri).
 
     A named location, or a path and a query. The path is decoded and otherwise left as it is: `#` is a character like any other,
     and slashes are not merged, so that a whole URL can stand in it. Raises HTTPError 404 for one that does not begin with a slash,
@@ -175,7 +173,7 @@ def _target(redirect: InternalRedirect) -> str:
 
 
 def _plain_failure(request: Request, status: int) -> Response:
-    """An error's own page, without another look at `error_page`."""
+    """Return an error's own page, without another look at `error_page`."""
     request.keep_alive = False
     request.error_status = 0
     return own_page(request, status)
@@ -198,12 +196,8 @@ def enter_location(request: Request) -> Response | None:
             return _with_slash(request, location)
     if location.internal and not request.internal:
         raise HTTPError(404, f"{location.describe()} is internal: no client reaches it")
-    length = request.fields.content_length
-    most = location.core.client_max_body_size
-    if length > most > 0 and not request.in_error_page:
-        raise HTTPError(
-            413, f"client intended to send too large body: {length} bytes (client_max_body_size is {most})", ERR
-        )
+    if request.fields.content_length > 0 and not request.in_error_page:
+        check_length(request)
     return None
 
 

@@ -6,7 +6,7 @@ functions of these objects and the request, so the same objects can explain them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
@@ -19,13 +19,22 @@ from portico.variables.client import Client
 
 if TYPE_CHECKING:
     from portico.config.directive import Scope
-    from portico.http.error_pages import ErrorPage
     from portico.http.handler import Handler, HeaderFilter, Logger
-    from portico.http.request import Request
     from portico.http.settings import CoreSettings
     from portico.net.tls import ServerTLS
     from portico.net.transport import Transport
     from portico.variables.template import Template
+
+T = TypeVar("T")
+
+
+@final
+class ErrorPage:
+    """One status of an `error_page`: where to, and which status the client sees."""
+
+    def __init__(self, target: Template, overwrite: int) -> None:
+        self.target = target
+        self.overwrite = overwrite  # -1: keep the error's; 0: the one that the page is answered with; else this
 
 
 @final
@@ -48,26 +57,39 @@ class Location:
         self.is_regex = False
         self.is_named = False
         self.is_condition = False  # the block of an `if`: a location of its own inside another one
-        self.settings: dict[str, object] = {}  # what the variables of a feature need to know of it, by the feature's name
+        self.slots: dict[object, object] = {}  # by LocationSlot: what the variables of features need to know of it
         self.warns_of_unset = True  # uninitialized_variable_warn
         self.root: Template | None = None  # `root` or `alias`
         self.alias = False
         self.auto_redirect = False  # `location /x/` with a proxy: "/x" is answered 301
 
     def describe(self) -> str:
-        """`location /api/ (nginx.conf:12)`."""
+        """Return what logs call it: `location /api/ (nginx.conf:12)`."""
         return f"location {self.name} ({self.where})" if self.where else f"server level ({self.name})"
+
+
+@final
+class LocationSlot(Generic[T]):
+    """What the variables of one feature need to know of a location. The feature owns the slot, a constant of its file."""
+
+    def put(self, location: Location, value: T) -> None:
+        """Leave the value with a location, while that is built."""
+        location.slots[self] = value
+
+    def of(self, location: Location) -> T | None:
+        """Return what was left with this location; None when nothing was."""
+        return cast("T | None", location.slots.get(self))
 
 
 @final
 class VirtualServer:
     """One `server {}`."""
 
-    def __init__(self, name: str, names: list[str], where: Where | None, core: CoreSettings) -> None:
+    def __init__(self, name: str, where: Where | None, scope: Scope, core: CoreSettings) -> None:
         self.name = name  # the first server_name: nginx's $server_name
         self.name_bytes: bytes = name.encode("utf-8", "surrogateescape")
-        self.names = names
         self.where = where
+        self.scope = scope
         self.core = core
         self.rewrites: tuple[Handler, ...] = ()  # server-rewrite phase
         self.fallback: Location  # where a URI goes that no location matches: the server's own settings
@@ -95,16 +117,16 @@ class Listener:
         return Client(transport, self.spec.address, self.default.core.error_log, peer, number)
 
     def make_default(self, server: VirtualServer) -> None:
-        """`default_server`: `server` answers when no name fits."""
+        """Make `server` the one that is asked when no name fits (`default_server`)."""
         self.default = server
         self.names.set_default(server)
 
     def find(self, host: bytes) -> VirtualServer:
-        """The server for a host (lower case, without port)."""
+        """Return the server for a host (lower case, without port)."""
         return self.names.find(host).value
 
     def find_tls(self, name: bytes) -> ServerTLS | None:
-        """For SNI: what the server of that name presents; None when it has nothing of its own."""
+        """Return, for SNI, what the server of that name presents; None when it has nothing of its own."""
         try:
             match = self.names.find(valid_host(name)[0])
         except ProtocolError:
@@ -113,14 +135,6 @@ class Listener:
             return None  # the request will have it refused, and told to the log
         return None if match.reason == DEFAULT else match.value.tls
 
-    def keep_names(self, request: Request, host: bytes) -> None:
-        """Give the request what a regex in `server_name` captured."""
-        match = self.names.find(host)
-        if match.captures is not None:
-            request.captures = match.captures
-        if match.named is not None:
-            request.keep_names(match.named)
-
     def for_address(self, address: str) -> Listener:
-        """The listener for a connection that a wildcard socket accepted on this local address."""
+        """Return the listener for a connection that a wildcard socket accepted on this local address."""
         return self.specific.get(address, self)

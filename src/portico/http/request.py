@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from portico.codec.fields import RequestFields
     from portico.codec.http1_response import ResponseHead
     from portico.errorlog import ErrorLog
+    from portico.http.background import BackgroundTask
     from portico.http.body import RequestBody
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
     from portico.http.response import Response
     from portico.http.server.stream import ClientStream
-    from portico.http.subrequest import BackgroundRequest
     from portico.variables.client import Client
 
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
@@ -75,7 +75,7 @@ class Request(Session):
         self.uri_changed = False  # by `rewrite`: another location is to be found
         self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
         self.depth = 0  # of subrequests within subrequests
-        self.background: list[BackgroundRequest] | None = None  # mirrors under way: the next request waits for them
+        self.background: list[BackgroundTask] | None = None  # mirrors under way: the next request waits for them
         self.internal = False
         self.redirects = 0
         self.error_status = 0  # the status that error_page keeps for the page it shows

@@ -308,7 +308,6 @@ class CoreSettings:
 
     def __init__(self, scope: Scope, error_log: ErrorLog) -> None:
         self.error_log = error_log
-        self.client_header_buffer_size: int = scope.get(CLIENT_HEADER_BUFFER_SIZE)
         number, size = scope.get(LARGE_CLIENT_HEADER_BUFFERS)
         self.large_buffers: int = number
         self.large_buffer_size: int = size
@@ -333,7 +332,6 @@ class CoreSettings:
         self.server_tokens: Template = scope.get(SERVER_TOKENS)
         self.server_name_sent: bytes | None = _server(self.server_tokens)  # in the field Server, b"": none; None: it holds variables
         self.tcp_nodelay: bool = scope.get(TCP_NODELAY)
-        self.tcp_nopush: bool = scope.get(TCP_NOPUSH)
         self.sendfile: bool = scope.get(SENDFILE)
         self.sendfile_max_chunk: int = scope.get(SENDFILE_MAX_CHUNK) or 0x7FFFF000
         self.merge_slashes: bool = scope.get(MERGE_SLASHES)
@@ -355,7 +353,7 @@ class CoreSettings:
         self.underscores_in_headers: bool = scope.get(UNDERSCORES_IN_HEADERS)
 
     def content_type_of(self, uri: bytes) -> bytes:
-        """The media type for the extension of `uri`."""
+        """Return the media type for the extension of `uri`."""
         dot = uri.rfind(b".")
         if dot < 0:
             return self.default_type

@@ -7,13 +7,13 @@ parent (ngx_http_subrequest), and its answer goes to whoever asked, not to the c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
 from portico.http.request import Request
-from portico.net.reactor import SUSPEND, NetworkSignal, Task
+from portico.net.reactor import NetworkSignal
 
 if TYPE_CHECKING:
     from portico.http.response import Body, Response
@@ -111,44 +111,12 @@ def _drain(body: Body) -> None:
         return
 
 
-@final
-class BackgroundRequest:
-    """A subrequest whose answer nobody waits for. The client's next request does, as in nginx: it may share the body."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.done = False
-        self.waiter: Task | None = None
-        self.task: Task | None = None
-
-    def start(self) -> None:
-        """Begin; returns at the first wait."""
-        self.task = self.request.reactor.spawn(self._run())
-
-    async def _run(self) -> None:
-        request = self.request
-        try:
-            response = await answer_of(request)
-            finish(request, response)
-        except FileFailed as failed:
-            request.log_error(CRIT, str(failed))
-        except (HTTPError, CloseConnection, BodyCutShort, NetworkSignal):
-            pass  # what there was to say is in the error log
-        finally:
-            self.done = True
-            if self.waiter is not None:
-                request.reactor.soon(self.waiter)
-
-    async def wait(self) -> None:
-        """Return when it is over."""
-        while not self.done:
-            self.waiter = self.request.reactor.current
-            try:
-                await SUSPEND
-            finally:
-                self.waiter = None
-
-    def abandon(self, reason: NetworkSignal) -> None:
-        """Stop waiting for its upstream: the worker ends."""
-        if self.task is not None and not self.task.done:
-            self.task.throw(reason)
+async def answer_unseen(request: Request) -> None:
+    """Make the answer to a subrequest that is asked for its own sake (`mirror`), and let it go. What fails is in the error log."""
+    try:
+        response = await answer_of(request)
+        finish(request, response)
+    except FileFailed as failed:
+        request.log_error(CRIT, str(failed))
+    except (HTTPError, CloseConnection, BodyCutShort, NetworkSignal):
+        pass  # what there was to say is in the error log

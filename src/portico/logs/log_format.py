@@ -143,7 +143,3 @@ class LogFormat(Late):
             for index in range(1, len(pieces), 2):
                 pieces[index] = b"".join([table[code] for code in pieces[index]])
         return b"".join(pieces)
-
-    def variable_names(self) -> list[str]:
-        """Return the names it uses, in order."""
-        return list(self._names)

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from portico.net.room import IdleHolder
-
-if TYPE_CHECKING:
-    from portico.net.transport import Transport
 
 _PIPE_SIZE: Final = 1 << 18
 _MOST_IDLE: Final = 16
@@ -20,7 +17,7 @@ _MOST_IDLE: Final = 16
 
 @final
 class Pipe:
-    """A kernel pipe that carries a body from one socket to another without copying it (splice(2))."""
+    """One pipe. Transports fill and drain it (`Transport.splice_in`, `splice_out`)."""
 
     def __init__(self) -> None:
         read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -31,36 +28,6 @@ class Pipe:
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         except OSError:
             pass  # over the user's limit of pipe pages: the default of 64 KB does
-
-    def fill(self, transport: Transport, count: int) -> int:
-        """Move up to `count` bytes from the socket into the pipe; 0: would block (or full), -1: end of stream.
-
-        Raises ConnectionFailed.
-        """
-        try:
-            moved = os.splice(transport.fd, self.write_end, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
-        except BlockingIOError:
-            transport.ready = False
-            return 0
-        except OSError as error:
-            raise transport.failed(error) from None
-        if moved == 0:
-            return -1
-        self.held += moved
-        return moved
-
-    def drain(self, transport: Transport) -> int:
-        """Move what the pipe holds into the socket; 0: would block. Raises ConnectionFailed."""
-        try:
-            moved = os.splice(
-                self.read_end, transport.fd, self.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
-            )
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise transport.failed(error) from None
-        self.held -= moved
-        return moved
 
     def take(self, count: int) -> bytes:
         """Take bytes out of the pipe into memory: when the body turns out to need more than moving."""

@@ -288,10 +288,6 @@ class Reactor:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Read the clock after a wake-up."""
-        self.now = time.monotonic()
-
     def wall(self) -> float:
         """Seconds since the epoch, as of the last wake-up."""
         return self.wall_offset + self.now

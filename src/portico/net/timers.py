@@ -40,10 +40,6 @@ class Timers:
         if timed.slot == 0 or slot < timed.slot:
             self._put(timed, slot)
 
-    def clear(self, timed: Timed) -> None:
-        """Forget the deadline; the slot entry dies when its turn comes."""
-        timed.deadline = 0.0
-
     def forget(self, timed: Timed) -> None:
         """Take `timed` out of the wheel for good: a closed connection must not be held until its slot comes up."""
         timed.deadline = 0.0

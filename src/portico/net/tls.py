@@ -84,9 +84,6 @@ class ServerTLS:
         self.has_certificate: bool = True  # false: there only to reject
         self.verify: int = VERIFY_OFF
         self.verify_depth: int = 1
-        self.verifies_itself: bool = (
-            True  # False: no libssl at hand, OpenSSL ends handshakes that fail to verify
-        )
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
         _call_by_name(self.context)
@@ -314,10 +311,6 @@ class TLSTransport(Transport):
         """OpenSSL has found the socket empty, and holds no whole record."""
         self.ready = False
         self._holds = False
-
-    def pending(self) -> int:
-        """Decrypted bytes that wait inside OpenSSL."""
-        return self.tls.pending()
 
     def send(self, data: bytes) -> int:
         """See Transport.send."""

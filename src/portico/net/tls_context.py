@@ -286,5 +286,4 @@ def _set_verification(server: ServerTLS, settings: ServerSettings) -> None:
         raise ContextError(
             f'"ssl_verify_client optional_no_ca" cannot be used here: {_UNAVAILABLE}', about="verify_client"
         )
-    server.verifies_itself = False
     context.verify_mode = ssl.CERT_REQUIRED if settings.verify == VERIFY_ON else ssl.CERT_OPTIONAL

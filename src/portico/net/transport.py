@@ -19,6 +19,7 @@ import socket
 from typing import Final
 
 from portico.net.duplex import Duplex
+from portico.net.pipe import Pipe
 from portico.net.reactor import (
     ERR,
     HUP,
@@ -251,6 +252,34 @@ class Transport(Duplex):
                 raise
             raise self.failed(error) from None
         return sent if sent > 0 else -1
+
+    def splice_in(self, pipe: Pipe, count: int) -> int:
+        """Move up to `count` received bytes into the pipe; 0: would block (or the pipe is full), -1: end of stream.
+
+        Raises ConnectionFailed.
+        """
+        try:
+            moved = os.splice(self.fd, pipe.write_end, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            self.ready = False
+            return 0
+        except OSError as error:
+            raise self.failed(error) from None
+        if moved == 0:
+            return -1
+        pipe.held += moved
+        return moved
+
+    def splice_out(self, pipe: Pipe) -> int:
+        """Send what the pipe holds; 0: would block. Raises ConnectionFailed."""
+        try:
+            moved = os.splice(pipe.read_end, self.fd, pipe.held, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self.failed(error) from None
+        pipe.held -= moved
+        return moved
 
     def set_keepalive(self) -> None:
         """TCP keepalive (`*_socket_keepalive`)."""

@@ -279,7 +279,7 @@ class UpstreamBody(Body):
         transport = self.connection.transport
         while True:
             try:
-                count = pipe.fill(transport, self.reader.left)
+                count = transport.splice_in(pipe, self.reader.left)
             except UpstreamFailed:
                 return False  # the ordinary read will tell what is wrong
             if count > 0:

@@ -10,7 +10,7 @@ from portico.balancing.peer import Peer
 from portico.balancing.round_robin import RoundRobin
 from portico.config.build import nearest
 from portico.config.diagnostics import Where
-from portico.http.feature import HttpBuild
+from portico.http.feature import BuildSlot, HttpBuild
 from portico.net.resolver import ResolveError
 from portico.worker.hook import WorkerHook
 from portico.zones.table import SharedTable
@@ -18,8 +18,21 @@ from portico.zones.table import SharedTable
 if TYPE_CHECKING:
     from portico.worker.runtime import Runtime
 
-_NAMED: Final = "upstreams"
-_ADDRESSES: Final = "upstream addresses"
+
+@final
+class Groups:
+    """The groups of one configuration: those that `upstream` names, and those made of one address."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, Group] = {}
+        self.of_addresses: dict[tuple[str, str], Group] = {}  # by authority and address
+
+
+def _no_groups(http: HttpBuild) -> Groups:
+    return Groups()
+
+
+_GROUPS: Final = BuildSlot[Groups](_no_groups)
 
 
 @final
@@ -43,9 +56,7 @@ def round_robin(peers: list[Peer], backup: list[Peer], table: SharedTable | None
 
 def groups_of(http: HttpBuild) -> dict[str, Group]:
     """The configured groups by name."""
-    groups = http.state.setdefault(_NAMED, {})
-    assert isinstance(groups, dict)
-    return groups
+    return _GROUPS.of(http).named
 
 
 def add_group(http: HttpBuild, group: Group) -> None:
@@ -56,8 +67,7 @@ def add_group(http: HttpBuild, group: Group) -> None:
 
 def group_of_address(http: HttpBuild, authority: str, host: str, port: int, where: Where | None) -> Group:
     """The group made of one address, the same for everybody who names it. A name that does not resolve is a warning."""
-    made_before = http.state.setdefault(_ADDRESSES, {})
-    assert isinstance(made_before, dict)
+    made_before = _GROUPS.of(http).of_addresses
     key = host if host.startswith("unix:") else f"{host}:{port}"
     made = made_before.get((authority, key))
     if made is None:
@@ -67,7 +77,6 @@ def group_of_address(http: HttpBuild, authority: str, host: str, port: int, wher
         made = Group(authority, [server], round_robin, None)
         made_before[(authority, key)] = made
         http.workers.append(GroupHook(made))
-    assert isinstance(made, Group)
     return made
 
 

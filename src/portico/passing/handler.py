@@ -16,6 +16,7 @@ from portico.balancing.group import Group
 from portico.balancing.tls import UpstreamTLS
 from portico.codec.errors import shown
 from portico.codec.http1_request import is_method
+from portico.config.values import octets
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler, HeaderFilter
@@ -27,7 +28,7 @@ from portico.passing.protocol import UpstreamProtocol, UpstreamRequest
 from portico.passing.respond import Responder
 from portico.passing.response import ResponseRules
 from portico.passing.settings import UpstreamSettings
-from portico.passing.target import Lookup, Target, Url, upstream_uri
+from portico.passing.target import Lookup, Target, Url, origin_of, upstream_uri
 from portico.variables.template import Template, any_set
 
 if TYPE_CHECKING:
@@ -112,11 +113,12 @@ class ProxyHandler(Handler):
     # -- the request ---------------------------------------------------------------------------------------------------
 
     def url_of(self, request: Request) -> bytes:
-        """Return the URL that the upstream is asked for, by default the key of a cache."""
+        """Return the URL that the upstream is asked for, a cache's default key (ngx_http_proxy_create_key). Raises HTTPError."""
         target = self.target
-        if target is None:
-            return self.url.render(request)
-        return target.url + upstream_uri(request, target, self.prefix, False)
+        if target is not None:
+            return target.origin + upstream_uri(request, target.uri, self.prefix, False)
+        url = self._url(request)
+        return origin_of(url) + upstream_uri(request, octets(url.uri), self.prefix, True)
 
     async def read_body(self, request: Request) -> None:
         """Read the request's body whole where `proxy_request_buffering` is on. Raises what a client's body raises."""
@@ -125,6 +127,11 @@ class ProxyHandler(Handler):
             await body.read_all()
 
     async def _target(self, request: Request) -> Target:
+        url = self._url(request)
+        return Target(url, await self.lookup.group(request, url))
+
+    def _url(self, request: Request) -> Url:
+        """Return what a URL with variables comes to. Raises HTTPError 500 when that is no URL."""
         text = self.url.render(request).decode("utf-8", "surrogateescape")
         try:
             url = Url(text)
@@ -132,11 +139,11 @@ class ProxyHandler(Handler):
             raise HTTPError(500, f'{error} in "{text}"', ERR) from None
         if url.secure and self.tls is None:
             raise HTTPError(500, f'https cannot be used for "{text}"', ERR)
-        return Target(url, await self.lookup.group(request, url))
+        return url
 
     def _asked(self, request: Request, target: Target, body: RequestBody | None) -> UpstreamRequest:
         """Return what the upstream is asked for, as the hook leaves it. Raises HTTPError, and ClientGone when the client has left."""
-        uri = upstream_uri(request, target, self.prefix, self.target is None)
+        uri = upstream_uri(request, target.uri, self.prefix, self.target is None)
         request.proxy_target = target
         request.upstream_scheme = target.scheme
         request.upstream_uri = uri

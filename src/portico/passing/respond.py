@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.http1_response import ResponseHead
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError, InternalRedirect
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
+from portico.http.header_section import finished_head
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, Body, BytesBody, Response
 from portico.passing.body import UpstreamBody

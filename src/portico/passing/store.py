@@ -15,7 +15,7 @@ from portico.codec.dates import parse_date
 from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.content.files import Files
-from portico.http.feature import HttpBuild
+from portico.http.feature import BuildSlot, HttpBuild
 from portico.passing.hook import ResponseHook, Sink
 from portico.passing.store_settings import StoreSettings
 from portico.worker.hook import WorkerHook
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from portico.passing.protocol import UpstreamRequest
     from portico.worker.runtime import Runtime
 
-_STATE: Final = "stores"
 
 
 @final
@@ -46,12 +45,16 @@ class Stores(WorkerHook):
 
 def stores_of(http: HttpBuild) -> Stores:
     """Return those of the configuration that is being built."""
-    stores = http.state.get(_STATE)
-    if stores is None:
-        stores = http.state[_STATE] = Stores()
-        http.workers.append(stores)
-    assert isinstance(stores, Stores)
+    return _STORES.of(http)
+
+
+def _new_stores(http: HttpBuild) -> Stores:
+    stores = Stores()
+    http.workers.append(stores)
     return stores
+
+
+_STORES: Final = BuildSlot[Stores](_new_stores)
 
 
 @final

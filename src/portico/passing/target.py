@@ -92,15 +92,20 @@ class Target:
             b"localhost" if url.host.startswith("unix:") else url.authority.encode("utf-8", "surrogateescape")
         )
         self.port: bytes = b"" if url.host.startswith("unix:") else b"%d" % url.port  # $proxy_port
-        self.url: bytes = f"{url.scheme}://{url.authority}{url.uri}".encode("utf-8", "surrogateescape")
+        self.origin: bytes = origin_of(url)
+        self.url: bytes = self.origin + self.uri
 
 
-def upstream_uri(request: Request, target: Target, prefix: bytes, whole: bool) -> bytes:
-    """The URI to ask the upstream for (ngx_http_proxy_create_request).
+def origin_of(url: Url) -> bytes:
+    """Return scheme and authority, with which the key of a cache begins (nginx: vars.key_start)."""
+    return f"{url.scheme}://{url.authority}".encode("utf-8", "surrogateescape")
 
-    `prefix`: what the target's URI replaces. `whole`: the target's URI came from variables and is used as it is.
+
+def upstream_uri(request: Request, uri: bytes, prefix: bytes, whole: bool) -> bytes:
+    """Return the URI to ask the upstream for (ngx_http_proxy_create_request).
+
+    `uri`: the target's. `prefix`: what it replaces. `whole`: it came from variables and is used as it is.
     """
-    uri = target.uri
     if whole and uri:
         return printable_target(uri)
     if request.left_location:  # nginx: r->valid_location is 0, there is no prefix to replace

@@ -84,10 +84,6 @@ class Template(Late):
         """Return whether the value can differ from session to session."""
         return self.constant is None
 
-    def variable_names(self) -> list[str]:
-        """Return the names it uses, in order."""
-        return [part for part, is_variable in self.parts if is_variable]
-
 
 def split_text(text: str, where: Where) -> list[tuple[str, bool]]:
     """Split at variables: [("http://", False), ("host", True)]. Raises ConfigError for "$" without a name, as nginx does."""

@@ -92,10 +92,6 @@ class Zones:
         """Return the zone of that name, if there is one."""
         return self._zones.get(name)
 
-    def unsized(self) -> list[Zone]:
-        """Return the zones that were referred to but never declared (nginx: ``zero size shared memory zone``)."""
-        return [zone for zone in self._zones.values() if zone.size == 0]
-
     def before(self) -> list[Zone]:
         """Return the zones of the load before, whether they go on or not."""
         return list(self._previous.values())

@@ -11,7 +11,8 @@ from portico.codec.http1_response import parse_response_head
 from portico.features import gunzip, limit_req, sub_filter
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
+from portico.http.header_section import finished_head
 from portico.http.response import BytesBody, Response
 from portico.http.server.http1.output import field_lines
 
@@ -72,9 +73,9 @@ def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields:
     site = Site(text, tmp_path, ALL)
     request = site.request("/page.html", fields)
     location = request.server.locations.find(request.uri).value
-    asked = [one for one in location.header_filters if one.edits_whole()]
+    asked = [one for one in location.header_filters if one.changes_full()]
     answer = parse_response_head(f"HTTP/1.1 {status} OK\r\n{head}\r\n\r\n".encode())
-    assert asked and all(one.leaves(request, answer) for one in asked) == left
+    assert asked and all(one.preserves(request, answer) for one in asked) == left
     if left:
         made, known = (Response(status, BytesBody(b"an answer of more than twenty bytes")) for _ in range(2))
         made.content_type = answer.first.get(b"content-type", b"")

@@ -16,6 +16,7 @@ from tests.unit.features.local_site import FEATURES, Site
 
 from portico.features.oidc import feature as oidc
 from portico.features.oidc.discovery import Metadata
+from portico.features.oidc.feature import PROVIDERS
 from portico.features.oidc.login import State, open_state
 from portico.features.oidc.own_uris import parse_arguments
 from portico.features.oidc.provider import Provider
@@ -54,11 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def provider(site: Site) -> Provider:
-    found = site.plan.build.state["auth_oidc"]
-    assert isinstance(found, dict)
-    made = found[b"p"]
-    assert isinstance(made, Provider)
-    return made
+    return PROVIDERS.of(site.plan.build)[b"p"]
 
 
 def test_a_key_of_one_s_own(tmp_path: Path) -> None:
@@ -70,9 +67,7 @@ def test_a_key_of_one_s_own(tmp_path: Path) -> None:
         (tmp_path / "conf" / name).write_bytes(name.encode() * 20)
         http = f"oidc_provider p {{ issuer https://id.example.com; client_id c; session_key {name}; }}"
         made = Site("", tmp_path, (oidc.FEATURE, *FEATURES), http)
-        providers = made.plan.build.state["auth_oidc"]
-        assert isinstance(providers, dict)
-        found.append(providers[b"p"])
+        found.append(PROVIDERS.of(made.plan.build)[b"p"])
         made.close()
     sealed = found[0].sealer.seal(b"session", b"data")
     assert found[1].sealer.open(b"session", sealed) == b"data"
@@ -194,8 +189,7 @@ def test_sessions_that_are_too_long(tmp_path: Path) -> None:
     (tmp_path / "html").mkdir()
     http = "oidc_provider p { issuer https://id.example.com; client_id c; }"
     site = Site("large_client_header_buffers 4 64k; location / { auth_oidc p; }", tmp_path, (oidc.FEATURE, *FEATURES), http)
-    providers = site.plan.build.state["auth_oidc"]
-    assert isinstance(providers, dict)
+    providers = PROVIDERS.of(site.plan.build)
     made = session(site, noise=os.urandom(10000).hex())
     fields = providers[b"p"].sessions.cookies(site.request("/"), made, False)
     assert site.ask("/", cookie_line(fields), "POST").status != 401

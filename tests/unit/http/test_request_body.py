@@ -50,8 +50,9 @@ class Ask:
             except Exception as error:
                 self.failure = error
 
-        self.site.reactor.tick()  # no turn is over
-        return self.site.reactor.spawn(work())
+        task = self.site.reactor.spawn(work())
+        self.stream.take_turns()
+        return task
 
 
 def test_read_whole_into_memory(site: Loaded) -> None:

@@ -14,7 +14,7 @@ from portico.features.auth_basic.verifier import Verifier
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challenge
 from portico.http.content.watched_file import FilePath, WatchedFiles, file_path
 from portico.http.errors import HTTPError
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.variables.request import basic_credentials
 from portico.http.waiting import result_of
 from portico.variables.template import Template, template
@@ -140,23 +140,25 @@ def _shown(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
+def _new_state(build: HttpBuild) -> BasicState:
+    state = BasicState()
+    build.workers.append(state)
+    return state
+
+
+_STATE: Final = BuildSlot[BasicState](_new_state)
+
+
 class AuthBasicFeature(Feature):
     """Adds the check where there are a realm and a file."""
-
-    def http(self, build: HttpBuild) -> None:
-        state = BasicState()
-        build.state["auth_basic"] = state
-        build.workers.append(state)
 
     def location(self, build: LocationBuild) -> None:
         realm = build.scope.get(AUTH_BASIC)
         file = build.scope.get(AUTH_BASIC_USER_FILE)
         if realm is None or file is None or realm.constant == _OFF:
             return
-        state = build.http.state["auth_basic"]
-        assert isinstance(state, BasicState)
         prepare()
-        build.add_access(BasicAuth(realm, file, state))
+        build.add_access(BasicAuth(realm, file, _STATE.of(build.http)))
 
 
 FEATURE: Final = AuthBasicFeature("http_auth_basic", (AUTH_BASIC, AUTH_BASIC_USER_FILE))

@@ -12,7 +12,8 @@ from portico.config.reader import Statement
 from portico.features.auth_jwt.check import OFF, JwtAuth, JwtRealm, JwtState, Requirement
 from portico.features.auth_jwt.key_request import KeyRequest
 from portico.http.content.watched_file import FilePath, file_path
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
+from portico.http.plan import LocationSlot
 from portico.jose.claims import member
 from portico.jose.keys import JOSE, KeyFileError, parse_keys
 from portico.jose.token import InvalidToken, Token, unverified
@@ -186,12 +187,13 @@ class TrustedToken:
         return self._read
 
 
+_CHECK: Final = LocationSlot[JwtAuth | TrustedToken]()
+
+
 def token_of(request: Request) -> Token | None:
     """Return the request's token for a variable: None unless the location has `auth_jwt` and the token is valid."""
-    check = request.location.settings.get("auth_jwt")
-    if isinstance(check, JwtAuth):
-        return check.token(request)
-    return check.token(request) if isinstance(check, TrustedToken) else None
+    check = _CHECK.of(request.location)
+    return None if check is None else check.token(request)
 
 
 def _claim_getter(path: list[str]) -> Getter[Request]:
@@ -223,6 +225,13 @@ def _payload(request: Request) -> bytes | None:
     return None if token is None else token.payload
 
 
+def _new_state(build: HttpBuild) -> JwtState:
+    return JwtState()
+
+
+_STATE: Final = BuildSlot[JwtState](_new_state)
+
+
 class AuthJwtFeature(Feature):
     """Adds the check where there are a realm and keys."""
 
@@ -234,9 +243,6 @@ class AuthJwtFeature(Feature):
             if header is not None:
                 _define(header, _header_getter(header.path), variables)
 
-    def http(self, build: HttpBuild) -> None:
-        build.state["auth_jwt"] = JwtState()
-
     def location(self, build: LocationBuild) -> None:
         scope = build.scope
         given = scope.setting(AUTH_JWT)
@@ -245,7 +251,7 @@ class AuthJwtFeature(Feature):
         realm = given.value
         if realm.realm.constant == OFF:
             if realm.token is not None:
-                build.location.settings["auth_jwt"] = TrustedToken(realm.token)
+                _CHECK.put(build.location, TrustedToken(realm.token))
             return
         files, uris = _keys(scope)
         if not files and not uris:
@@ -256,14 +262,13 @@ class AuthJwtFeature(Feature):
             JOSE.find()
         except KeyFileError as missing:
             raise ConfigError(str(missing), given.where, "pip install joserfc") from None
-        state = build.http.state["auth_jwt"]
-        assert isinstance(state, JwtState)
+        state = _STATE.of(build.http)
         requests: list[KeyRequest] = [state.key_request(id(build.server), uri) for uri in uris]
         requirements = [requirement for requirement in scope.all(AUTH_JWT_REQUIRE) if requirement is not None]
         check = JwtAuth(
             realm, files, requests, scope.get(AUTH_JWT_KEY_CACHE), requirements, scope.get(AUTH_JWT_LEEWAY), state
         )
-        build.location.settings["auth_jwt"] = check
+        _CHECK.put(build.location, check)
         build.add_access(check)
 
 

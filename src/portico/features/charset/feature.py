@@ -18,7 +18,7 @@ from portico.errorlog import ERR
 from portico.features.charset.recode import Recoding
 from portico.features.charset.tables import Charset, CharsetMap, Charsets, charset_map
 from portico.http.content.media_types import MediaTypes, media_types, split_charset
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_CHARSET, transform_body, transform_bytes
 from portico.http.handler import HeaderFilter
 from portico.variables.template import Template, split_text, template
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from portico.http.response import Response
 
 _ALL: Final = HTTP | SERVER | LOCATION
-_STATE: Final = "charset"
 _UNSAID: Final = (301, 302)  # nginx: Netscape 4 took it for the charset of the page that it was sent to
 
 
@@ -111,7 +110,7 @@ class CharsetFilter(HeaderFilter):
     def concerns_subrequests(self) -> bool:
         return True
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         if request.parent is not None or b"x-accel-charset" in head.first:
             return False
         return self.wanted is None or not self._is_for(head.first.get(b"content-type", b""))
@@ -193,27 +192,35 @@ def _shown(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
+def _named_charsets(build: HttpBuild) -> Charsets | None:
+    """Return the charsets that the configuration names; None when it names none."""
+    charsets = Charsets()
+    named: list[Setting[object]] = []
+    _collect(build.scope, named)
+    for setting in sorted(named, key=_by_place):
+        value = setting.value
+        if isinstance(value, CharsetMap):
+            try:
+                charsets.add_map(value)
+            except ConfigError as mistake:
+                build.scope.load.diagnostics.error(mistake)
+        elif isinstance(value, Template) and value.constant is not None:
+            charsets.add(value.constant)
+    return charsets if named else None
+
+
+_CHARSETS: Final = BuildSlot[Charsets | None](_named_charsets)
+
+
 class CharsetFeature(Feature):
     """Adds the filter everywhere when the configuration knows any charset: X-Accel-Charset may name it."""
 
     def http(self, build: HttpBuild) -> None:
-        charsets = Charsets()
-        named: list[Setting[object]] = []
-        _collect(build.scope, named)
-        for setting in sorted(named, key=_by_place):
-            value = setting.value
-            if isinstance(value, CharsetMap):
-                try:
-                    charsets.add_map(value)
-                except ConfigError as mistake:
-                    build.scope.load.diagnostics.error(mistake)
-            elif isinstance(value, Template) and value.constant is not None:
-                charsets.add(value.constant)
-        build.state[_STATE] = charsets if named else None
+        _CHARSETS.of(build)
 
     def location(self, build: LocationBuild) -> None:
-        charsets = build.http.state[_STATE]
-        if not isinstance(charsets, Charsets):
+        charsets = _CHARSETS.of(build.http)
+        if charsets is None:
             return
         scope = build.scope
         wanted = _named(scope.get(CHARSET), charsets)

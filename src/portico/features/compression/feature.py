@@ -13,14 +13,12 @@ from portico.features.compression.body import CompressedSource, Threads
 from portico.features.compression.codings import Coding, brotli_coding, gzip_coding, zstd_coding
 from portico.features.compression.filter import CompressionFilter, Offer
 from portico.http.compression import COMPRESSION_ORDER, SHARED_DIRECTIVES, CompressionRules, accepted_codings
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.filtered import ORDER_COMPRESS
 from portico.variables.variable import PER_REQUEST, Getter, Variable
 
 if TYPE_CHECKING:
     from portico.http.request import Request
-
-_STATE: Final = "compression"
 
 
 @final
@@ -48,13 +46,13 @@ class Shared:
         return coding
 
 
-def _shared(build: HttpBuild) -> Shared:
-    found = build.state.get(_STATE)
-    if not isinstance(found, Shared):
-        found = Shared(Threads())
-        build.state[_STATE] = found
-        build.workers.append(found.threads)
-    return found
+def _new_shared(build: HttpBuild) -> Shared:
+    shared = Shared(Threads())
+    build.workers.append(shared.threads)
+    return shared
+
+
+_SHARED: Final = BuildSlot[Shared](_new_shared)
 
 
 def _ratio(name: bytes) -> Getter[Request]:
@@ -83,7 +81,7 @@ class CompressionFeature(Feature):
         scope = build.scope
         if not (scope.get(d.GZIP) or scope.get(d.BROTLI) or scope.get(d.ZSTD)):
             return
-        shared = _shared(build.http)
+        shared = _SHARED.of(build.http)
         offers = [offer for coding in scope.get(COMPRESSION_ORDER) for offer in _offers(scope, shared, coding)]
         rules = CompressionRules(scope)
         forms = scope.get(d.COMPRESSION_CACHE)

@@ -67,7 +67,7 @@ class CompressionFilter(HeaderFilter):
         self.threads = threads
         self._by_type: dict[bytes, Offers] = {}
 
-    def leaves(self, request: Request, head: ResponseHead) -> bool:
+    def preserves(self, request: Request, head: ResponseHead) -> bool:
         content_type = head.first.get(b"content-type", b"")
         offers = self._by_type.get(content_type) or self._for_type(content_type)
         return (

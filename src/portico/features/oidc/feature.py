@@ -15,8 +15,9 @@ from portico.features.oidc.provider import Provider, ProviderSettings
 from portico.features.oidc.sealing import CIPHERS, KEY_SIZE
 from portico.features.oidc.session import Session
 from portico.features.oidc.shared import SharedState
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler
+from portico.http.plan import LocationSlot
 from portico.jose.keys import JOSE, KeyFileError
 from portico.net.certificates import ContextError
 from portico.passing.fetch import verifying_tls
@@ -37,11 +38,19 @@ _NAMED_SIZE: Final = 8388608
 _REFRESHING_SIZE: Final = 1048576
 
 
+def _no_providers(build: HttpBuild) -> dict[bytes, Provider]:
+    return {}
+
+
+PROVIDERS: Final = BuildSlot[dict[bytes, Provider]](_no_providers)
+_CHECK: Final = LocationSlot[OidcAuth]()
+
+
 class OidcFeature(Feature):
     """nginx Plus's ngx_http_oidc_module."""
 
     def http(self, build: HttpBuild) -> None:
-        providers: dict[bytes, Provider] = {}
+        providers = PROVIDERS.of(build)
         for scope in build.scope.blocks(d.OIDC_PROVIDER_BLOCK):
             statement = scope.statement
             assert statement is not None
@@ -54,7 +63,6 @@ class OidcFeature(Feature):
                 providers[name] = _provider(build, scope)
             except ConfigError as error:
                 build.scope.load.diagnostics.error(error)
-        build.state[_KEY] = providers
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
         providers = _used(build, scope)
@@ -76,21 +84,15 @@ class OidcFeature(Feature):
         given = scope.setting(d.AUTH_OIDC)
         if given is None or given.value is None or given.value.constant == OFF:
             return
-        known = _providers(build.http)
+        known = PROVIDERS.of(build.http)
         constant = given.value.constant
         if constant is not None and constant not in known:
             names = ", ".join(sorted(os.fsdecode(name) for name in known))
             hint = f"there is: {names}" if known else f"oidc_provider {given.value.text} {{ ... }} in http says what it is"
             raise ConfigError(f'unknown oidc_provider "{given.value.text}"', given.where, hint)
         check = OidcAuth(given.value, known, _origin(build))
-        build.location.settings[_KEY] = check
+        _CHECK.put(build.location, check)
         build.add_access(check)
-
-
-def _providers(build: HttpBuild) -> dict[bytes, Provider]:
-    found = build.state[_KEY]
-    assert isinstance(found, dict)
-    return found
 
 
 def _origin(build: LocationBuild) -> Template:
@@ -105,9 +107,9 @@ def _used(build: HttpBuild, server: Scope) -> list[Provider]:
     names: set[bytes] = set()
     for template in _named(server, server.get(d.AUTH_OIDC)):
         if template.constant is None:
-            return list(_providers(build).values())
+            return list(PROVIDERS.of(build).values())
         names.add(template.constant)
-    return [provider for name, provider in _providers(build).items() if name in names]
+    return [provider for name, provider in PROVIDERS.of(build).items() if name in names]
 
 
 def _named(scope: Scope, given: Template | None) -> list[Template]:
@@ -216,8 +218,8 @@ def _shared(build: HttpBuild, settings: ProviderSettings, session_key: bytes) ->
 
 
 def _session(request: Request) -> Session | None:
-    check = request.location.settings.get(_KEY)
-    if isinstance(check, OidcAuth):
+    check = _CHECK.of(request.location)
+    if check is not None:
         return check.session(request)
     found = None if request.verified is None else request.verified.get(_KEY)
     return found if isinstance(found, Session) else None

@@ -8,7 +8,7 @@ from portico.balancing.group import Group
 from portico.config.diagnostics import ConfigError
 from portico.features.proxy import directives as d
 from portico.features.proxy.rewriting import rewriter
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.net.certificates import ContextError
 from portico.passing.cached.attach import CACHE_VARIABLES, open_caches, with_cache
 from portico.passing.directives import ResponseFieldSettings
@@ -75,7 +75,7 @@ def _handler(build: LocationBuild, url: Template) -> ProxyHandler:
     fields = ResponseFieldSettings(d.RESPONSE_FIELDS, scope)
     rules = ResponseRules(fields.hidden, fields.passed, fields.ignored, rewriter(build, target), settings.force_ranges)
     tls = upstream_tls(d.TLS, scope) if secure else None
-    handler = ProxyHandler(settings, Http1Protocol(sent, version), sent, rules, target, url, _lookup(build.http), tls)
+    handler = ProxyHandler(settings, Http1Protocol(sent, version), sent, rules, target, url, _LOOKUP.of(build.http), tls)
     handler.tls_name = scope.get(d.TLS.name)
     handler.prefix = build.location.prefix
     handler.method = scope.get(d.PROXY_METHOD)
@@ -94,13 +94,11 @@ def _check_uri(build: LocationBuild, url: Url) -> None:
         )
 
 
-def _lookup(http: HttpBuild) -> Lookup:
-    lookup = http.state.get("proxy lookup")
-    if lookup is None:
-        lookup = Lookup(groups_of(http))
-        http.state["proxy lookup"] = lookup
-    assert isinstance(lookup, Lookup)
-    return lookup
+def _new_lookup(http: HttpBuild) -> Lookup:
+    return Lookup(groups_of(http))
+
+
+_LOOKUP: Final = BuildSlot[Lookup](_new_lookup)
 
 
 def _group(build: LocationBuild, url: Url) -> Group:

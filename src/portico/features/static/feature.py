@@ -13,7 +13,7 @@ from portico.features.static.precompressed import Form, PrecompressedHandler
 from portico.features.static.remembered import RememberedFiles
 from portico.http.compression import COMPRESSION_ORDER, CompressionRules, accepted_codings
 from portico.http.content.files import FILE_DIRECTIVES, NO_ALIAS, Files
-from portico.http.feature import Feature, HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import CONTENT
 
 _ALL: Final = HTTP | SERVER | LOCATION
@@ -67,15 +67,16 @@ STATIC_MEMORY: Final = Directive[int](
 _STATIC: Final = {GZIP: (GZIP_STATIC, b".gz"), BROTLI: (BROTLI_STATIC, b".br"), ZSTD: (ZSTD_STATIC, b".zst")}
 
 
-_REMEMBERED: Final = "static: remembered files"
+def _files_in_memory(build: HttpBuild) -> RememberedFiles | None:
+    room = build.scope.get(STATIC_MEMORY)
+    return RememberedFiles(room) if room else None
+
+
+_REMEMBERED: Final = BuildSlot[RememberedFiles | None](_files_in_memory)
 
 
 class StaticFeature(Feature):
     """Tells each location its root, and puts a handler into those without content of their own."""
-
-    def http(self, build: HttpBuild) -> None:
-        room = build.scope.get(STATIC_MEMORY)
-        build.state[_REMEMBERED] = RememberedFiles(room) if room else None
 
     def location(self, build: LocationBuild) -> None:
         scope = build.scope
@@ -84,9 +85,7 @@ class StaticFeature(Feature):
         build.location.alias = files.kind != NO_ALIAS
         if build.has_content:
             return
-        remembered = build.http.state[_REMEMBERED]
-        assert remembered is None or isinstance(remembered, RememberedFiles)
-        plain = StaticHandler(files, remembered)
+        plain = StaticHandler(files, _REMEMBERED.of(build.http))
         forms: list[Form] = []
         for coding in scope.get(COMPRESSION_ORDER):
             directive, suffix = _STATIC[coding]

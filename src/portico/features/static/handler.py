@@ -18,8 +18,8 @@ from portico.http.content.files import Files
 from portico.http.content.open_file_cache import OPEN_FLAGS, OpenFileCache
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
-from portico.http.finished import finished_head
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
+from portico.http.header_section import finished_head
 from portico.http.response import Body, BytesBody, FileBody, Response
 from portico.http.routing.uri import ESCAPE_URI, escape_uri
 from portico.net.reactor import http_date

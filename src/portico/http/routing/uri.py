@@ -59,15 +59,11 @@ _HEX_PAIRS: Final[dict[bytes, bytes]] = {
 class NormalUri:
     """A request target taken apart: the normal path, and the arguments as they were sent."""
 
-    def __init__(self, uri: bytes, args: bytes, has_args: bool, complex: bool, quoted: bool) -> None:
+    def __init__(self, uri: bytes, args: bytes, quoted: bool) -> None:
         self.uri: bytes = uri
         """Decoded, dots resolved, slashes merged; always begins with `/`. nginx's `$uri`."""
         self.args: bytes = args
         """What follows `?`, undecoded; empty when there is none. nginx's `$args`."""
-        self.has_args: bool = has_args
-        """A `?` was there, even with nothing behind it (`$is_args` asks whether `args` is empty)."""
-        self.complex: bool = complex
-        """The path as sent is not `uri`: it was empty, had escapes, dots, doubled slashes or a `#`."""
         self.quoted: bool = quoted
         """The path as sent held a `%`: nginx escapes `uri` again when it builds an upstream path from it."""
 
@@ -85,7 +81,7 @@ def normalise(target_path: bytes, merge_slashes: bool) -> NormalUri:
         return _normalise_complex(target_path, merge_slashes)
     if _DOT in path and path.find(b"/.") >= 0:
         return _normalise_complex(target_path, merge_slashes)
-    return NormalUri(path, b"" if mark < 0 else target_path[mark + 1 :], mark >= 0, False, False)
+    return NormalUri(path, b"" if mark < 0 else target_path[mark + 1 :], False)
 
 
 def _normalise_complex(target: bytes, merge_slashes: bool) -> NormalUri:
@@ -97,8 +93,7 @@ def _normalise_complex(target: bytes, merge_slashes: bool) -> NormalUri:
         raise ValueError("URI does not begin with a slash")
     quoted = b"%" in raw
     uri = _resolve(_decode_path(raw) if quoted else raw, merge_slashes)
-    cut = end is not None and (end.group() == b"#" or b"#" in target)
-    return NormalUri(uri, args, has_args, cut or uri != raw, quoted)
+    return NormalUri(uri, args, quoted)
 
 
 def _decode_path(path: bytes) -> bytes:

@@ -16,7 +16,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import Scope, Setting
 from portico.config.reader import Where
 from portico.errorlog import CRIT
-from portico.http.feature import HttpBuild, LocationBuild
+from portico.http.feature import BuildSlot, HttpBuild, LocationBuild
 from portico.http.handler import Handler
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.passing.handler import ProxyHandler
 
-_STATE: Final = "caches"
 _LEAST_OPEN: Final = 16  # files of a cache that a worker keeps open, however few it may have
 
 
@@ -57,9 +56,14 @@ class AllCaches:
 
 def all_caches(http: HttpBuild) -> AllCaches:
     """Return the caches of the configuration that is being built."""
-    caches = http.state.setdefault(_STATE, AllCaches())
-    assert isinstance(caches, AllCaches)
-    return caches
+    return _CACHES.of(http)
+
+
+def _no_caches(http: HttpBuild) -> AllCaches:
+    return AllCaches()
+
+
+_CACHES: Final = BuildSlot[AllCaches](_no_caches)
 
 
 def open_caches(http: HttpBuild, d: CacheDirectives, temp_path: str) -> None:

@@ -12,7 +12,8 @@ from portico.cache.entry import ONE_PIECE
 from portico.cache.policy.control import ANY_AGE
 from portico.cache.policy.rfc9111 import cache_status
 from portico.codec.http1_response import ResponseHead, parse_response_head
-from portico.http.finished import FinishedHead, finished_head
+from portico.http.finished import FinishedHead
+from portico.http.header_section import finished_head
 from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
 from portico.net.reactor import http_date
 from portico.passing.response import ResponseRules, last_modified_of

@@ -35,6 +35,12 @@ class MemoryStream(ClientStream):
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.resume()
+        self.take_turns()
+
+    def take_turns(self) -> None:
+        """Let those go on who have asked for a turn, as they do on a machine that is busy."""
+        while self.reactor._later:
+            self.reactor._later.pop(0).resume()
 
     def leave(self) -> None:
         """Close the connection while the request is being worked on."""

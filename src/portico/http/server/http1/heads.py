@@ -126,8 +126,16 @@ class RequestHeads:
         request.pipelined = self.pipelined
         request.received += len(self.fields.raw) + 2
         if self.listener.captures_names:
-            self.listener.keep_names(request, host)
+            self._keep_captures(request, host)
         return request
+
+    def _keep_captures(self, request: Request, host: bytes) -> None:
+        """Give the request what a regex in `server_name` captured."""
+        match = self.listener.names.find(host)
+        if match.captures is not None:
+            request.captures = match.captures
+        if match.named is not None:
+            request.keep_names(match.named)
 
     def refused(self, line: bytes, error: HTTPError) -> Request:
         """A request that exists only to be refused, on the default server."""

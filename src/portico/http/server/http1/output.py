@@ -14,7 +14,7 @@ from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.errorlog import ALERT
 from portico.http.error_pages import REASONS
 from portico.http.errors import BodyCutShort, FileFailed
-from portico.http.finished import fields_of
+from portico.http.header_section import fields_of
 from portico.http.pace import Pace
 from portico.http.response import BYTES, FILE, FileBody, Response, path_of
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept

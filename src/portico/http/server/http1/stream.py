@@ -141,7 +141,7 @@ class Http1Stream(ClientStream):
         return self.transport.writer is not None
 
     def send_from(self, pipe: Pipe) -> int:
-        return pipe.drain(self.transport)
+        return self.transport.splice_out(pipe)
 
     def tunnel(self) -> tuple[Duplex, bytes]:
         received = self.buffer

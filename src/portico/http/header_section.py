@@ -1,0 +1,57 @@
+"""The fields that a response's header section comes to, in nginx's order, when every filter has seen it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from portico.http.finished import FinishedHead
+from portico.http.routing.uri import printable_target
+
+if TYPE_CHECKING:
+    from portico.http.request import Request
+    from portico.http.response import Response
+
+_WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other responses of its own it says nothing
+
+
+def finished_head(request: Request, response: Response, owner: object = None) -> FinishedHead:
+    """Return the header section of a response that no filter will change any more."""
+    return FinishedHead(fields_of(request, response), owner, response.reason)
+
+
+def fields_of(request: Request, response: Response) -> list[tuple[bytes, bytes]]:
+    """Return the fields between Date and Connection, in nginx's order."""
+    fields: list[tuple[bytes, bytes]] = []
+    if response.content_type:
+        fields.append((b"Content-Type", response.content_type))
+    if response.content_length >= 0 and response.status != 204:
+        fields.append((b"Content-Length", b"%d" % response.content_length))
+    if response.last_modified_text and (response.status in _WITH_LAST_MODIFIED or response.from_upstream):
+        fields.append((b"Last-Modified", response.last_modified_text))
+    if response.location:
+        response.location = printable_target(absolute(request, response.location))
+        fields.append((b"Location", response.location))
+    if response.etag:
+        fields.append((b"ETag", response.etag))
+    if response.fields:
+        fields.extend(response.fields)
+    if response.allow_ranges and response.status == 200:
+        fields.append((b"Accept-Ranges", b"bytes"))
+    return fields
+
+
+def absolute(request: Request, location: bytes) -> bytes:
+    """Return a Location that begins with "/" made absolute, as `absolute_redirect` and its kin say."""
+    core = request.location.core
+    if not location.startswith(b"/") or not core.absolute_redirect:
+        return location
+    client = request.client
+    host = request.server.name_bytes if core.server_name_in_redirect else request.asked_host
+    if not host:
+        address = client.server_addr()[0]
+        host = (f"[{address}]" if ":" in address else address).encode()
+    port = client.server_addr()[1]
+    text = (b"https://" if client.secure else b"http://") + host
+    if core.port_in_redirect and port and port != (443 if client.secure else 80):
+        text += b":%d" % port
+    return text + location
