@@ -18,7 +18,7 @@ CLOSED: Final = 6
 NAMES: Final = ("idle", "reading a header section", "serving", "a tunnel", "discarding a body", "lingering", "closed")
 
 # By state: the states that may follow, as bits.
-FOLLOWING: Final = (
+FOLLOWING: Final[tuple[int, ...]] = (  # without its type it would be made anew at each look (ARCHITECTURE.md, "What mypyc taught us")
     1 << IDLE | 1 << HEAD | 1 << SERVING,
     1 << HEAD | 1 << SERVING,
     1 << IDLE | 1 << TUNNEL | 1 << DISCARDING | 1 << LINGERING,
