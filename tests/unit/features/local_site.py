@@ -117,6 +117,7 @@ class Site:
             raise load.diagnostics.errors[0]
         assert plan is not None
         log_files.open()
+        self.log_files = log_files
         self.log_path = directory / "logs" / "error.log"
         self.plan = plan
         self.reactor = Reactor()
@@ -130,6 +131,7 @@ class Site:
         for sock in self.sockets:
             sock.close()
         self.reactor.epoll.close()
+        self.log_files.close()
 
     def request(self, target: str, fields: str = "", method: str = "GET") -> Request:
         """A request as a connection would make it. `fields`: "Range: bytes=0-1\\nIf-Range: x"."""
