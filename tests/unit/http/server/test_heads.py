@@ -108,6 +108,12 @@ def test_what_is_refused(heads: RequestHeads, raw: bytes) -> None:
     assert request.method == b""
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\n", b"\n\r\n"])
+def test_a_line_end_without_cr_is_named(heads: RequestHeads, end: bytes) -> None:
+    error = heads.request_of(b"GET / HTTP/1.1\r\nHost: first" + end).refusal
+    assert error is not None and "a line without CR before its LF" in error.reason
+
+
 def test_a_repeated_header_section_is_shared(heads: RequestHeads) -> None:
     first = heads.request_of(head("/a", "second", "X: 1\r\n"))
     second = heads.request_of(head("/b", "second", "X: 1\r\n"))
