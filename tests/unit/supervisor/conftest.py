@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.supervisor import plans
 
 from portico.config.build import build
 from portico.config.directive import Scope
@@ -25,3 +26,12 @@ def configure(tmp_path: Path) -> Configure:
         return build(read_text(text, load.conf_path, load), MAIN_DIRECTIVES, load)
 
     return read
+
+
+@pytest.fixture(autouse=True)
+def logs_are_closed() -> Iterator[None]:
+    """Each test opens several, and select(2) takes no more than 1024 descriptors."""
+    yield
+    for log in plans.made:
+        log.files.close()
+    plans.made.clear()

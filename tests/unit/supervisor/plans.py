@@ -16,6 +16,7 @@ from portico.supervisor.sockets import Sockets
 from portico.supervisor.start import Prepared
 
 DEBUG = 8
+made: list[Log] = []  # by the test that runs
 
 
 class Log:
@@ -26,6 +27,7 @@ class Log:
         self.files = LogFiles()
         self.log = ErrorLog([LogTarget(DEBUG, str(self.path), None, None)], self.files)
         self.report = Report(self.log, starting=False)
+        made.append(self)
 
     def open(self) -> Log:
         self.files.open()
