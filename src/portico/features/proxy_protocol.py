@@ -9,7 +9,7 @@ from portico.variables.proxy_protocol import PROXY_PROTOCOL_FAMILIES, PROXY_PROT
 
 
 class ProxyProtocolFeature(Feature):
-    """Variables only: the header is read where the connection begins (http/server/http1/connection.py)."""
+    """Variables only: the header is read where the connection begins (http/server/connection.py)."""
 
 
 FEATURE: Final = ProxyProtocolFeature("proxy_protocol", (), PROXY_PROTOCOL_VARIABLES, PROXY_PROTOCOL_FAMILIES)

@@ -104,7 +104,9 @@ class Exchange:
                 if head.status < 400:
                     return head
                 condition = condition_of(head.status)
-                if condition == 0 or not self._policy().may_retry(condition, True, self.streamed, tries, reactor.now - started):
+                if not condition & self.settings.next_upstream:
+                    return head
+                if not self._policy().may_retry(condition, True, self.streamed, tries, reactor.now - started):
                     return head
                 self.end(attempt, False, counts_as_failure(condition))
             tried = _with(tried, peer)

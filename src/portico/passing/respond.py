@@ -132,7 +132,7 @@ class Responder:
                 sink.abort()  # there is no body to store: proxy_cache_convert_head is off
             else:
                 sink.finish()
-            self._tell_hook(request, head, response)
+                self._tell_hook(request, head, response)
         return response
 
     def _response(self, request: Request, head: ResponseHead, body: Body, sink: Sink | None) -> Response:
@@ -165,9 +165,12 @@ class Responder:
 
     def _upgraded(self, request: Request, exchange: Exchange, attempt: Attempt, head: ResponseHead) -> Response:
         """Return the 101 whose body is the tunnel. Raises HTTPError 502 when no upgrade was asked for."""
-        if not request.fields.upgrade or request.stream is None:
+        if not request.fields.upgrade:
             exchange.end(attempt, False, True)
             raise HTTPError(502, "upstream sent 101 Switching Protocols though no upgrade was asked for", ERR)
+        if request.stream is None:  # a mirror or an update in the background: nobody is there to use the tunnel
+            exchange.end(attempt, False, False)
+            return self.rules.response(request, head, EMPTY)
         tunnel = TunnelBody(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, head, tunnel)
         response.upgrade = head.upgrade or request.fields.upgrade

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from tests.unit.cache.test_cache_keeper import identity_of_a_dead_process
 
+from portico.errorlog import ErrorLog, LogFiles
+from portico.net.reactor import Reactor
 from portico.passing.cached.attach import CacheHook
 from portico.passing.store import Stores
 from portico.program import Program, Source, load_program
 from portico.supervisor.plan import LoadFailed
+from portico.worker.runtime import Runtime
 from portico.zones.owner import own_identity
 
 
@@ -160,7 +163,7 @@ def test_the_drafts_of_proxy_store_that_dead_workers_left_are_removed(tmp_path: 
             (tmp_path / folder / name).write_bytes(b"half")
     hooks = [hook for service in made.services for hook in service.hooks if isinstance(hook, Stores)]
     assert len(hooks) == 1
-    hooks[0].start(None)
+    hooks[0].start(Runtime(Reactor(), ErrorLog([], LogFiles()), 8, 0))
     assert [path.name for folder in "ab" for path in (tmp_path / folder).iterdir()] == [kept, kept]
 
 

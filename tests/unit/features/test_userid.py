@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portico.errorlog import ErrorLog, LogFiles
 from portico.features.userid import Sequence, cookie_time, decode
+from portico.net.reactor import Reactor
+from portico.worker.runtime import Runtime
+
+
+def runtime() -> Runtime:
+    return Runtime(Reactor(), ErrorLog([], LogFiles()), 8, 0)
 
 
 def test_counts_do_not_repeat() -> None:
     sequence = Sequence()
-    sequence.start(None)
+    sequence.start(runtime())
     assert [sequence.next_v1() for _ in range(3)] == [1, 0x101, 0x201]
     assert [sequence.next_v2() for _ in range(3)] == [0x03030302, 0x03030402, 0x03030502]
     sequence.second_version = 0xFFFFFF02
@@ -23,7 +30,7 @@ def test_counts_do_not_repeat() -> None:
 
 def test_workers_differ() -> None:
     sequence = Sequence()
-    sequence.start(None)
+    sequence.start(runtime())
     assert 0 < sequence.start_value < 1 << 32
 
 

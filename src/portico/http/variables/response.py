@@ -1,7 +1,7 @@
 """Variables of what is answered, and how the answering went.
 
-`$sent_http_…` are read from the `Response` as it was sent: from its attributes, from `fields`, or, when
-whoever made the response knew its field lines as one block, from `head`.
+`$sent_http_…` are read from the `Response` as it was sent: from its attributes and `fields`, or, when its header section is made
+once for many responses, from `finished` and `appended`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
-_OF_THE_CONNECTION: Final = (b"connection", b"keep-alive", b"transfer-encoding")
+_OF_THE_CONNECTION: Final[tuple[bytes, ...]] = (b"connection", b"keep-alive", b"transfer-encoding")
 
 
 def _body_bytes_sent(request: Request) -> bytes | None:
@@ -74,7 +74,9 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
     """
     found: bytes | None = None
     if name in _OF_THE_CONNECTION:
-        return None if request.stream is None else request.stream.framing_field(name, response)
+        if request.stream is None or request.parent is not None:
+            return None  # the response to a subrequest has no frame of its own
+        return request.stream.framing_field(name, response)
     if name == b"content-length":
         found = _sent_content_length(request, response)
     elif name == b"content-type":

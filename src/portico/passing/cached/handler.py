@@ -130,13 +130,15 @@ class CachedProxy(Handler):
         request.caching = None
         if not self.rfc or store is None:
             return await self.proxy.handle_async(request)
+        is_safe = request.method in _SAFE  # asked first: X-Accel-Redirect makes a GET of it
         try:
             response = await self.proxy.handle_async(request)
         except InternalRedirect:
-            self._invalidate(request, store)
+            if not is_safe:
+                self._invalidate(request, store)
             raise
         if response is not None:
-            if 200 <= response.status < 400:
+            if 200 <= response.status < 400 and not is_safe:
                 self._invalidate(request, store)
             if response.from_upstream:
                 self.responses.add_status_of_method(response)
@@ -144,8 +146,6 @@ class CachedProxy(Handler):
 
     def _invalidate(self, request: Request, store: Store) -> None:
         """Drop what is stored under the key, after an unsafe method (RFC 9111 section 4.4)."""
-        if request.method in _SAFE:
-            return
         first, second = digest(self.keys.key_of(request))
         loaded = store.index.is_loaded()  # asked first: another worker may find the last files in between
         if store.index.look(first, second)[0] or not loaded:  # stored, or being fetched

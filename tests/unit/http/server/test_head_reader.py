@@ -90,6 +90,17 @@ def test_what_cannot_become_a_request_is_refused_as_soon_as_that_is_certain(read
     assert (request.refusal.status, request.refusal.close) == (status, True)
 
 
+def test_an_empty_line_before_it_does_not_save_noise(reader: HeadReader) -> None:
+    reader.begin(b"")
+    request = fed(reader, b"\r\nGET", b" /\r\n")
+    assert request is not None and request.refusal is not None and request.refusal.status == 400
+
+
+def test_what_came_behind_a_request_is_judged_at_once(reader: HeadReader) -> None:
+    request = reader.begin(b"\x16\x03\x01")
+    assert request is not None and request.refusal is not None and request.pipelined is False
+
+
 def test_empty_lines_are_not_kept(reader: HeadReader) -> None:
     reader.begin(b"\r\n")
     for _ in range(1000):

@@ -1,6 +1,6 @@
 """Requests out of the bytes of one HTTP/1 connection, without I/O.
 
-    reader.begin()                  # for each request: with what came behind the one before
+    request = reader.begin(received)        # for each request, with what came behind the one before
     while request is None:          # a whole header section, or one that is refused as soon as that is certain
         request = reader.feed(data)
 
@@ -60,7 +60,7 @@ class HeadReader:
         if not self._checked:
             if not may_be_http(buffer):
                 return heads.request_of(buffer.partition(b"\n")[0] + b"\r\n\r\n")
-            self._checked = b"\n" in data
+            self._checked = b"\n" in buffer
         if len(buffer) > heads.server.core.large_buffer_size:
             status = heads.oversized(buffer)
             if status:

@@ -231,16 +231,9 @@ class Http1Server(ServedProtocol):
                 response.body.close()
             self._log_request(request)
             self.runtime.serving -= 1
-        if request.background is not None:
-            for mirrored in request.background:
-                await mirrored.wait()
         kept = True
-        body = request.body
-        if body is not None:
-            body.close()
-            if not body.done and request.keep_alive and not self.transport.closed:
-                kept = await self._discard_body(request, body)
-            request.body = None if body.done else body
+        if request.body is not None or request.background is not None:
+            kept = await self._end_body(request)
         if kept and not request.keep_alive:
             kept = False
             await self._linger(request)
@@ -281,6 +274,21 @@ class Http1Server(ServedProtocol):
             logger.log(request)
 
     # -- after the response ------------------------------------------------------------------------------------------
+
+    async def _end_body(self, request: Request) -> bool:
+        """Release the request's body, once nobody uses it any more; return whether its end was reached, or need not be."""
+        body = request.body
+        try:
+            if request.background is not None:
+                for mirrored in request.background:
+                    await mirrored.wait()  # it may share the body
+        finally:
+            request.body = None  # they refer to each other
+            if body is not None:
+                body.close()
+        if body is None or body.done or not request.keep_alive or self.transport.closed:
+            return True
+        return await self._discard_body(request, body)
 
     async def _discard_body(self, request: Request, body: RequestBody) -> bool:
         """Read and forget what the handler did not want of the body; return whether its end was reached."""

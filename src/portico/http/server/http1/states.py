@@ -15,7 +15,9 @@ DISCARDING: Final = 4  # the rest of a request's body that nobody wants is read
 LINGERING: Final = 5  # our side is closed; what still comes is read, so that no reset takes the response from the client
 CLOSED: Final = 6
 
-NAMES: Final = ("idle", "reading a header section", "serving", "a tunnel", "discarding a body", "lingering", "closed")
+NAMES: Final[tuple[str, ...]] = (
+    "idle", "reading a header section", "serving", "a tunnel", "discarding a body", "lingering", "closed",
+)  # fmt: skip
 
 # By state: the states that may follow, as bits.
 FOLLOWING: Final[tuple[int, ...]] = (  # without its type it would be made anew at each look (ARCHITECTURE.md, "What mypyc taught us")

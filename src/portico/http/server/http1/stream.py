@@ -88,11 +88,12 @@ class Http1Stream(ClientStream):
                     return None
                 if not data:
                     raise _closed_early()
+            request.received += len(data)
             content = body.feed(data, request.location.core.client_max_body_size)
             remainder = body.remainder
             if remainder:
                 self.buffer = remainder
-            request.received += len(data) - len(remainder)
+                request.received -= len(remainder)
             if content:
                 return content
         return b""
