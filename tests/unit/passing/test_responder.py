@@ -7,6 +7,7 @@ from tests.unit.passing.conftest import MakeProxy
 from tests.unit.passing.prepared_upstream import ProxySite
 
 from portico.codec.http1_response import parse_response_head
+from portico.http import phases
 from portico.passing.http1.stream import may_send_body
 
 PLAIN = "location / { proxy_pass http://app; }"
@@ -89,6 +90,18 @@ def test_101_that_nobody_asked_for(make_proxy: MakeProxy) -> None:
     site = make_proxy(PLAIN)
     assert site.get("HTTP/1.1 101 Switching Protocols\nUpgrade: x\n\n").status == 502
     assert "upstream sent 101 Switching Protocols though no upgrade was asked for" in site.log() and site.is_closed()
+
+
+def test_101_to_a_request_in_the_background_is_no_failure_of_its_peer(make_proxy: MakeProxy) -> None:
+    """A mirror shares the fields of the client's request, so it may ask for an upgrade; nobody uses the tunnel."""
+    site = make_proxy(PLAIN)
+    site.prepare("HTTP/1.1 101 Switching Protocols\nUpgrade: x\n\n")
+    request = site.request("/", "Connection: upgrade\nUpgrade: x")
+    request.stream = None
+    with pytest.raises(StopIteration) as done:
+        phases.respond(request).send(None)
+    assert done.value.value.status == 101 and site.is_closed()
+    assert [attempt.status for attempt in request.attempts or []] == [101] and site.log() == ""
 
 
 @pytest.mark.parametrize(("directive", "status"), [("", 200), ("proxy_force_ranges on;", 206)])
