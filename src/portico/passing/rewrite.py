@@ -64,18 +64,8 @@ class Rewriter:
         self.cookies = bool(self.domains or self.paths or self.flags)
 
     def location(self, request: Request, value: bytes) -> bytes | None:
-        """The new value of a Location, None when no rule applies."""
-        for rule in self.redirects:
-            assert rule.replacement is not None
-            if rule.regex is not None:
-                if rule.matched(request, value):
-                    return rule.replacement.render(request)
-                continue
-            assert rule.pattern is not None
-            pattern = rule.pattern.render(request)
-            if value.startswith(pattern):
-                return rule.replacement.render(request) + value[len(pattern) :]
-        return None
+        """Return the new value of a Location, None when no rule applies."""
+        return _with_prefix_replaced(self.redirects, request, value)
 
     def refresh(self, request: Request, value: bytes) -> bytes:
         """A Refresh with its URL rewritten: `5; url=http://…`."""
@@ -97,7 +87,7 @@ class Rewriter:
             if equals and lower == b"domain":
                 new = self._domain(request, text)
             elif equals and lower == b"path":
-                new = self._path(request, text)
+                new = _with_prefix_replaced(self.paths, request, text)
             if new is not None:
                 attributes[index] = name + b"=" + new
                 changed = True
@@ -115,19 +105,6 @@ class Rewriter:
             assert rule.pattern is not None
             if value.lstrip(b".").lower() == rule.pattern.render(request).lower():
                 return rule.replacement.render(request)
-        return None
-
-    def _path(self, request: Request, value: bytes) -> bytes | None:
-        for rule in self.paths:
-            assert rule.replacement is not None
-            if rule.regex is not None:
-                if rule.matched(request, value):
-                    return rule.replacement.render(request)
-                continue
-            assert rule.pattern is not None
-            pattern = rule.pattern.render(request)
-            if value.startswith(pattern):
-                return rule.replacement.render(request) + value[len(pattern) :]
         return None
 
     def _flagged(self, request: Request, pair: bytes, attributes: list[bytes]) -> bool:
@@ -155,3 +132,18 @@ def _set_flag(attributes: list[bytes], flag: bytes, wanted: bool, unwanted: bool
         attributes.append(flag)
     elif unwanted and present:
         attributes[:] = [attribute for attribute in attributes if attribute.lower() != flag.lower()]
+
+
+def _with_prefix_replaced(rules: list[Rule], request: Request, value: bytes) -> bytes | None:
+    """Return `value` by the first rule that its beginning, or as a whole its regex, matches; None when none does."""
+    for rule in rules:
+        assert rule.replacement is not None
+        if rule.regex is not None:
+            if rule.matched(request, value):
+                return rule.replacement.render(request)
+            continue
+        assert rule.pattern is not None
+        pattern = rule.pattern.render(request)
+        if value.startswith(pattern):
+            return rule.replacement.render(request) + value[len(pattern) :]
+    return None
