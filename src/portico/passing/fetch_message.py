@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.codec.chunked import ChunkedDecoder
 from portico.codec.fields import joined_lines
 from portico.codec.http1_response import ResponseHead, check_beginning, find_head_end, parse_response_head
+from portico.passing.http1.body_reader import Http1BodyReader
 
 if TYPE_CHECKING:
     from portico.balancing.tls import UpstreamTLS
@@ -102,15 +102,13 @@ class ResponseReader:
         self._head: ResponseHead | None = None
         self._section: bytes = b""  # of a header section that has not ended
         self._interim = 0  # bytes of interim responses
-        self._chunks: ChunkedDecoder | None = None
+        self._reader: Http1BodyReader | None = None  # None: there is no body
         self._body: list[bytes] = []
         self._length = 0  # of the body so far
-        self._expected = -1  # length of the body; -1: chunked, or until the connection ends
-        self._complete = False
 
     def response(self) -> FetchedResponse | None:
         """Return the response once it is complete."""
-        if self._head is None or not self._complete:
+        if self._head is None or not self._is_complete():
             return None
         return FetchedResponse(self._request.url, self._head, b"".join(self._body))
 
@@ -118,16 +116,20 @@ class ResponseReader:
         """Take the next bytes. Raises FetchError and ProtocolError."""
         if self._head is None:
             data = self._read_header(data)
-        if self._head is not None and not self._complete:
+        if self._head is not None and not self._is_complete():
             self._read_body(data)
 
     def end(self, in_doubt: bool) -> None:
         """Take the end of the connection; `in_doubt`: anybody on the way may have brought it about. Raises FetchError."""
         if self._head is None:
             raise FetchError(TRUNCATED, f"{self._name} closed the connection before it had responded")
-        if self._chunks is not None or self._expected >= 0 or in_doubt:
+        if self._reader is not None and not in_doubt:
+            self._reader.end()
+        if not self._is_complete():
             raise FetchError(TRUNCATED, f"the response of {self._name} was truncated")
-        self._complete = True
+
+    def _is_complete(self) -> bool:
+        return self._reader is None or self._reader.done
 
     def _read_header(self, data: bytes) -> bytes:
         """Return what follows the header section of the final response, if that has come."""
@@ -156,28 +158,18 @@ class ResponseReader:
     def _begin_body(self, head: ResponseHead) -> None:
         self._head = head
         if self._request.method == b"HEAD" or head.status in (204, 304):
-            self._complete = True
             return
         if head.get(b"content-encoding") not in (None, b"identity"):
             raise FetchError(MALFORMED, f"the response of {self._name} is compressed though it was asked not to be")
-        self._expected = head.content_length
-        self._check_length(self._expected)
-        if head.chunked:
-            self._chunks = ChunkedDecoder(False)
+        self._check_length(head.content_length)
+        self._reader = Http1BodyReader(head.content_length, head.chunked)
 
     def _read_body(self, data: bytes) -> None:
-        if self._chunks is not None:
-            for piece in self._chunks.feed(data) if data else []:
-                self._append(piece)
-            self._complete = self._chunks.done
-            return
-        self._append(data if self._expected < 0 else data[: self._expected - self._length])
-        self._complete = self._length == self._expected
-
-    def _append(self, piece: bytes) -> None:
-        self._length += len(piece)
+        assert self._reader is not None
+        content = self._reader.feed(data)
+        self._length += len(content)
         self._check_length(self._length)
-        self._body.append(piece)
+        self._body.append(content)
 
     def _check_length(self, length: int) -> None:
         if length > self._request.max_body:
