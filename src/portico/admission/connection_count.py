@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.admission.limits import zone_and_size
+from portico.admission.limits import LimitZone, zone_and_size
 from portico.config import values
 from portico.config.reader import Statement
 from portico.errorlog import ERR
@@ -26,13 +26,11 @@ _LOOK_SECONDS: Final = 1.0  # between two looks for dead workers, when a limit i
 
 
 @final
-class ConnectionZone:
+class ConnectionZone(LimitZone):
     """One `limit_conn_zone`; `counts` are there once its memory is."""
 
     def __init__(self, name: str, size: int, key: Template) -> None:
-        self.name = name
-        self.size = size
-        self.key = key
+        super().__init__(name, size, key)
         self.counts: Counts | None = None
         self.owner = 0  # this worker
         self.looked = 0.0

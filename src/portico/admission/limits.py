@@ -11,10 +11,20 @@ from portico.zones.zone import Zone, ZoneConflict
 
 if TYPE_CHECKING:
     from portico.config.reader import Argument, Statement, Where
+    from portico.variables.template import Template
     from portico.zones.zone import Zones
 
 LEVELS: Final[dict[str, int]] = {"info": INFO, "notice": NOTICE, "warn": WARN, "error": ERR}
 SMALLEST: Final = 32768  # bytes: nginx's eight pages
+
+
+class LimitZone:
+    """What every `limit_…_zone` declares: name, bytes, and the text by which sessions are told apart."""
+
+    def __init__(self, name: str, size: int, key: Template) -> None:
+        self.name = name
+        self.size = size
+        self.key = key
 
 
 def zone_and_size(statement: Statement, argument: Argument) -> tuple[str, int]:
@@ -28,14 +38,16 @@ def zone_and_size(statement: Statement, argument: Argument) -> tuple[str, int]:
     return name, size
 
 
-def declare_zone(zones: Zones, block: str, limit: str, name: str, size: int, key: str, where: Where) -> Zone:
+def declare_zone(zones: Zones, block: str, limit: str, declared: LimitZone, where: Where) -> Zone:
     """Return the zone of a `limit_…_zone` in `block` ("http").
 
     Raises ConfigError for one that is declared otherwise too, now or in the plan that runs.
     """
+    name = declared.name
+    key = declared.key.text
     known = zones.get(name)
     try:
-        zone = zones.add(name, size, f"{block}_{limit}")
+        zone = zones.add(name, declared.size, f"{block}_{limit}")
     except ZoneConflict as error:
         raise ConfigError(str(error), where) from None
     if known is not None:

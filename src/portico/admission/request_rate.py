@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.admission.limits import zone_and_size
+from portico.admission.limits import LimitZone, zone_and_size
 from portico.config import values
 from portico.config.reader import Argument, Statement
 from portico.errorlog import ERR
@@ -27,13 +27,11 @@ _SKEW: Final = -60000
 
 
 @final
-class RateZone:
+class RateZone(LimitZone):
     """One `limit_req_zone`; `states` are there once its memory is."""
 
     def __init__(self, name: str, size: int, key: Template, rate: int, quota: int, window: int) -> None:
-        self.name = name
-        self.size = size
-        self.key = key
+        super().__init__(name, size, key)
         self.rate = rate  # thousandths of a request per second
         self.quota = quota  # the rate as written: so many requests
         self.window = window  # in so many seconds

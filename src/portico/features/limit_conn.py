@@ -18,24 +18,22 @@ from portico.admission.connection_count import (
     parse_connection_zone,
     release_all,
 )
-from portico.admission.limits import LEVELS, declare_zone, unknown_zone
+from portico.admission.limits import LEVELS, unknown_zone
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.errorlog import CRIT, ERR
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, Logger
-from portico.http.limits import refusal_status
+from portico.http.limits import noted_value, opened_zones, refusal_status
 from portico.variables.variable import PER_REQUEST, Variable
 from portico.worker.hook import WorkerHook
 from portico.zones.counts import COLUMNS, Counts
-from portico.zones.opening import open_zone
 
 if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.variables.session import Session
     from portico.worker.runtime import Runtime
 
 _ALL: Final = HTTP | SERVER | LOCATION
@@ -179,27 +177,12 @@ def _is_used(scope: Scope) -> bool:
     return bool(scope.own_all(LIMIT_CONN)) or any(_is_used(child) for child in scope.children)
 
 
-def _status_variable(session: Session) -> bytes | None:
-    noted = session.values
-    return None if noted is None else noted.get(STATUS)
-
-
 def _open_zones(build: HttpBuild) -> Limits:
     limits = Limits(_is_used(build.scope))
-    for setting in build.scope.own_settings(LIMIT_CONN_ZONE):
-        try:
-            _open(build, setting, limits.zones)
-        except ConfigError as error:
-            build.scope.load.diagnostics.error(error)
+    for declared, table in opened_zones(build, LIMIT_CONN_ZONE, "limit_conn", COLUMNS):
+        declared.counts = Counts(table)
+        limits.zones[declared.name] = declared
     return limits
-
-
-def _open(build: HttpBuild, setting: Setting[ConnectionZone | None], zones: dict[str, ConnectionZone]) -> None:
-    declared = setting.value
-    assert declared is not None
-    zone = declare_zone(build.zones, "http", "limit_conn", declared.name, declared.size, declared.key.text, setting.where)
-    declared.counts = Counts(open_zone(zone, COLUMNS, setting.where))
-    zones[declared.name] = declared
 
 
 _LIMITS: Final = BuildSlot[Limits](_open_zones)
@@ -241,7 +224,7 @@ FEATURE: Final = LimitConnFeature(
     (LIMIT_CONN_ZONE, LIMIT_CONN, LIMIT_CONN_STATUS, LIMIT_CONN_LOG_LEVEL, LIMIT_CONN_DRY_RUN),
     (
         Variable(
-            STATUS, _status_variable, PER_REQUEST, "What `limit_conn` did: `PASSED`, `REJECTED` or `REJECTED_DRY_RUN`."
+            STATUS, noted_value(STATUS), PER_REQUEST, "What `limit_conn` did: `PASSED`, `REJECTED` or `REJECTED_DRY_RUN`."
         ),
     ),
 )

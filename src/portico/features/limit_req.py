@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.admission.limits import LEVELS, declare_zone, unknown_zone
+from portico.admission.limits import LEVELS, unknown_zone
 from portico.admission.request_rate import (
     Charge,
     RateLimit,
@@ -20,22 +20,20 @@ from portico.admission.request_rate import (
 )
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope, Setting
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import PREACCESS, Handler, HeaderFilter
-from portico.http.limits import refusal_status
+from portico.http.limits import noted_value, opened_zones, refusal_status
 from portico.http.waiting import pause
 from portico.variables.variable import PER_REQUEST, Variable
-from portico.zones.opening import open_zone
 from portico.zones.states import COLUMNS, States
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
     from portico.http.request import Request
     from portico.http.response import Response
-    from portico.variables.session import Session
 
 _ALL: Final = HTTP | SERVER | LOCATION
 
@@ -240,27 +238,12 @@ def _tells_somewhere(scope: Scope) -> bool:
     return bool(scope.own(LIMIT_REQ_HEADERS)) or any(_tells_somewhere(child) for child in scope.children)
 
 
-def _status_variable(session: Session) -> bytes | None:
-    noted = session.values
-    return None if noted is None else noted.get(STATUS)
-
-
 def _open_zones(build: HttpBuild) -> Limits:
     limits = Limits(_tells_somewhere(build.scope))
-    for setting in build.scope.own_settings(LIMIT_REQ_ZONE):
-        try:
-            _open(build, setting, limits.zones)
-        except ConfigError as error:
-            build.scope.load.diagnostics.error(error)
+    for declared, table in opened_zones(build, LIMIT_REQ_ZONE, "limit_req", COLUMNS):
+        declared.states = States(table)
+        limits.zones[declared.name] = declared
     return limits
-
-
-def _open(build: HttpBuild, setting: Setting[RateZone | None], zones: dict[str, RateZone]) -> None:
-    declared = setting.value
-    assert declared is not None
-    zone = declare_zone(build.zones, "http", "limit_req", declared.name, declared.size, declared.key.text, setting.where)
-    declared.states = States(open_zone(zone, COLUMNS, setting.where))
-    zones[declared.name] = declared
 
 
 _LIMITS: Final = BuildSlot[Limits](_open_zones)
@@ -300,7 +283,7 @@ FEATURE: Final = LimitReqFeature(
     (LIMIT_REQ_ZONE, LIMIT_REQ, LIMIT_REQ_STATUS, LIMIT_REQ_LOG_LEVEL, LIMIT_REQ_DRY_RUN, LIMIT_REQ_HEADERS),
     (
         Variable(
-            STATUS, _status_variable, PER_REQUEST,
+            STATUS, noted_value(STATUS), PER_REQUEST,
             "What `limit_req` did: `PASSED`, `DELAYED`, `REJECTED`, `DELAYED_DRY_RUN` or `REJECTED_DRY_RUN`.",
         ),
     ),
