@@ -1,4 +1,4 @@
-"""`allow`, `deny`: who may come, by address (admission/address_rules.py). (nginx: ngx_http_access_module.c.)"""
+"""`allow`, `deny`: access control by address (admission/address_rules.py). (nginx: ngx_http_access_module.c.)"""
 
 from __future__ import annotations
 
