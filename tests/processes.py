@@ -71,6 +71,19 @@ def wait_until(condition: Callable[[], T], seconds: float = 10.0, what: str = "c
         pause = min(pause * 1.5, 0.02)
 
 
+def text_of(path: Path) -> str:
+    """The text of a file that another process writes, renames or removes; empty while it is not there."""
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def pid_in(path: Path) -> int:
+    """The pid in a pid file; 0 while the file is not there or not yet written."""
+    return int(text_of(path).strip() or "0")
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """A process that sleeps meanwhile, and finds all that has happened at once."""

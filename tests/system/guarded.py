@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
-from tests.processes import children, free_port, portico
+from tests.processes import children, free_port, portico, text_of
 
 from portico import cli
 
@@ -78,7 +78,7 @@ class Guarded:
     def log(self) -> str:
         """Everything that it has written."""
         logs = [self.folder / "error.log", self.folder / "access.log"]
-        return "".join(log.read_text(errors="replace") for log in logs if log.exists()) + self.process.output()
+        return "".join(text_of(log) for log in logs) + self.process.output()
 
     def workers(self) -> list[int]:
         """The workers' pids."""

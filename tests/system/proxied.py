@@ -31,7 +31,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tests.parity.wire import Message, Wire
-from tests.processes import PORTICO, Process, children, free_port, listening, wait_until
+from tests.processes import PORTICO, Process, children, free_port, listening, text_of, wait_until
 from tests.system.queues import queued
 
 PATIENCE = 8.0
@@ -371,8 +371,7 @@ class Proxied:
     # -- what it left behind -------------------------------------------------------------------------------------------
 
     def log(self) -> str:
-        path = self.folder / "error.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return text_of(self.folder / "error.log")
 
     def await_log(self, text: str) -> str:
         """The first line with `text`, once it is there."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.processes import Process, children, free_port, wait_until
+from tests.processes import Process, children, free_port, pid_in, text_of, wait_until
 
 PROGRAM = Path(__file__).with_name("supervised_echo.py")
 
@@ -51,7 +51,7 @@ class Supervised:
     def await_pid(self) -> int:
         def read() -> int:
             assert self.process is None or self.process.alive(), self.process.output()
-            return int(self.pid_path.read_text()) if self.pid_path.exists() else 0
+            return pid_in(self.pid_path)
 
         pid = wait_until(read, what="pid file")
         self.started.append(pid)
@@ -83,7 +83,7 @@ class Supervised:
         return not word or answer[:1] == [word]
 
     def log(self) -> str:
-        return self.log_path.read_text() if self.log_path.exists() else ""
+        return text_of(self.log_path)
 
     def await_log(self, text: str, times: int = 1) -> None:
         wait_until(lambda: self.log().count(text) >= times, what=f"{text!r} in\n{self.log()}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.parity.wire import Message
-from tests.processes import wait_until
+from tests.processes import text_of, wait_until
 from tests.system.proxied import End, Proxied, answer, chunked, pattern, running
 
 HTTP = """
@@ -420,7 +420,7 @@ def test_a_stale_answer_while_the_new_one_is_fetched(proxy: Proxied) -> None:
     message = proxy.fetch("/stale/a")
     assert (status_of(message), message.body) == ("UPDATING", b"old")
     release.set()
-    wait_until(lambda: any(path.read_bytes().endswith(b"new") for path in files(proxy, "cache")), what="the new answer's file")
+    wait_until(lambda: any(text_of(path).endswith("new") for path in files(proxy, "cache")), what="the new answer's file")
     wait_until(lambda: proxy.fetch("/stale/a").body == b"new", what="the new answer")
     assert upstream.served == 2
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.processes import Process, children, free_port, portico, wait_until
+from tests.processes import Process, children, free_port, pid_in, portico, wait_until
 from tests.system.supervised import alive
 
 from portico.net.certificates import self_signed
@@ -256,14 +256,13 @@ def test_an_upgrade_that_is_taken_back_leaves_nothing(server: Reloaded) -> None:
     for turn in range(1, UPGRADES + 1):
         os.kill(server.pid, signal.SIGUSR2)
         wait_until(old_pid_file.exists, 20, "the pid file's move")
-        wait_until(lambda: pid_file.exists() and pid_file.read_text(), 20, "the new pid file")
-        fresh = int(pid_file.read_text())
+        fresh = wait_until(lambda: pid_in(pid_file), 20, "the new pid file")
         try:
             wait_until(lambda fresh=fresh: children(fresh), 20, "the new program's worker")
         finally:
             os.kill(fresh, signal.SIGQUIT)
             wait_until(lambda fresh=fresh: not alive(fresh), 20, "the end of the new program")
-        wait_until(lambda: pid_file.exists() and int(pid_file.read_text()) == server.pid, 20, "the pid file's return")
+        wait_until(lambda: pid_in(pid_file) == server.pid, 20, "the pid file's return")
         if turn == 1:
             settled = server.usage()
     assert_flat(settled, server.usage())

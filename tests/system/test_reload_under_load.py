@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.processes import Process, children, free_port, portico, wait_until
+from tests.processes import Process, children, free_port, pid_in, portico, text_of, wait_until
 from tests.system.supervised import alive
 
 WRK = shutil.which("wrk")
@@ -78,8 +78,7 @@ class Loaded:
         wait_until(lambda: len(children(pid)) == WORKERS, what="the workers")  # the pid file is there before they are
 
     def pid(self) -> int:
-        path = self.prefix / "portico.pid"
-        return int(wait_until(lambda: path.exists() and path.read_text(), what="the pid file"))
+        return wait_until(lambda: pid_in(self.prefix / "portico.pid"), what="the pid file")
 
     def ask(self, path: str = "/generation") -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -180,7 +179,7 @@ def reopen(server: Loaded) -> None:
     log = server.prefix / "access.log"
     log.rename(server.prefix / "access.log.1")
     os.kill(server.pid(), signal.SIGUSR1)
-    wait_until(lambda: log.exists() and log.stat().st_size > 0, what="lines in the new access log")
+    wait_until(lambda: text_of(log), what="lines in the new access log")
 
 
 def upgrade(server: Loaded) -> None:

@@ -164,7 +164,7 @@ def test_store(ground: Ground) -> None:
                 path.write_bytes(b"old")
             target = "/stored/whole" if path.name == "whole" else "/far/?name=inner/a"
             assert proxy.fetch(target).body == pattern(200_000)
-            wait_until(lambda: path.read_bytes() == pattern(200_000), what="the file")  # noqa: B023
+            wait_until(lambda: path.exists() and path.read_bytes() == pattern(200_000), what="the file")  # noqa: B023
             status = path.stat()
             assert status.st_mtime == 784111777 and status.st_mode & 0o777 == (0o600 if path.name == "whole" else 0o660)
             assert [name for name in os.listdir(path.parent) if name.startswith("store.")] == []

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.processes import NGINX, PORTICO, Process, children, free_port, listening, wait_until
+from tests.processes import NGINX, PORTICO, Process, children, free_port, listening, pid_in, text_of, wait_until
 from tests.system.supervised import alive, is_gone
 
 pytestmark = pytest.mark.skipif(not shutil.which(NGINX), reason="nginx is not installed")
@@ -77,8 +77,8 @@ class Server:
         path = self.folder / "logs" / "some.pid"
 
         def read() -> int:
-            found = path.read_text().strip() if path.exists() else ""
-            return int(found) if found and int(found) != other else 0
+            found = pid_in(path)
+            return found if found != other else 0
 
         self.pids.append(wait_until(read, what=f"{self.name}'s pid file"))
         return self.pids[-1]
@@ -109,8 +109,7 @@ class Server:
         wait_until(lambda: self.raw_log().count(text) >= times, what=f"{text!r} in\n{self.raw_log()}")
 
     def raw_log(self) -> str:
-        path = self.folder / "logs" / "error.log"
-        return path.read_text() if path.exists() else ""
+        return text_of(self.folder / "logs" / "error.log")
 
     def log(self) -> list[str]:
         return shape(self.raw_log(), self.folder)

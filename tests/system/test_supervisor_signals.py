@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.processes import children, free_port, wait_until
+from tests.processes import children, free_port, pid_in, wait_until
 from tests.system.supervised import Supervised, alive, is_gone, say
 
 
@@ -215,7 +215,7 @@ def test_the_upgrade_goes_through(server: Supervised) -> None:
     old_pid_path = Path(f"{server.pid_path}.oldbin")
     server.configure("two")
     server.signal(signal.SIGUSR2)
-    wait_until(lambda: server.pid_path.exists() and int(server.pid_path.read_text()) != old)
+    wait_until(lambda: pid_in(server.pid_path) not in (0, old))
     new = int(server.pid_path.read_text())
     server.started.append(new)
     assert int(old_pid_path.read_text()) == old
@@ -241,7 +241,7 @@ def test_the_upgrade_is_taken_back(server: Supervised) -> None:
     server.start()
     old = server.pid
     server.signal(signal.SIGUSR2)
-    wait_until(lambda: server.pid_path.exists() and int(server.pid_path.read_text()) != old)
+    wait_until(lambda: pid_in(server.pid_path) not in (0, old))
     new = int(server.pid_path.read_text())
     server.started.insert(0, new)
     server.signal(signal.SIGWINCH, old)

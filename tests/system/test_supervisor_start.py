@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.processes import Process, children, free_port, wait_until
+from tests.processes import Process, children, free_port, pid_in, wait_until
 from tests.system.supervised import Supervised, alive
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
@@ -88,7 +88,7 @@ def test_a_stale_unix_socket_is_replaced(server: Supervised) -> None:
 def test_a_stale_pid_file_is_replaced(server: Supervised) -> None:
     server.pid_path.write_text("1\n")
     server.process = Process(server.argv(), server.prefix / "output")
-    wait_until(lambda: server.pid_path.read_text() == f"{server.process.pid}\n")  # type: ignore[union-attr]
+    wait_until(lambda: pid_in(server.pid_path) == server.process.pid)  # type: ignore[union-attr]
     server.await_pid()
 
 
