@@ -128,18 +128,19 @@ class Server:
 
 
 def shape(log: str, folder: Path) -> list[str]:
-    """nginx's lines without what must differ."""
-    lines = []
+    """nginx's lines without what must differ, process by process: whose line is first is a matter of the scheduler."""
+    by_process: dict[str, list[str]] = {}
     for line in log.splitlines():
         text = line.partition(": ")[2].replace(str(folder), "PREFIX")
         if re.search(r"SIGCHLD|SIGIO|^OS: |event method|^getrlimit|^(nginx|portico)/|try again", text):
             continue
         text = re.sub(r" in PREFIX/nginx\.conf:\d+.*", "", text)
         text = re.sub(r"\b(process|from) \d+", r"\1 N", text)
-        level = re.search(r"\[\w+\]", line)
-        assert level, line
-        lines.append(f"{level[0]} {re.sub(r'127[.]0[.]0[.]1:[0-9]+', 'ADDRESS', text)}")
-    return lines
+        start = re.search(r"(\[\w+\]) (\d+)#", line)
+        assert start, line
+        lines = by_process.setdefault(start[2], [])
+        lines.append(f"{start[1]} {re.sub(r'127[.]0[.]0[.]1:[0-9]+', 'ADDRESS', text)}")
+    return [line for lines in by_process.values() for line in lines]
 
 
 @pytest.fixture
