@@ -6,6 +6,7 @@ outgoing connection can never take one between the moment it is chosen and the m
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import select
@@ -102,6 +103,12 @@ def listening(port: int, host: str = "127.0.0.1") -> bool:
     except OSError:
         return False
     return True
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open, without those of what is garbage: an earlier test's may go at any time."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
 
 
 def children(pid: int) -> list[int]:

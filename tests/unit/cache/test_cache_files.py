@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.processes import open_descriptors
 
 from portico.cache.entry import MAGIC, Damaged, Entry, Meta, Times, open_entry
 from portico.cache.fill import Fill
@@ -217,14 +218,14 @@ def test_what_is_asked_for_once_takes_nobodys_place(tmp_path: Path) -> None:
         entry.note_times(Times(NOW + 99, 0, 0, NOW, 0), store.index)  # its own file, although nobody has looked which
         entry.release()
         assert entry.fd < 0
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     again = read(store, b"6")
     assert again is not None and again.fd < 0 and again.times.valid == NOW + 99
     assert in_memory(store, 8) == [1, 2, 3, 6]  # in place of the one used longest ago
     assert store.in_memory(b"6", NOW + 1) is again  # and it was looked at which file it is
     path_of(store, b"6").unlink()
     assert store.in_memory(b"6", NOW + 2) is None
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() == descriptors
     store.close()
 
 
@@ -567,7 +568,7 @@ def test_a_disk_that_fails_at_any_call(tmp_path: Path, kind: str, monkeypatch: p
         folder.mkdir()
         store = store_of_kind(folder, kind)
         assert fill(store, b"key", OLD).finish()
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = open_descriptors()
         made = Fill(store, *digest(b"key"), store.index.purges(), False)
 
         def full() -> None:
@@ -585,7 +586,7 @@ def test_a_disk_that_fails_at_any_call(tmp_path: Path, kind: str, monkeypatch: p
         made.abort()
         left = [path for path in folder.rglob("*") if path.is_file() and "." in path.name]
         assert len(left) <= (kind == "named" or number > 5)  # one that has a name by then: unlink fails too
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert open_descriptors() == descriptors
         assert kept(store) == (NEW if stored else OLD)
         assert store.index.look(*digest(b"key"))[1] > 0  # what is kept is as good as before
         assert after_a_start(folder) == (NEW if stored else OLD)

@@ -8,14 +8,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 
 from portico.config.files import read_file, read_with_status
 
 AT_ONCE = 1 << 20  # bytes of one read(2)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("size", [0, 1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 5])
@@ -44,11 +41,11 @@ def test_a_file_of_proc_is_read_although_its_size_is_0() -> None:
 def test_a_fifo_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    before = descriptors()
+    before = open_descriptors()
     with pytest.raises(OSError) as caught:
         read_file(str(path))
     assert caught.value.errno == errno.ENXIO
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_a_fifo_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
@@ -89,11 +86,11 @@ def test_a_fifo_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told_by_its_errno(tmp_path: Path, name: str, number: int) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    before = descriptors()
+    before = open_descriptors()
     with pytest.raises(OSError) as caught:
         read_file(str(tmp_path / name))
     assert caught.value.errno == number
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("path", ["a\0b", b"a\0b"])

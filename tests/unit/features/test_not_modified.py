@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.features.conftest import MakeSite
 
 from portico.features.not_modified import lists_etag
@@ -60,7 +61,7 @@ def test_conditions(make_site: MakeSite, fields: str, status: int, method: str) 
 
 def test_head_of_304(make_site: MakeSite) -> None:
     site = make_site("add_header X 1; expires epoch;")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     answer = site.ask("/big", f"If-Modified-Since: {DATE}\nRange: bytes=0-1")
     assert (answer.status, answer.body) == (304, b"")
     assert answer.fields == [
@@ -70,16 +71,16 @@ def test_head_of_304(make_site: MakeSite) -> None:
         ["Cache-Control", "no-cache"],
         ["X", "1"],
     ]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_412_is_an_error_as_any_other(make_site: MakeSite) -> None:
     site = make_site("add_header X 1; error_page 412 /e; location = /e { return 200 sorry; }")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     answer = site.ask("/big", 'If-Match: "a"')
     assert (answer.status, answer.get("x")) == (412, None)
     assert answer.body == b"sorry"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(

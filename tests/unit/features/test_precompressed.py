@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.features.local_site import FEATURES, Answer, Site
 
 from portico.features.compression import feature as compression
@@ -159,6 +160,6 @@ def test_the_first_that_is_there_is_the_only_one_looked_for(folder: Path) -> Non
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_descriptors_are_given_back(site: Site, target: str, method: str) -> None:
     site.ask(target, EVERY)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     assert len(site.ask(target, EVERY, method=method).body) == (20_000 if method == "GET" else 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.processes import open_descriptors
 from tests.unit.features.conftest import MakeSite
 
 from portico.features.ranges import parse_ranges
@@ -93,7 +94,7 @@ def test_ranges_are_within_the_body(text: str, length: int) -> None:
 def test_one_range(make_site: MakeSite, cache: str, method: str, target: str, whole: bytes) -> None:
     site = make_site(cache)
     gc.collect()  # what other tests left open is not ours to count
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(2):
         answer = site.ask(target, "Range: bytes=2-4", method)
         assert answer.status == 206
@@ -101,13 +102,13 @@ def test_one_range(make_site: MakeSite, cache: str, method: str, target: str, wh
         assert answer.get("content-length") == "3"
         assert answer.get("accept-ranges") is None
         assert answer.body == (whole[2:5] if method == "GET" else b"")
-    assert len(os.listdir("/proc/self/fd")) == before + (cache != "")
+    assert open_descriptors() == before + (cache != "")
 
 
 @pytest.mark.parametrize(("target", "whole"), [("/a.txt", b"0123456789"), ("/big", BIG)])
 def test_several_ranges(make_site: MakeSite, target: str, whole: bytes) -> None:
     site = make_site("")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     answer = site.ask(target, "Range: bytes=1-3,5-6")
     assert answer.status == 206
     kind = answer.get("content-type") or ""
@@ -122,7 +123,7 @@ def test_several_ranges(make_site: MakeSite, target: str, whole: bytes) -> None:
     assert answer.body == parts + b"\r\n--" + boundary + b"--\r\n"
     assert answer.get("content-length") == str(len(answer.body))
     assert answer.get("content-range") is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert site.ask(target, "Range: bytes=1-3,5-6").get("content-type") != kind
     head = site.ask(target, "Range: bytes=1-3,5-6", "HEAD")
     assert (head.status, head.get("content-length")) == (206, str(len(answer.body)))

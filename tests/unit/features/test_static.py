@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.features.conftest import MakeSite
 from tests.unit.features.local_site import Site, refusal
 
@@ -33,7 +34,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return open_descriptors()
 
 
 def test_head_of_a_file(make_site: MakeSite) -> None:

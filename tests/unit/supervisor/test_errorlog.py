@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.supervisor.conftest import Configure
 
 from portico.config.diagnostics import ConfigError
@@ -195,9 +196,9 @@ def test_addresses_of_syslog_servers() -> None:
 
 
 def test_the_early_log_gives_its_file_back(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     log = early(str(tmp_path / "log"))
     log.write(NOTICE, "signal process started")
     log.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert (tmp_path / "log").read_text().endswith("signal process started\n")

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.processes import free_port, wait_until
+from tests.processes import free_port, open_descriptors, wait_until
 
 from portico.config.diagnostics import ConfigError
 from portico.errorlog import ErrorLog, LogFiles, LogTarget
@@ -82,11 +82,11 @@ def test_no_socket_of_reuseport_is_ever_left_unserved(report: Report) -> None:
 def test_a_failure_leaves_nothing_open_and_the_running_ones_alone(report: Report, tmp_path: Path) -> None:
     port, unix = free_port(), ListenSpec(socket.AF_UNIX, str(tmp_path / "s"))
     running = open_sockets([tcp(port)], 1, None, report)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     impossible = ListenSpec(socket.AF_UNIX, "/nonexistent/s")
     with pytest.raises(ConfigError, match=r"bind\(\) to unix:/nonexistent/s failed \(2: No such file"):
         open_sockets([tcp(port, reuseport=True), unix, impossible], 3, running, report)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert not (tmp_path / "s").exists()
     socket.create_connection(("127.0.0.1", port), timeout=1).close()
     running.close(unlink=True)

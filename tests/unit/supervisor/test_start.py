@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
 import pytest
-from tests.processes import free_port
+from tests.processes import free_port, open_descriptors
 from tests.unit.supervisor.plans import Log, NotedPlan, mistake, prepared
 
 from portico.config.diagnostics import Diagnostics
@@ -146,10 +145,10 @@ def test_a_test_gives_everything_back_and_writes_no_pid_file(tmp_path: Path, log
     plan = NotedPlan(tmp_path, f"pid {tmp_path}/run.pid;")
     path = tmp_path / "socket"
     plan.listens += [tcp(free_port()), ListenSpec(socket.AF_UNIX, str(path))]
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     assert start.test(plan, log.report)
     assert plan.life == ["open", "close"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert not path.exists() and not (tmp_path / "run.pid").exists()
 
 

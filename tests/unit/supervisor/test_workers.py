@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.supervisor.plans import Log, NotedPlan, prepared
 
 from portico.supervisor import workers as table
@@ -196,12 +197,12 @@ def test_signals_go_to_those_who_live(workers: Workers, two: Prepared, log: Log,
 
 
 def test_the_pipes_are_given_back(log: Log) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     made = Workers(log.report)
-    assert len(os.listdir("/proc/self/fd")) == before + 4
+    assert open_descriptors() == before + 4
     assert not os.get_blocking(made._ready)
     made.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_worker_is_young_when_it_is_made(clock: Clock) -> None:

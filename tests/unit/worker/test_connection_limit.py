@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 from tests.unit.worker.served import WAIT, Logged, is_closed, line
 
 from portico.net.reactor import Reactor
@@ -24,7 +24,7 @@ def logged(tmp_path: Path) -> Logged:
 def files() -> Iterator[int]:
     """How many files this process may open: few."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = len(os.listdir("/proc/self/fd")) + 200
+    few = open_descriptors() + 200
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
     yield few
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -51,7 +51,7 @@ def test_worker_connections_besides_the_listening_sockets(logged: Logged) -> Non
 def test_fewer_where_the_process_may_not_open_so_many_files(logged: Logged, files: int) -> None:
     """An eighth of them stays for files, logs and pipes."""
     runtime = made(logged, 100_000)
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = open_descriptors()
     limit_connections(runtime, 0)
     limit = runtime.reactor.room.limit
     assert abs(limit - (files - opened - files // 8)) <= 2

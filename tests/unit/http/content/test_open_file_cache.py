@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.processes import open_descriptors
 
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Load
@@ -19,10 +20,6 @@ BELIEVE = OpenFileSettings(60.0, 1, True)
 def path_of(directory: Path, name: str, data: bytes = b"x") -> bytes:
     (directory / name).write_bytes(data)
     return os.fsencode(directory / name)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_believed_while_valid(tmp_path: Path) -> None:
@@ -49,25 +46,25 @@ def test_same_file_keeps_its_descriptor(tmp_path: Path) -> None:
 def test_another_file_is_opened(tmp_path: Path) -> None:
     cache = OpenFileCache(10, 100.0)
     path = path_of(tmp_path, "a")
-    before = descriptors()
+    before = open_descriptors()
     cache.find(path, BELIEVE, 0.0, False)
     os.rename(path_of(tmp_path, "b", b"other"), path)
     found = cache.find(path, BELIEVE, 70.0, False)
     assert os.pread(found.fd, 10, 0) == b"other"
-    assert descriptors() == before + 1
+    assert open_descriptors() == before + 1
     cache.clear()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_a_file_becomes_a_directory(tmp_path: Path) -> None:
     cache = OpenFileCache(10, 100.0)
     path = path_of(tmp_path, "a")
-    before = descriptors()
+    before = open_descriptors()
     cache.find(path, BELIEVE, 0.0, False)
     os.unlink(path)
     os.mkdir(path)
     assert cache.find(path, BELIEVE, 70.0, False).is_directory
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("errors", [True, False])
@@ -95,14 +92,14 @@ def test_min_uses(tmp_path: Path) -> None:
     cache = OpenFileCache(10, 60.0)
     settings = OpenFileSettings(60.0, 2, False)
     path = path_of(tmp_path, "a")
-    before = descriptors()
+    before = open_descriptors()
     entry = cache.find(path, settings, 0.0, False)
     os.close(cache.lend(entry, settings))
-    assert descriptors() == before
+    assert open_descriptors() == before
     entry = cache.find(path, settings, 1.0, False)
     os.close(cache.lend(entry, settings))
     cache.release(entry, settings)
-    assert descriptors() == before + 1
+    assert open_descriptors() == before + 1
     cache.clear()
 
 
@@ -119,19 +116,19 @@ def test_lent_descriptors_outlive_the_entry(tmp_path: Path) -> None:
 def test_least_recently_used_goes_first(tmp_path: Path) -> None:
     cache = OpenFileCache(2, 60.0)
     paths = [path_of(tmp_path, name) for name in "abc"]
-    before = descriptors()
+    before = open_descriptors()
     first = cache.find(paths[0], BELIEVE, 0.0, False)
     cache.find(paths[1], BELIEVE, 0.0, False)
     assert cache.find(paths[0], BELIEVE, 0.0, False) is first
     cache.find(paths[2], BELIEVE, 0.0, False)
     assert cache.find(paths[0], BELIEVE, 0.0, False) is first
-    assert descriptors() == before + 2
+    assert open_descriptors() == before + 2
     cache.clear()
 
 
 def test_inactive_entries_go(tmp_path: Path) -> None:
     cache = OpenFileCache(10, 20.0)
-    before = descriptors()
+    before = open_descriptors()
     for name in "abc":
         cache.find(path_of(tmp_path, name), BELIEVE, 0.0, False)
     cache.find(path_of(tmp_path, "d"), BELIEVE, 21.0, False)
@@ -139,7 +136,7 @@ def test_inactive_entries_go(tmp_path: Path) -> None:
     cache.find(path_of(tmp_path, "d"), BELIEVE, 21.0, False)
     assert len(cache) == 1
     cache.clear()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(
