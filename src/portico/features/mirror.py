@@ -58,16 +58,14 @@ class MirrorHandler(Handler):
         body = request.body
         if self.with_body and body is not None and not body.was_read():
             await body.read_all()
-        background = request.background
-        if background is None:
-            request.background = background = []
         for uri in self.uris:
             mirrored = subrequest_of(request, uri, request.args)
             mirrored.method = request.method
             mirrored.stream = None  # a client that leaves ends its own request, not this one
             mirrored.body = body if self.with_body else None
             task = BackgroundTask(request.reactor)
-            background.append(task)
+            if request.stream is not None:
+                request.stream.wait_for(task)
             task.start(answer_unseen(mirrored))
         return None
 

@@ -64,7 +64,7 @@ class SecureLink:
     def value(self, request: Request) -> bytes | None:
         """$secure_link."""
         if self.secret:
-            return linked(request.raw_uri, self.secret)
+            return linked(request.target.raw, self.secret)
         if self.link is None or self.text is None:
             return None
         given, comma, until = self.link.render(request).partition(b",")

@@ -20,6 +20,7 @@ from portico.errorlog import ERR
 from portico.http.errors import BodyCutShort, HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
+from portico.http.request import SLICES
 from portico.http.response import STREAM, Body
 from portico.http.subrequest import clone_of, finish
 from portico.variables.variable import PER_REQUEST, Variable
@@ -149,7 +150,7 @@ class SliceBody(Body):
         slices.ask_for(self.next)
         request = self.request
         asked = clone_of(request)
-        asked.slices = slices
+        SLICES.put(asked, slices)
         try:
             answer = await request.location.handlers[-1].handle_async(asked)  # what answers in this location
         except HTTPError as error:
@@ -196,15 +197,15 @@ class SliceFilter(HeaderFilter):
         self.size = size
 
     def apply(self, request: Request, response: Response) -> None:
-        slices = request.slices
+        slices = SLICES.of(request)
         if not isinstance(slices, Slices):
             return  # $slice_range is not in use
         if response.status != 206 or response.is_error:
-            request.slices = None  # the upstream has no ranges, or nothing at all: its answer as it is
+            SLICES.clear(request)  # the upstream has no ranges, or nothing at all: its answer as it is
             return
         problem = slices.check(response)
         if problem:
-            request.slices = None
+            SLICES.clear(request)
             response.body.close()
             raise HTTPError(502, problem, ERR)
         response.status = 200
@@ -222,7 +223,7 @@ class SliceFilter(HeaderFilter):
 
 
 def _slice_range(request: Request) -> bytes | None:
-    slices = request.slices
+    slices = SLICES.of(request)
     if isinstance(slices, Slices):
         return slices.range
     if request.parent is not None or request.response is not None:
@@ -231,7 +232,7 @@ def _slice_range(request: Request) -> bytes | None:
         if isinstance(header_filter, SliceFilter):
             size = header_filter.size
             made = Slices(size, _range_start(request) // size * size)
-            request.slices = made
+            SLICES.put(request, made)
             return made.range
     return None
 

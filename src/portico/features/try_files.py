@@ -122,9 +122,9 @@ class TryFilesHandler(Handler):
     def _take(self, request: Request, name: bytes, is_directory: bool) -> None:
         kind = self.files.kind
         if kind == PREFIX_ALIAS:
-            request.uri = request.uri[: len(self.files.prefix)] + name
+            request.target = request.target.with_uri(request.uri[: len(self.files.prefix)] + name)
         elif kind != REGEX_ALIAS:
-            request.uri = name
+            request.target = request.target.with_uri(name)
         elif not is_directory:
             self.files.put_behind_alias(request, name)
 

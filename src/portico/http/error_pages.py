@@ -10,6 +10,7 @@ from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Direct
 from portico.config.reader import Statement
 from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.plan import ErrorPage
+from portico.http.request import NO_ERROR_PAGE
 from portico.http.response import BytesBody, Response
 from portico.variables.template import template_of
 
@@ -126,13 +127,14 @@ def error_response(request: Request, error: HTTPError) -> Response:
     if error.close or status in _CLOSING:
         request.keep_alive = False
     if error.fields:  # nginx keeps them through an error_page too
-        request.kept_fields = [*(request.kept_fields or ()), *error.fields]
-    request.kept_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
+        request.carry_over([*error.fields])
+    if request.carried is not None:
+        request.carried.content_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
     if request.stream is not None and request.parent is None:
         request.stream.expect_none()  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location
     chosen = location.error_pages.get(status)
-    if chosen is not None and (not request.in_error_page or location.core.recursive_error_pages):
+    if chosen is not None and (request.error_page_status == NO_ERROR_PAGE or location.core.recursive_error_pages):
         response = _shown_by(request, chosen, status)
         if response is not None:
             return response
@@ -140,11 +142,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
 
 
 def _shown_by(request: Request, chosen: ErrorPage, status: int) -> Response | None:
-    request.in_error_page = True
-    if chosen.overwrite >= 0:
-        request.error_status = chosen.overwrite
-    else:
-        request.error_status = status
+    request.error_page_status = chosen.overwrite if chosen.overwrite >= 0 else status
     target = chosen.target.render(request)
     if target.startswith(b"/"):
         uri, _, query = target.partition(b"?")
@@ -154,7 +152,7 @@ def _shown_by(request: Request, chosen: ErrorPage, status: int) -> Response | No
     if target.startswith(b"@"):
         raise InternalRedirect(b"", None, target.decode("utf-8", "surrogateescape"))
     shown = chosen.overwrite if chosen.overwrite in (301, 302, 303, 307, 308) else 302
-    request.error_status = 0
+    request.error_page_status = 0
     response = own_page(request, shown)
     response.location = target
     return response

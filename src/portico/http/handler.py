@@ -74,7 +74,7 @@ def can_be_finished(editors: list[HeaderFilter], request: Request, head: Respons
     for editor in editors:
         if not editor.preserves(request, head):
             return False
-    return request.kept_fields is None and not request.error_status
+    return request.carried is None and request.error_page_status <= 0
 
 
 class Logger:

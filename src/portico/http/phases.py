@@ -13,13 +13,13 @@ from portico.errorlog import ALERT, CRIT, ERR
 from portico.http.body import check_length
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import FileFailed, HTTPError, InternalRedirect
-from portico.http.request import MAX_REDIRECTS
+from portico.http.request import MAX_REDIRECTS, NO_ERROR_PAGE
 from portico.http.response import Response
 from portico.http.routing.uri import ESCAPE_URI, escape_uri, unescape
 
 if TYPE_CHECKING:
     from portico.http.plan import Location
-    from portico.http.request import Request
+    from portico.http.request import CarriedOver, Request
 
 
 async def respond(request: Request) -> Response:
@@ -27,7 +27,7 @@ async def respond(request: Request) -> Response:
     rewritten = request.named_location
     while True:
         try:
-            if request.refusal is not None and not request.in_error_page:
+            if request.refusal is not None and request.error_page_status == NO_ERROR_PAGE:
                 raise request.refusal
             if not rewritten:
                 rewritten = True
@@ -38,7 +38,7 @@ async def respond(request: Request) -> Response:
             response = enter_location(request)
             if response is None and request.location.rewrites:
                 response = _rewrite(request)
-                if response is None and request.uri_changed:
+                if response is None and request.target.seeks_location:
                     continue
             if response is not None:
                 return _finished(request, response)
@@ -72,8 +72,7 @@ def _own_failure(failure: Exception) -> HTTPError:
 
 def _rewrite(request: Request) -> Response | None:
     """Run the location's rewrite phase. It may respond, put the block of an `if` in the location's place, or change the URI."""
-    request.uri_changed = False
-    request.left_location = False
+    request.target = request.target.settled()
     location = request.location
     for handler in location.rewrites:
         response = handler.handle(request)
@@ -81,7 +80,7 @@ def _rewrite(request: Request) -> Response | None:
             return response
         if request.location is not location:  # the block of `limit_except`, which comes first, or of an `if`
             break
-    if request.uri_changed:
+    if request.target.seeks_location:
         request.named_location = False
         request.redirects += 1
         if request.redirects > MAX_REDIRECTS:
@@ -93,14 +92,14 @@ def _rewrite(request: Request) -> Response | None:
 
 def _finished(request: Request, response: Response) -> Response:
     """Set the status that an error page keeps, and run the header filters."""
-    if request.error_status and (not response.is_error or response.status < 400):
-        response.status = request.error_status
+    if request.error_page_status > 0 and (not response.is_error or response.status < 400):
+        response.status = request.error_page_status
         response.reason = b""
         if response.status == 204:  # ngx_http_header_filter, when the status is nginx's own
             response.content_type = b""
             response.last_modified_text = b""
-    if request.kept_fields is not None:
-        _keep_fields(request, response)
+    if request.carried is not None:
+        _carry_over(request.carried, response)
     request.response = response  # for $sent_http_…, as far as it is made
     location = request.location
     for header_filter in location.header_filters if response.finished is None else location.adding_filters:
@@ -109,12 +108,12 @@ def _finished(request: Request, response: Response) -> Response:
     return response
 
 
-def _keep_fields(request: Request, response: Response) -> None:
-    """Add the fields that X-Accel-Redirect keeps of the response that it replaced."""
-    if request.kept_type and not response.is_error and not (response.from_upstream and response.content_type):
-        response.content_type = request.kept_type
-    if request.kept_fields:
-        response.fields = request.kept_fields + response.fields
+def _carry_over(carried: CarriedOver, response: Response) -> None:
+    """Add what is kept of the response that this one replaces."""
+    if carried.content_type and not response.is_error and not (response.from_upstream and response.content_type):
+        response.content_type = carried.content_type
+    if carried.fields:
+        response.fields = carried.fields + response.fields
 
 
 def _error_answer(request: Request, error: HTTPError) -> Response | None:
@@ -129,7 +128,8 @@ def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
     """Point the request at the redirect's target; return a response when that is not possible."""
     request.redirects += 1
     request.internal = True
-    request.redirect_pending = True
+    if request.upstream is not None:
+        request.upstream.redirected = True
     if request.redirects > MAX_REDIRECTS:
         request.log_error(
             ERR, f'rewrite or internal redirection cycle while internally redirecting to "{_target(redirect)}"'
@@ -143,10 +143,7 @@ def _follow(request: Request, redirect: InternalRedirect) -> Response | None:
         request.location = location
         request.named_location = True
         return None
-    request.uri = redirect.uri
-    if redirect.query is not None:
-        request.args = redirect.query
-    request.plain_uri = False
+    request.target = request.target.redirected(redirect.uri, request.args if redirect.query is None else redirect.query)
     request.named_location = False
     return None
 
@@ -175,7 +172,8 @@ def _target(redirect: InternalRedirect) -> str:
 def _plain_failure(request: Request, status: int) -> Response:
     """Return an error's own page, without another look at `error_page`."""
     request.keep_alive = False
-    request.error_status = 0
+    if request.error_page_status > 0:
+        request.error_page_status = 0
     return own_page(request, status)
 
 
@@ -196,7 +194,7 @@ def enter_location(request: Request) -> Response | None:
             return _with_slash(request, location)
     if location.internal and not request.internal:
         raise HTTPError(404, f"{location.describe()} is internal: no client reaches it")
-    if request.fields.content_length > 0 and not request.in_error_page:
+    if request.fields.content_length > 0 and request.error_page_status == NO_ERROR_PAGE:
         check_length(request)
     return None
 

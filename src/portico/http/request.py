@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final
 
+from portico.http.routing.target import ROOT, RequestTarget
+from portico.http.upstream_state import Attempt, UpstreamState
 from portico.variables.session import Session, shown
 
 if TYPE_CHECKING:
-    from portico.cache.caching import Caching
     from portico.codec.fields import RequestFields
-    from portico.codec.http1_response import ResponseHead
     from portico.errorlog import ErrorLog
-    from portico.http.background import BackgroundTask
     from portico.http.body import RequestBody
     from portico.http.errors import HTTPError
     from portico.http.plan import Location, VirtualServer
@@ -20,24 +19,62 @@ if TYPE_CHECKING:
     from portico.http.server.stream import ClientStream
     from portico.variables.client import Client
 
+T = TypeVar("T")
+
 MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
+NO_ERROR_PAGE: Final = -1  # no page of `error_page` is being shown
+
 
 
 @final
-class Attempt:
-    """One try at one upstream peer: what $upstream_addr, $upstream_status and their kin report. Times in seconds."""
+class SectionMemo:
+    """What was made of a header section that a connection repeats, and of nothing else of a request: it holds as long as both do."""
 
-    def __init__(self, peer: bytes, started: float) -> None:
-        self.peer = peer
-        self.started = started
-        self.status = 0  # 0: no answer
-        self.connect_time = -1.0
-        self.header_time = -1.0
-        self.response_time = -1.0
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        self.length = 0  # body bytes received
-        self.after_redirect = False  # an internal redirect came between it and the one before: " : " in the variables
+    def __init__(self) -> None:
+        self.owner: object = None  # whoever made it
+        self.text: bytes = b""
+
+
+@final
+class CarriedOver:
+    """What the response that is made next has of one that it replaces: X-Accel-Redirect, `error_page`, a check of access."""
+
+    def __init__(self, fields: list[tuple[bytes, bytes]], content_type: bytes) -> None:
+        self.fields = fields
+        self.content_type = content_type  # b"": its own
+
+
+@final
+class RequestSlot(Generic[T]):
+    """A value of one feature in a request, in place of an attribute that every request has. The feature owns the slot, a constant
+    of its file.
+
+    `inherited`: a subrequest begins with its parent's value.
+    """
+
+    def __init__(self, inherited: bool = False) -> None:
+        self.inherited = inherited
+
+    def put(self, request: Request, value: T) -> None:
+        """Leave a value with a request."""
+        slots = request.slots
+        if slots is None:
+            slots = request.slots = {}
+        slots[self] = value
+
+    def of(self, request: Request) -> T | None:
+        """Return what was left with this request; None when nothing was."""
+        slots = request.slots
+        return None if slots is None else cast("T | None", slots.get(self))
+
+    def clear(self, request: Request) -> None:
+        """Take the value away."""
+        if request.slots is not None:
+            request.slots.pop(self, None)
+
+
+SLICES: Final = RequestSlot[object]()  # where `slice` has got to; what stores responses asks whether it is there
+_ID: Final = RequestSlot[bytes]()
 
 
 @final
@@ -54,46 +91,40 @@ class Request(Session):
         self.fields = fields
         self.server = server
         self.location: Location = server.fallback
-        self.raw_uri: bytes = b"/"  # $request_uri: path and query as the client sent them
-        self.uri: bytes = b"/"  # $uri: decoded, normalised
-        self.args: bytes = b""
-        self.quoted_uri = False  # `uri` holds bytes that were percent-encoded: escape it before passing it on
-        self.shares_fields = False  # the host is that of the header block, so what was made for the block holds
-        self.pipelined = False  # it arrived together with the one before
-        self.complete = False  # answered to the end
-        self.plain_uri = True  # raw_uri can be passed on unchanged: neither rewritten nor redirected since
+        self.target: RequestTarget = ROOT
         self.asked_host: bytes = b""  # the host that the client named, b"" when it named none
-        self.host: bytes = b""  # $host: that, or the server's name
-        self.kept_fields: list[tuple[bytes, bytes]] | None = None  # of an answer that X-Accel-Redirect replaced
-        self.kept_type: bytes = b""
+        self.memo: SectionMemo | None = None  # what was made of the header section; None: this request has more than that
         self.body: RequestBody | None = None
-        self.keep_alive = True
-        self.refusal: HTTPError | None = None  # the head was refused before there was a request to speak of
+        self.keep_alive = True  # the connection may serve another request
         self.stream: ClientStream | None = None  # None: the client has no part in it (a subrequest in the background)
         self.parent: Request | None = None  # of a subrequest: the request that asked for it
-        self.answer: Response | None = None  # of a rewrite script, on its way to `respond`
-        self.uri_changed = False  # by `rewrite`: another location is to be found
-        self.left_location = False  # by `rewrite … break`: the URI is not what the location was chosen for
-        self.depth = 0  # of subrequests within subrequests
-        self.background: list[BackgroundTask] | None = None  # mirrors under way: the next request waits for them
-        self.internal = False
-        self.redirects = 0
-        self.error_status = 0  # the status that error_page keeps for the page it shows
-        self.in_error_page = False
-        self.head_bytes = 0  # bytes of the response head sent
-        self.received = len(line) + 2  # $request_length
-        self.response: Response | None = None
-        self.attempts: list[Attempt] | None = None
-        self.proxy_target: object = None  # what proxy_pass came to, for $proxy_host and $proxy_port
-        self.upstream_scheme: bytes = b""  # of the URL asked for last, for the error log
-        self.upstream_uri: bytes = b""
-        self.redirect_pending = False  # an internal redirect happened since the last attempt at an upstream
+        self.refusal: HTTPError | None = None  # the header section was refused before there was a request to speak of
+        self.internal = False  # of an internal redirect, a rewrite or a subrequest: it may enter `internal` locations
         self.named_location = False  # `location` was chosen by name, not by URI
-        self.request_id: bytes = b""
-        self.upstream_fields: ResponseHead | None = None  # of the last upstream that answered
-        self.caching: Caching | None = None  # of the location that has a cache
-        self.slices: object = None  # where `slice` has got to, once $slice_range was asked for
-        self.verified: dict[str, object] | None = None  # what checks of access have found true, by their directive
+        self.redirects = 0
+        self.error_page_status = NO_ERROR_PAGE  # the status that error_page keeps for the page it shows; 0: the page's own
+        self.carried: CarriedOver | None = None  # of a response that another one has replaced
+        self.response: Response | None = None
+        self.head_bytes = 0  # bytes of the response's header section sent
+        self.complete = False  # the response was sent to its end
+        self.upstream: UpstreamState | None = None
+        self.slots: dict[RequestSlot[Any], object] | None = None  # what single features need to know of it
+        self.received = len(line) + 2  # $request_length
+
+    @property
+    def uri(self) -> bytes:
+        """$uri: the path, decoded and normalised."""
+        return self.target.uri
+
+    @property
+    def args(self) -> bytes:
+        """$args: what follows `?`, undecoded."""
+        return self.target.args
+
+    @property
+    def host(self) -> bytes:
+        """$host: the host that the client named, or the server's name."""
+        return self.asked_host or self.server.name_bytes
 
     def error_log(self) -> ErrorLog:
         """Return the location's error log."""
@@ -103,9 +134,9 @@ class Request(Session):
         """Return the status as sent, else the one that is about to be."""
         if self.status:
             return self.status
-        if self.error_status or self.response is None:
-            return self.error_status
-        return self.response.status
+        if self.error_page_status > 0:
+            return self.error_page_status
+        return 0 if self.response is None else self.response.status
 
     def bytes_sent(self) -> int:
         """Return how many bytes of the response were sent, its header section included."""
@@ -118,9 +149,10 @@ class Request(Session):
             text += f', request: "{shown(self.line)}"'
         if self.parent is not None:
             text += f', subrequest: "{shown(self.uri)}"'
-        if self.attempts:
-            last = self.attempts[-1]
-            text += f', upstream: "{shown(self.upstream_scheme)}://{shown(last.peer)}{shown(self.upstream_uri)}"'
+        upstream = self.upstream
+        if upstream is not None and upstream.attempts:
+            peer = upstream.attempts[-1].peer
+            text += f', upstream: "{shown(upstream.scheme)}://{shown(peer)}{shown(upstream.uri)}"'
         host = self.fields.host
         if host is not None:
             text += f', host: "{shown(host)}"'
@@ -132,7 +164,7 @@ class Request(Session):
     def replace_address(self, address: bytes, port: bytes) -> None:
         """Note another address of the client, also for the requests that this one belongs to, as in nginx."""
         super().replace_address(address, port)
-        self.shares_fields = False  # what is remembered of the header block holds for the connection's own address
+        self.memo = None  # what is remembered of the header section holds for the connection's own address
         if self.parent is not None:
             self.parent.replace_address(address, port)
 
@@ -147,21 +179,44 @@ class Request(Session):
             or b"if-unmodified-since" in first
         )
 
-    def new_attempt(self, peer: bytes) -> Attempt:
-        """Note the start of a try at an upstream peer."""
-        attempt = Attempt(peer, self.reactor.now)
-        if self.attempts is None:
-            self.attempts = [attempt]
+    def carry_over(self, fields: list[tuple[bytes, bytes]], content_type: bytes = b"") -> None:
+        """Have the response that is made next begin with these fields, behind those that are carried over already."""
+        carried = self.carried
+        if carried is None:
+            self.carried = CarriedOver(fields, content_type)
         else:
-            attempt.after_redirect = self.redirect_pending
-            self.attempts.append(attempt)
-        self.redirect_pending = False
-        return attempt
+            self.carried = CarriedOver([*carried.fields, *fields], content_type or carried.content_type)
+
+    def inherit(self, parent: Request) -> None:
+        """Begin as a subrequest does: with the values of the parent's slots that are inherited."""
+        if parent.slots is not None:
+            self.slots = {slot: value for slot, value in parent.slots.items() if slot.inherited} or None
+
+    def upstream_state(self) -> UpstreamState:
+        """Return what the request has had to do with upstreams, from now on if it had nothing."""
+        if self.upstream is None:
+            self.upstream = UpstreamState()
+        return self.upstream
+
+    def attempts(self) -> list[Attempt]:
+        """Return the tries at upstream peers so far."""
+        return [] if self.upstream is None else self.upstream.attempts
+
+    def depth(self) -> int:
+        """Return how many requests it is a subrequest of, one within the other."""
+        depth = 0
+        parent = self.parent
+        while parent is not None:
+            depth += 1
+            parent = parent.parent
+        return depth
 
     def id(self) -> bytes:
         """$request_id: 16 random bytes in hex, made when first asked for. A subrequest has that of the client's request."""
         if self.parent is not None:
             return self.parent.id()
-        if not self.request_id:
-            self.request_id = os.urandom(16).hex().encode()
-        return self.request_id
+        made = _ID.of(self)
+        if made is None:
+            made = os.urandom(16).hex().encode()
+            _ID.put(self, made)
+        return made

@@ -13,6 +13,7 @@ from portico.errorlog import CRIT, ERR
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
 from portico.http.request import Request
+from portico.http.routing.target import RequestTarget
 from portico.net.reactor import NetworkSignal
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _DRAIN: Final = 65536  # bytes of an unwanted body worth reading to keep its con
 
 def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     """A GET for `uri` without a body. Raises HTTPError 500 when subrequests ask for subrequests without end."""
-    if parent.depth >= MAX_DEPTH:
+    if parent.depth() >= MAX_DEPTH:
         shown = uri.decode("utf-8", "backslashreplace")
         raise HTTPError(500, f'subrequests cycle while processing "{shown}"', ERR)
     request = Request(parent.client, parent.line, b"GET", parent.version, parent.fields, parent.server)
@@ -32,15 +33,11 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     request.remote_addr = parent.remote_addr
     request.remote_port = parent.remote_port
     request.told_address = parent.told_address
-    request.depth = parent.depth + 1
     request.internal = True
     request.stream = parent.stream
-    request.raw_uri = parent.raw_uri
-    request.uri = uri
-    request.args = args
-    request.plain_uri = False
+    request.target = RequestTarget(parent.target.raw, uri, args, False)
+    request.target.is_plain = False
     request.asked_host = parent.asked_host
-    request.host = parent.host
     request.keep_alive = parent.keep_alive
     if parent.values is None:
         parent.values = {}
@@ -48,17 +45,15 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     if parent.named is None:
         parent.named = {}
     request.named = parent.named
-    request.verified = parent.verified
+    request.inherit(parent)
     return request
 
 
 def clone_of(parent: Request) -> Request:
     """A GET, without a body, for what the parent asks for, in the location that it is in (NGX_HTTP_SUBREQUEST_CLONE)."""
     request = subrequest_of(parent, parent.uri, parent.args)
+    request.target = parent.target
     request.location = parent.location
-    request.plain_uri = parent.plain_uri
-    request.quoted_uri = parent.quoted_uri
-    request.left_location = parent.left_location
     request.named_location = parent.named_location
     request.captures = parent.captures
     return request

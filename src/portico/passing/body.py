@@ -23,8 +23,9 @@ from portico.net.transport import BODY_READ_SIZE
 from portico.passing.hook import Sink
 
 if TYPE_CHECKING:
-    from portico.http.request import Attempt, Request
+    from portico.http.request import Request
     from portico.http.server.stream import ClientStream
+    from portico.http.upstream_state import Attempt
     from portico.net.duplex import Duplex
     from portico.passing.exchange import Exchange
     from portico.passing.protocol import ResponseBodyReader

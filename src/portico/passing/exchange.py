@@ -21,7 +21,7 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_response import ResponseHead
 from portico.errorlog import CRIT, ERR, WARN
 from portico.http.errors import HTTPError
-from portico.http.request import Attempt
+from portico.http.upstream_state import Attempt
 from portico.net.reactor import UpstreamFailed, UpstreamTimeout
 from portico.net.transport import READ_SIZE, SEND_PIECE
 from portico.passing.failure import ERROR, INVALID_HEADER, TIMED_OUT, TIMEOUT, AttemptFailed, failed_reading
@@ -80,7 +80,7 @@ class Exchange:
             if peer is None:
                 raise self._no_peer()
             self.peer = peer
-            attempt = request.new_attempt(peer.name)
+            attempt = request.upstream_state().begin_attempt(peer.name, request.reactor.now)
             tries += 1
             try:
                 try:
@@ -265,7 +265,7 @@ class Exchange:
     def _no_peer(self) -> HTTPError:
         """Return what it means that no peer is available, which the variables show as an attempt at the group."""
         self.failure = self.failure or ERROR
-        attempt = self.request.new_attempt(self.group.name_bytes)
+        attempt = self.request.upstream_state().begin_attempt(self.group.name_bytes, self.request.reactor.now)
         attempt.status = 502
         attempt.response_time = 0.0
         return HTTPError(502, "no live upstreams while connecting to upstream", ERR)

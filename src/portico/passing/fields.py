@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.codec.fields import RequestFields, joined_lines
 from portico.codec.forwarded import element, nodes_of
 from portico.passing.directives import SetHeader
 from portico.variables.variable import PER_REQUEST
@@ -76,9 +77,19 @@ class RequestFieldRules:
             name in first and name not in self.dropped and name not in _UPGRADING for name in request.fields.connection_tokens
         )
 
-    def copy_lines(self, request: Request, lines: list[bytes]) -> None:
-        """Append the client's fields that are passed on, each as `name: value`."""
-        fields = request.fields
+    def passed_on(self, fields: RequestFields) -> bytes:
+        """Return the client's fields that are passed on, as HTTP/1 sends them. They are made once for a header section."""
+        if fields.memo_owner is not self:
+            lines = self.lines_of(fields)
+            fields.memo = joined_lines(lines) if lines else b""
+            fields.memo_owner = self
+        return fields.memo
+
+    def lines_of(self, fields: RequestFields) -> list[bytes]:
+        """Return the client's fields that are passed on, each as `name: value`."""
+        lines: list[bytes] = []
+        if not self.pass_headers:
+            return lines
         names = fields.names
         keys = fields.keys
         values = fields.values
@@ -89,6 +100,7 @@ class RequestFieldRules:
             if name in dropped or (nominated and name in nominated):
                 continue
             lines.append(keys[i] + b": " + values[i])
+        return lines
 
 
 def forwarded_element(request: Request) -> bytes:

@@ -103,7 +103,7 @@ class ProxyHandler(Handler):
             if self.hook is not None:
                 self.hook.on_failure(request, exchange.failure)
             raise
-        request.upstream_fields = head
+        request.upstream_state().fields = head
         try:
             return self.responder.respond(request, exchange, head, asked.method)
         except BaseException:
@@ -144,9 +144,10 @@ class ProxyHandler(Handler):
     def _asked(self, request: Request, target: Target, body: RequestBody | None) -> UpstreamRequest:
         """Return what the upstream is asked for, as the hook leaves it. Raises HTTPError, and ClientGone when the client has left."""
         uri = upstream_uri(request, target.uri, self.prefix, self.target is None)
-        request.proxy_target = target
-        request.upstream_scheme = target.scheme
-        request.upstream_uri = uri
+        state = request.upstream_state()
+        state.target = target
+        state.scheme = target.scheme
+        state.uri = uri
         asked = UpstreamRequest(request, self._method(request), uri, target.host, body)
         asked.method_is_set = self.method is not None
         asked.is_repeatable = self.target is not None

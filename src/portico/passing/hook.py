@@ -8,7 +8,7 @@
     on_response       the client's response was made of it: its header fields may change
 
 They are called in this order, each at most once for a request, and none of them waits. A handler has one hook or none; it belongs to
-the location, so what it knows of a request is in a slot of the request (`request.caching`).
+the location, so what it knows of a request is in the request (`request.upstream`).
 """
 
 from __future__ import annotations

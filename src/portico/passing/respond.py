@@ -26,7 +26,8 @@ from portico.passing.settings import UpstreamSettings
 from portico.passing.tunnel import TunnelBody
 
 if TYPE_CHECKING:
-    from portico.http.request import Attempt, Request
+    from portico.http.request import Request
+    from portico.http.upstream_state import Attempt
 
 # The fields of a response with X-Accel-Redirect that the response of the other location gets.
 _CARRIED_OVER: Final = frozenset((b"set-cookie", b"content-disposition", b"cache-control", b"expires"))
@@ -47,9 +48,7 @@ class Responder:
         `method`: that of the upstream's request. The exchange is over, or the response's body ends it; when this raises, the caller
         abandons it.
         """
-        attempts = request.attempts
-        assert attempts
-        attempt = attempts[-1]
+        attempt = request.attempts()[-1]
         if head.status == 101:
             return self._upgraded(request, exchange, attempt, head)
         hook = self.hook
@@ -180,9 +179,8 @@ class Responder:
 
 def _accel_redirect(request: Request, head: ResponseHead, value: bytes) -> InternalRedirect:
     """Return where X-Accel-Redirect leads; a few fields of this response go there with the request (ngx_http_upstream.c)."""
-    request.kept_type = head.get(b"content-type") or request.kept_type
     carried = [(head.keys[i], head.values[i]) for i in range(len(head.names)) if head.names[i] in _CARRIED_OVER]
-    request.kept_fields = [*(request.kept_fields or ()), *carried]  # they add up, also with what a check of access has set
+    request.carry_over(carried, head.get(b"content-type") or b"")
     redirect = redirect_to(value)
     if not redirect.named and request.method != b"HEAD":
         request.method = b"GET"

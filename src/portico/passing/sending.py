@@ -15,7 +15,8 @@ from portico.passing.failure import TIMED_OUT, TIMEOUT, AttemptFailed
 
 if TYPE_CHECKING:
     from portico.http.body import RequestBody
-    from portico.http.request import Attempt, Request
+    from portico.http.request import Request
+    from portico.http.upstream_state import Attempt
     from portico.net.duplex import Duplex
     from portico.passing.protocol import UpstreamStream
 

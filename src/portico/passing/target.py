@@ -108,19 +108,20 @@ def upstream_uri(request: Request, uri: bytes, prefix: bytes, whole: bool) -> by
     """
     if whole and uri:
         return printable_target(uri)
-    if request.left_location:  # nginx: r->valid_location is 0, there is no prefix to replace
+    asked = request.target
+    if asked.left_location:  # there is no prefix to replace
         uri = b""
-    if not uri and request.plain_uri:
-        return request.raw_uri
-    path = request.uri
+    if not uri and asked.is_plain:
+        return asked.raw
+    path = asked.uri
     if uri and not request.named_location:
         path = path[len(prefix) :]
         if path == b".." or path.startswith(b"../"):  # `location /x { proxy_pass http://app/y/; }` and "/x../"
             raise HTTPError(400, "client sent a URI that leads out of the one in proxy_pass", INFO)
-    if request.quoted_uri or request.internal:
+    if asked.quoted or request.internal:
         path = escape_uri(path, ESCAPE_URI)
     made = uri + path
-    return printable_target(made + b"?" + request.args if request.args else made)
+    return printable_target(made + b"?" + asked.args if asked.args else made)
 
 
 @final

@@ -10,8 +10,8 @@ from portico.http.response import STREAM, Body
 from portico.net.reactor import ConnectionFailed, Timeout, UpstreamFailed
 
 if TYPE_CHECKING:
-    from portico.http.request import Attempt
     from portico.http.server.stream import ClientStream
+    from portico.http.upstream_state import Attempt
     from portico.passing.exchange import Exchange
 
 

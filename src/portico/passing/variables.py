@@ -17,14 +17,15 @@ from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
-    from portico.http.request import Attempt, Request
+    from portico.http.request import Request
+    from portico.http.upstream_state import Attempt
 
 
 def _of_attempts(text: Callable[[Attempt], bytes]) -> Getter[Request]:
     """A getter that joins `text` of every attempt; not found when there was none."""
 
     def get(request: Request) -> bytes | None:
-        attempts = request.attempts
+        attempts = request.attempts()
         if not attempts:
             return None
         if len(attempts) == 1:
@@ -82,7 +83,7 @@ def _header_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
 
     def get(request: Request) -> bytes | None:
-        head = request.upstream_fields
+        head = None if request.upstream is None else request.upstream.fields
         if head is None:
             return None
         if b"-" not in wanted:
@@ -97,7 +98,7 @@ def _cookie_family(name: str) -> Getter[Request]:
     wanted = name.encode().lower()
 
     def get(request: Request) -> bytes | None:
-        head = request.upstream_fields
+        head = None if request.upstream is None else request.upstream.fields
         if head is None:
             return None
         for line in head.get_all(b"set-cookie"):

@@ -139,10 +139,7 @@ class Site:
         parsed = parse_request_fields(block.encode("latin-1"), 11, HeaderOptions())
         line = f"{method} {target} HTTP/1.1".encode()
         request = Request(self.client, line, method.encode(), 11, parsed, self.plan.servers[0])
-        uri = normalise(target.encode("latin-1"), True)
-        request.raw_uri, request.uri, request.args = target.encode("latin-1"), uri.uri, uri.args
-        request.quoted_uri = uri.quoted
-        request.host = b"example.com"
+        request.target = normalise(target.encode("latin-1"), True)
         request.asked_host = b"example.com"
         self.stream.begin(request)
         request.stream = self.stream

@@ -312,7 +312,7 @@ def test_path_that_cannot_be_opened_costs_one_complaint(load: Load) -> None:
 def test_zero_byte_in_the_path(load: Load) -> None:
     loaded = load("access_log logs/$uri.log; error_log logs/error.log;" + SERVER % "")
     request = loaded.request()
-    request.uri = b"/a\0b"
+    request.target = request.target.with_uri(b"/a\0b")
     for logger in request.location.loggers:
         logger.log(request)
     assert "the name holds a zero byte" in loaded.text("error.log")

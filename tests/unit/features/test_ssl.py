@@ -200,7 +200,7 @@ class Visit:
         client = plan.listeners[0].client(transport, ("127.0.0.1", 50000), 1)
         client.set_secure(transport)
         request = Request(client, b"GET / HTTP/1.1", b"GET", 11, fields, plan.servers[server])
-        request.host = b"b.test"
+        request.asked_host = b"b.test"
         return request
 
     def variable(self, name: str) -> bytes | None:

@@ -94,9 +94,8 @@ class Loaded:
         if not target.startswith(b"/"):
             authority, target, _ = split_target(target)
             host = valid_host(authority)[0]
-        uri = normalise(target, True)
-        request.raw_uri, request.uri, request.args = target, uri.uri, uri.args
-        request.host = host
+        request.target = normalise(target, True)
+        request.asked_host = host
         request.received = len(raw)
         self.stream.begin(request)
         request.stream = self.stream

@@ -11,8 +11,10 @@ import pytest
 from tests.unit.http.loaded import PLAIN, Loaded
 
 from portico.http.finished import FinishedHead
-from portico.http.request import Request
+from portico.http.request import Request, SectionMemo
 from portico.http.response import BytesBody, Response
+from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.stream import Http1Stream
 from portico.http.subrequest import subrequest_of
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.http.variables.request import basic_user, cookie_in
@@ -100,7 +102,7 @@ def test_absolute_form_overrides_host(site: Loaded) -> None:
 
 def test_a_line_without_sense_has_no_parts(site: Loaded) -> None:
     request = site.request()
-    request.line, request.method, request.host = b"BAD", b"", b""
+    request.line, request.method, request.asked_host = b"BAD", b"", b""
     assert value(site, "request", request) == b"BAD"
     for name in ("request_method", "uri", "request_uri", "server_protocol"):
         assert value(site, name, request) is None
@@ -212,14 +214,14 @@ def test_address_of_a_link_local_client_has_no_scope(site: Loaded) -> None:
 
 def test_address_belongs_to_the_request(site: Loaded) -> None:
     request, another = site.request(), site.request()
-    request.shares_fields = True
+    request.memo = SectionMemo()
     asked = subrequest_of(request, b"/asked", b"")
     request.replace_address(b"192.0.2.1", b"81")
     later = subrequest_of(request, b"/later", b"")
     told = {name: value(site, name, later) for name in ("remote_addr", "remote_port", "binary_remote_addr")}
     assert told == {"remote_addr": b"192.0.2.1", "remote_port": b"81", "binary_remote_addr": b"\xc0\0\2\1"}
     assert "client: 192.0.2.1," in later.context()
-    assert not request.shares_fields
+    assert request.memo is None
     assert [value(site, "remote_addr", other) for other in (another, asked)] == [b"127.0.0.1"] * 2
     asked.replace_address(b"192.0.2.2", b"")
     assert value(site, "remote_addr", request) == b"192.0.2.2"
@@ -298,7 +300,7 @@ def test_alias(site: Loaded) -> None:
     assert value(site, "request_filename", request) == b"/pics/in/b.gif"
     request.location = site.location("/al/in/")
     assert value(site, "request_filename", request) == b"/pics/in/b.gif"
-    request.uri = b"/elsewhere"
+    request.target = request.target.with_uri(b"/elsewhere")
     assert value(site, "request_filename", request) is None
 
 
@@ -388,7 +390,9 @@ def test_counts(site: Loaded) -> None:
 def test_how_it_went(site: Loaded) -> None:
     request = site.request()
     assert (value(site, "pipe", request), value(site, "request_completion", request)) == (b".", b"")
-    request.pipelined = request.complete = True
+    request.complete = True
+    request.stream = Http1Stream(site.client, site.transport, Prefixes(site.reactor))
+    request.stream.pipelined = True
     assert (value(site, "pipe", request), value(site, "request_completion", request)) == (b"p", b"OK")
 
 
@@ -405,13 +409,13 @@ def test_request_id_stays(site: Loaded) -> None:
 
 def test_upstream_attempts(site: Loaded) -> None:
     request = site.request()
-    failed = request.new_attempt(b"127.0.0.1:1")
+    failed = request.upstream_state().begin_attempt(b"127.0.0.1:1", request.reactor.now)
     failed.status, failed.response_time = 502, 0.0
-    request.redirect_pending = True
-    good = request.new_attempt(b"127.0.0.1:7080")
+    request.upstream_state().redirected = True
+    good = request.upstream_state().begin_attempt(b"127.0.0.1:7080", request.reactor.now)
     good.status, good.connect_time, good.header_time, good.response_time = 200, 0.0, 0.001, 0.0019
     good.bytes_sent, good.bytes_received, good.length = 113, 317, 5
-    running = request.new_attempt(b"unix:/s")
+    running = request.upstream_state().begin_attempt(b"unix:/s", request.reactor.now)
     assert running.status == 0
     expected = {
         "addr": b"127.0.0.1:1 : 127.0.0.1:7080, unix:/s",
@@ -430,7 +434,7 @@ def test_upstream_fields(site: Loaded) -> None:
     from portico.codec.http1_response import parse_response_head
 
     request = site.request()
-    request.upstream_fields = parse_response_head(
+    request.upstream_state().fields = parse_response_head(
         b"HTTP/1.1 200 OK\r\nX-A: a b\r\nX_A: c\r\nServer: s\r\n"
         b"Set-Cookie: A = 1; path=/\r\nSet-Cookie: b=2\r\n\r\n"
     )

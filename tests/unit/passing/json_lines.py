@@ -100,8 +100,7 @@ class LinesProtocol(UpstreamProtocol):
         self.rules = rules
 
     def encode(self, asked: UpstreamRequest) -> bytes:
-        lines: list[bytes] = []
-        self.rules.copy_lines(asked.request, lines)
+        lines = self.rules.lines_of(asked.request.fields)
         fields = dict(line.decode().split(": ", 1) for line in lines)
         head = line_of({"method": asked.method.decode(), "target": asked.uri.decode(), "fields": fields})
         if asked.body is None:

@@ -176,7 +176,7 @@ class MemoryUpstreams(Site):
 
     def attempts(self, request: Request) -> list[tuple[int, int]]:
         """Return status and bytes received of each attempt."""
-        return [(attempt.status, attempt.bytes_received) for attempt in request.attempts or []]
+        return [(attempt.status, attempt.bytes_received) for attempt in request.attempts()]
 
     def close(self) -> None:
         self.group.stop()

@@ -16,6 +16,7 @@ from portico.cache.store import Store, digest
 from portico.http import phases
 from portico.http.body import RequestBody
 from portico.http.errors import HTTPError
+from portico.http.request import SLICES
 from portico.http.subrequest import subrequest_of
 from portico.passing.cached.finder import Finder
 from portico.passing.cached.handler import CachedProxy
@@ -79,7 +80,7 @@ def test_a_key_by_rfc_9111_has_the_uri_that_the_client_asked_for(make_proxy: Mak
     site, keys, _ = parts_of(make_proxy, "proxy_cache_rfc on;")
     one = site.request("/x")
     other = site.request("/x")
-    other.host = b"other.example"
+    other.asked_host = b"other.example"
     assert keys.key_of(one) != keys.key_of(other) and keys.key_of(one) == keys.key_of(site.request("/x"))
 
 
@@ -114,7 +115,7 @@ def test_what_can_be_asked_again(make_proxy: MakeProxy) -> None:
     site, _, _ = parts_of(make_proxy, "")
     request = site.request("/")
     assert can_be_updated(request) and not can_be_updated(subrequest_of(request, b"/", b""))
-    request.slices = object()
+    SLICES.put(request, object())
     assert not can_be_updated(request)
     posted = site.request("/", "Content-Length: 3", "POST")
     body = posted.body = RequestBody(posted, site.stream)
@@ -130,10 +131,11 @@ def test_the_request_of_an_update(make_proxy: MakeProxy, tmp_path: Path) -> None
     caching = Caching(store, b"key", *KEY)
     caching.method, caching.claimed, caching.revalidate = b"GET", True, True
     caching.hold_entry(entry)
-    update = update_of(request, caching)
-    assert update is not None and (update.method, update.uri, update.args) == (b"GET", b"/x", b"y")
-    made = update.caching
-    assert made is not None and made is not caching and (made.status, made.revalidate, made.entry) == (EXPIRED, True, entry)
+    updated = update_of(request, caching)
+    assert updated is not None
+    update, made = updated
+    assert (update.method, update.uri, update.args) == (b"GET", b"/x", b"y")
+    assert made is not caching and (made.status, made.revalidate, made.entry) == (EXPIRED, True, entry)
     assert made.claimed and not caching.claimed  # the right to fetch goes with it
     caching.release_entry()
     assert entry.users == 1

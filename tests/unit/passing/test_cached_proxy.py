@@ -403,12 +403,12 @@ def test_a_client_that_leaves_does_not_end_the_fetching_of_what_is_stored(make: 
     cached = cached_of(site)
     request = site.request("/")
     for may_store in (True, False):
-        request.caching = Caching(store_of(site), b"key", 1, 2)
-        request.caching.may_store = may_store
+        caching = request.upstream_state().caching = Caching(store_of(site), b"key", 1, 2)
+        caching.may_store = may_store
         asked = UpstreamRequest(request, b"GET", b"/", b"app", None)
         cached.hook.before_send(request, asked)
         assert asked.abortable is not may_store
-    request.caching = None
+    request.upstream_state().caching = None
     asked = UpstreamRequest(request, b"GET", b"/", b"app", None)
     cached.hook.before_send(request, asked)
     assert asked.abortable

@@ -44,7 +44,7 @@ def status_of(outcome: Outcome) -> int:
 
 
 def finish(exchange: Exchange) -> None:
-    attempts = exchange.request.attempts
+    attempts = exchange.request.attempts()
     assert attempts
     exchange.end(attempts[-1], True, False)
 
@@ -188,7 +188,7 @@ def test_nobody_is_left(house: MemoryUpstreams) -> None:
     exchange = house.exchange(house.asked())
     outcome = house.run(exchange)
     assert status_of(outcome) == 502 and exchange.failure == ERROR
-    assert len(exchange.request.attempts or []) == 2
+    assert len(exchange.request.attempts()) == 2
     assert house.log().count("connect() failed (2: No such file or directory) while connecting to upstream") == 2
     again = house.run(house.exchange(house.asked()))
     assert status_of(again) == 502
@@ -301,7 +301,7 @@ def test_a_body_is_passed_on_as_it_comes(house: MemoryUpstreams) -> None:
     assert connection.sent.endswith(b"3\r\ntwo\r\n0\r\n\r\n")
     connection.receive(OK)
     assert status_of(outcome) == 200
-    attempts = exchange.request.attempts
+    attempts = exchange.request.attempts()
     assert attempts and attempts[-1].bytes_sent == len(connection.sent)
     exchange.abandon()
 

@@ -12,6 +12,7 @@ from portico.codec.fields import HeaderOptions
 from portico.codec.http1_request import parse_request_fields
 from portico.config.diagnostics import Where
 from portico.http.body import RequestBody
+from portico.http.request import SectionMemo
 from portico.passing.directives import SetHeader
 from portico.passing.fields import RequestFieldRules
 from portico.passing.http1.protocol import Http1Protocol
@@ -140,18 +141,21 @@ def test_forwarded(site: Site) -> None:
 
 
 def test_lines_are_made_once_for_a_header_section(site: Site) -> None:
-    """A client that repeats its header section has the same fields: one location's lines are remembered with them."""
-    protocol = Http1Protocol(rules(), 11)
-    shared = parse_request_fields(b"Host: a\r\nX-Own: 1\r\n", 11, HeaderOptions())
+    """A connection that repeats its header section remembers one location's lines; the client's own are those of any connection."""
+    ours = rules(("X-Own", "1"))
+    protocol = Http1Protocol(ours, 11)
+    shared = parse_request_fields(b"Host: a\r\nX-Field: 1\r\n", 11, HeaderOptions())
+    memo = SectionMemo()
     made = []
-    for repeatable in (True, True, False):
+    for repeatable, kept in ((True, memo), (True, memo), (False, memo), (True, None)):
         ask = asked(site)
         ask.request.fields = shared
-        ask.request.shares_fields = True
+        ask.request.memo = kept
         ask.is_repeatable = repeatable
         made.append(protocol.encode(ask))
-    assert made[0] == made[1] == made[2]
-    assert shared.memo_owner is protocol and made[0].endswith(shared.memo)
+    assert made[0] == made[1] == made[2] == made[3]
+    assert memo.owner is protocol and made[0].endswith(memo.text)
+    assert shared.memo_owner is ours and shared.memo == b"X-Field: 1\r\n"
     other = Http1Protocol(rules(("X-Own", "2")), 11)
-    ask.is_repeatable = True
-    assert b"X-Own: 2" in other.encode(ask) and shared.memo_owner is other
+    ask.is_repeatable, ask.request.memo = True, memo
+    assert b"X-Own: 2" in other.encode(ask) and memo.owner is other

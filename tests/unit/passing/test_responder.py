@@ -101,7 +101,7 @@ def test_101_to_a_request_in_the_background_is_no_failure_of_its_peer(make_proxy
     with pytest.raises(StopIteration) as done:
         phases.respond(request).send(None)
     assert done.value.value.status == 101 and site.is_closed()
-    assert [attempt.status for attempt in request.attempts or []] == [101] and site.log() == ""
+    assert [attempt.status for attempt in request.attempts()] == [101] and site.log() == ""
 
 
 @pytest.mark.parametrize(("directive", "status"), [("", 200), ("proxy_force_ranges on;", 206)])

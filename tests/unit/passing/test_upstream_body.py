@@ -64,7 +64,7 @@ class Received:
         outcome = house.run(self.exchange)
         self.connection.receive(section)
         assert outcome.done and outcome.error is None
-        attempts = self.exchange.request.attempts
+        attempts = self.exchange.request.attempts()
         assert attempts
         self.attempt = attempts[-1]
         self.body = UpstreamBody(self.exchange, self.exchange.request, self.attempt, length, buffered)

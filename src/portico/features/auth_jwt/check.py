@@ -11,6 +11,7 @@ from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep, challe
 from portico.http.cached_value import SourceFailed
 from portico.http.content.watched_file import FilePath, WatchedFiles
 from portico.http.errors import HTTPError
+from portico.http.request import RequestSlot
 from portico.jose.keys import KeyFileError, KeySet, parse_keys
 from portico.jose.token import InvalidToken, Token, Tokens
 from portico.variables.template import Template
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from portico.http.request import Request
 
 OFF: Final = b"off"
-_VERIFIED: Final = "auth_jwt"
 
 
 @final
@@ -67,6 +67,9 @@ class _VerifiedToken:
     def __init__(self, check: JwtAuth, token: Token) -> None:
         self.check = check
         self.token = token
+
+
+_VERIFIED: Final[RequestSlot[_VerifiedToken]] = RequestSlot(inherited=True)
 
 
 @final
@@ -131,8 +134,8 @@ class JwtAuth(AccessStep):
         """Return the request's token for a variable, None unless it is valid: as `check` has found it or, before that, as files of
         keys say.
         """
-        found = None if request.verified is None else request.verified.get(_VERIFIED)
-        if isinstance(found, _VerifiedToken) and found.check is self:
+        found = _VERIFIED.of(request)
+        if found is not None and found.check is self:
             return found.token
         text = self._token_text(request)
         if not text:
@@ -161,9 +164,7 @@ class JwtAuth(AccessStep):
     def _verify(self, request: Request, text: bytes, sets: list[KeySet]) -> None:
         token = self._verified(request, text, sets)
         if self.requests:  # else a variable finds it again by itself
-            if request.verified is None:
-                request.verified = {}
-            request.verified[_VERIFIED] = _VerifiedToken(self, token)
+            _VERIFIED.put(request, _VerifiedToken(self, token))
 
     def _required(self, request: Request, realm: bytes) -> int:
         for requirement in self.requirements:

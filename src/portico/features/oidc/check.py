@@ -15,6 +15,7 @@ from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep
 from portico.http.cached_value import SourceFailed
 from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.handler import Handler
+from portico.http.request import RequestSlot
 from portico.http.response import BytesBody, Response
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.variables.template import Template
 
-VERIFIED: Final = "auth_oidc"
+VERIFIED: Final[RequestSlot[Session]] = RequestSlot(inherited=True)  # the session with which a request was allowed
 OFF: Final = b"off"
 ENDPOINTS: Final = "@auth_oidc endpoints"  # a location that no configuration can name
 
@@ -60,7 +61,7 @@ class OidcAuth(AccessStep):
             return PENDING
         if session.refresh_at and request.reactor.wall() >= session.refresh_at:
             return PENDING
-        _set_verified(request, session)
+        VERIFIED.put(request, session)
         return ALLOWED
 
     async def check_async(self, request: Request) -> int:
@@ -74,8 +75,8 @@ class OidcAuth(AccessStep):
             if session is not None:
                 if refresh.renewed:
                     fields = provider.sessions.cookies(request, session, origin.secure)
-                    request.kept_fields = [*(request.kept_fields or ()), *fields]
-                _set_verified(request, session)
+                    request.carry_over(fields)
+                VERIFIED.put(request, session)
                 return ALLOWED
         if request.method not in (b"GET", b"HEAD"):
             raise HTTPError(401, provider.log_line("the session is over"), INFO)
@@ -87,8 +88,8 @@ class OidcAuth(AccessStep):
 
     def session(self, request: Request) -> Session | None:
         """Return the session for a variable: as `check` has found it or, before that, as the cookies say."""
-        found = None if request.verified is None else request.verified.get(VERIFIED)
-        if isinstance(found, Session):
+        found = VERIFIED.of(request)
+        if found is not None:
             return found
         try:
             provider = self._provider(request)
@@ -98,12 +99,6 @@ class OidcAuth(AccessStep):
 
     def describe(self) -> str:
         return f"auth_oidc {self.provider.text}"
-
-
-def _set_verified(request: Request, session: Session) -> None:
-    if request.verified is None:
-        request.verified = {}
-    request.verified[VERIFIED] = session
 
 
 @final
@@ -140,7 +135,7 @@ class OidcEndpoints(Handler):
         callbacks = [provider for provider in self.providers if provider.callback == uri]
         args = request.args
         if callbacks:
-            request.args = b""
+            request.target = request.target.with_args(b"")
         if request.method != b"GET":
             raise HTTPError(405)
         if callbacks:
@@ -186,4 +181,4 @@ def _hide_query(request: Request) -> None:
     """Remove a callback's query from what logs show of the request, whatever comes of it: codes and states are for nobody's log."""
     words = request.line.split(b" ")
     request.line = b" ".join([words[0], request.uri, words[-1]])
-    request.raw_uri = request.uri
+    request.target = request.target.without_query()

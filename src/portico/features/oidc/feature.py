@@ -10,7 +10,7 @@ from portico.balancing.tls import UpstreamTLS
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import LOCATION, Directive, Scope
 from portico.features.oidc import directives as d
-from portico.features.oidc.check import ENDPOINTS, OFF, OidcAuth, OidcEndpoints, OidcUris
+from portico.features.oidc.check import ENDPOINTS, OFF, VERIFIED, OidcAuth, OidcEndpoints, OidcUris
 from portico.features.oidc.provider import Provider, ProviderSettings
 from portico.features.oidc.sealing import CIPHERS, KEY_SIZE
 from portico.features.oidc.session import Session
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from portico.http.plan import VirtualServer
     from portico.http.request import Request
 
-_KEY: Final = "auth_oidc"
 _ORIGIN: Final = "$scheme://$host$is_request_port$request_port"
 _ENDED_SIZE: Final = 8388608
 _NAMED_SIZE: Final = 8388608
@@ -221,8 +220,7 @@ def _session(request: Request) -> Session | None:
     check = _CHECK.of(request.location)
     if check is not None:
         return check.session(request)
-    found = None if request.verified is None else request.verified.get(_KEY)
-    return found if isinstance(found, Session) else None
+    return VERIFIED.of(request)
 
 
 def _id_token(request: Request) -> bytes | None:

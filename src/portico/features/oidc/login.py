@@ -114,7 +114,7 @@ def redirect_to_provider(request: Request, provider: Provider, metadata: Metadat
         raise HTTPError(500, provider.log_line(reason), ERR)
     if not binding:
         binding = base64url_encoded(os.urandom(_RANDOM))
-    uri = request.raw_uri
+    uri = request.target.raw
     if len(uri) > _MAX_RETURN_URI or not uri.startswith(b"/"):
         uri = b"/"
     now = int(request.reactor.wall())

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def _proxy_host(request: Request) -> bytes | None:
-    target = request.proxy_target
+    target = None if request.upstream is None else request.upstream.target
     return target.host if isinstance(target, Target) else None
 
 
 def _proxy_port(request: Request) -> bytes | None:
-    target = request.proxy_target
+    target = None if request.upstream is None else request.upstream.target
     return target.port if isinstance(target, Target) else None
 
 

@@ -79,7 +79,7 @@ class Replacement(Late):
         return self._text(request, self.args_from, len(self.pieces), True)
 
     def _text(self, request: Request, start: int, end: int, escaped: bool) -> bytes:
-        escaped = escaped and (request.quoted_uri or _has_plus(request))
+        escaped = escaped and (request.target.quoted or _has_plus(request))
         texts: list[bytes] = []
         for index in range(start, end):
             piece = self.pieces[index]
@@ -97,7 +97,7 @@ class Replacement(Late):
 
 def _has_plus(request: Request) -> bool:
     """nginx's plus_in_uri: a "+" in the path as the client sent it."""
-    return request.raw_uri.partition(b"?")[0].find(b"+") >= 0
+    return request.target.raw.partition(b"?")[0].find(b"+") >= 0
 
 
 def unescape_redirect(url: bytes) -> bytes:

@@ -4,7 +4,7 @@
                  ──► `break`, and `rewrite` with a flag, end the script
                  ──► an `if` that holds makes its block the request's location, and its steps run in line
 
-What the script leaves behind is in the request: `uri`, `args`, `location`, and `uri_changed` when another location is to be found.
+What the script leaves behind is in the request: `location`, and `target`, which says whether another location is to be found.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
-GO_ON: Final = 0
-END: Final = 1
+@final
+class Outcome:
+    """What a step comes to."""
+
+    def __init__(self, response: Response | None) -> None:
+        self.response = response  # of the step that ends the script with one
+
+
+GO_ON: Final = None
+END: Final = Outcome(None)
 
 
 class Step:
     """One directive of the script."""
 
-    def run(self, request: Request, log: bool) -> int:
-        """GO_ON or END; an answer is left in `request.answer`. `log`: rewrite_log."""
+    def run(self, request: Request, log: bool) -> Outcome | None:
+        """Return GO_ON, or how the script ends. `log`: rewrite_log."""
         raise NotImplementedError
 
 
@@ -46,7 +54,7 @@ class BreakStep(Step):
     def __init__(self) -> None:
         pass
 
-    def run(self, request: Request, log: bool) -> int:
+    def run(self, request: Request, log: bool) -> Outcome | None:
         return END
 
 
@@ -57,9 +65,8 @@ class ReturnStep(Step):
     def __init__(self, given: Return) -> None:
         self.given = given
 
-    def run(self, request: Request, log: bool) -> int:
-        request.answer = answer(request, self.given)
-        return END
+    def run(self, request: Request, log: bool) -> Outcome | None:
+        return Outcome(answer(request, self.given))
 
 
 @final
@@ -70,10 +77,10 @@ class SetStep(Step):
         self.name = name
         self.value = value
 
-    def run(self, request: Request, log: bool) -> int:
+    def run(self, request: Request, log: bool) -> Outcome | None:
         value = self.value.render(request)
         if self.name == "args":
-            request.args = value
+            request.target = request.target.with_args(value)
             return GO_ON
         if request.values is None:
             request.values = {}
@@ -90,14 +97,15 @@ class IfStep(Step):
         self.inner = inner
         self.steps = steps
 
-    def run(self, request: Request, log: bool) -> int:
+    def run(self, request: Request, log: bool) -> Outcome | None:
         if not self.condition.holds(request, log):
             return GO_ON
         if self.inner is not None:
             request.location = self.inner
         for step in self.steps:
-            if step.run(request, log) == END:
-                return END
+            outcome = step.run(request, log)
+            if outcome is not None:
+                return outcome
         return GO_ON
 
 
@@ -113,12 +121,11 @@ class RewriteStep(Step):
         self.ends = ends
         self.stays = stays  # `break`: this location goes on with the new URI
 
-    def run(self, request: Request, log: bool) -> int:
+    def run(self, request: Request, log: bool) -> Outcome | None:
         if not match(request, self.regex, request.uri, log):
             return GO_ON
         if self.status:
-            request.answer = self._redirect(request, log)
-            return END
+            return Outcome(self._redirect(request, log))
         self._rewrite(request, log)
         return END if self.ends else GO_ON
 
@@ -134,22 +141,16 @@ class RewriteStep(Step):
 
     def _rewrite(self, request: Request, log: bool) -> None:
         uri = self.replacement.target(request)
+        args = request.args if self.keeps_args else b""
         if self.replacement.has_args:
-            args = self.replacement.args(request)
-            if self.keeps_args and request.args:
-                args += b"&" + request.args
-            request.args = args
-        elif not self.keeps_args:
-            request.args = b""
+            own = self.replacement.args(request)
+            args = own + b"&" + args if args else own
         if log:
-            request.log_error(NOTICE, f'rewritten data: "{_shown(uri)}", args: "{_shown(request.args)}"')
+            request.log_error(NOTICE, f'rewritten data: "{_shown(uri)}", args: "{_shown(args)}"')
         if not uri:
             raise HTTPError(500, "the rewritten URI has a zero length", ERR)
-        request.uri = uri
+        request.target = request.target.rewritten(uri, args, self.stays)
         request.internal = True
-        request.plain_uri = False
-        request.uri_changed = not self.stays
-        request.left_location = self.stays
 
 
 @final
@@ -163,11 +164,10 @@ class Script(Handler):
 
     def handle(self, request: Request) -> Response | None:
         for step in self.steps:
-            if step.run(request, self.log) == END:
-                break
-        response = request.answer
-        request.answer = None
-        return response
+            outcome = step.run(request, self.log)
+            if outcome is not None:
+                return outcome.response
+        return None
 
     def describe(self) -> str:
         return f"rewrite script of {len(self.steps)} steps"

@@ -140,7 +140,7 @@ class Files:
 
     def put_behind_alias(self, request: Request, uri: bytes) -> None:
         """In a regex location with an alias: from now on the file is the alias with `uri` behind."""
-        request.uri = uri
+        request.target = request.target.with_uri(uri)
         if request.values is None:
             request.values = {}
         request.values[_BEHIND_ALIAS] = uri

@@ -15,7 +15,9 @@ over.
 """
 
 import re
-from typing import Final, final
+from typing import Final
+
+from portico.http.routing.target import RequestTarget
 
 ESCAPE_URI: Final = 0  # a path
 ESCAPE_ARGS: Final = 1  # a value among arguments
@@ -55,20 +57,7 @@ _HEX_PAIRS: Final[dict[bytes, bytes]] = {
 }
 
 
-@final
-class NormalUri:
-    """A request target taken apart: the normal path, and the arguments as they were sent."""
-
-    def __init__(self, uri: bytes, args: bytes, quoted: bool) -> None:
-        self.uri: bytes = uri
-        """Decoded, dots resolved, slashes merged; always begins with `/`. nginx's `$uri`."""
-        self.args: bytes = args
-        """What follows `?`, undecoded; empty when there is none. nginx's `$args`."""
-        self.quoted: bool = quoted
-        """The path as sent held a `%`: nginx escapes `uri` again when it builds an upstream path from it."""
-
-
-def normalise(target_path: bytes, merge_slashes: bool) -> NormalUri:
+def normalise(target_path: bytes, merge_slashes: bool) -> RequestTarget:
     """Split and normalise a request target in origin form (`/path?args`).
 
     An absolute-form target is given from its path on; that may be empty (`http://host?x`): then it means `/`.
@@ -81,10 +70,10 @@ def normalise(target_path: bytes, merge_slashes: bool) -> NormalUri:
         return _normalise_complex(target_path, merge_slashes)
     if _DOT in path and path.find(b"/.") >= 0:
         return _normalise_complex(target_path, merge_slashes)
-    return NormalUri(path, b"" if mark < 0 else target_path[mark + 1 :], False)
+    return RequestTarget(target_path, path, b"" if mark < 0 else target_path[mark + 1 :], False)
 
 
-def _normalise_complex(target: bytes, merge_slashes: bool) -> NormalUri:
+def _normalise_complex(target: bytes, merge_slashes: bool) -> RequestTarget:
     end = _PATH_END.search(target)
     raw = target if end is None else target[: end.start()]
     has_args = end is not None and end.group() == b"?"
@@ -93,7 +82,7 @@ def _normalise_complex(target: bytes, merge_slashes: bool) -> NormalUri:
         raise ValueError("URI does not begin with a slash")
     quoted = b"%" in raw
     uri = _resolve(_decode_path(raw) if quoted else raw, merge_slashes)
-    return NormalUri(uri, args, quoted)
+    return RequestTarget(target, uri, args, quoted)
 
 
 def _decode_path(path: bytes) -> bytes:

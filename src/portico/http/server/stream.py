@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from portico.net.reactor import ClientGone
 
 if TYPE_CHECKING:
+    from portico.http.background import BackgroundTask
     from portico.http.response import Response
     from portico.net.duplex import Duplex
     from portico.net.pipe import Pipe
@@ -31,7 +32,16 @@ class ClientStream:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.reactor: Reactor = client.reactor
+        self.pipelined = False  # the request came before the response to the one before was sent
+        self.background: list[BackgroundTask] | None = None  # what the client's next request waits for
         self.is_watched = False  # the request waits for something else: it ends with ClientGone when the client leaves
+
+    def wait_for(self, task: BackgroundTask) -> None:
+        """Have the client's next request wait for work that this one has begun: the two may share a body (`mirror`)."""
+        if self.background is None:
+            self.background = [task]
+        else:
+            self.background.append(task)
 
     # -- the client's presence ---------------------------------------------------------------------------------------
 

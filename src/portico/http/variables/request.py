@@ -34,7 +34,7 @@ def _request_method(request: Request) -> bytes | None:
 
 
 def _request_uri(request: Request) -> bytes | None:
-    return request.raw_uri if request.method else None  # no method: the request line made no sense
+    return request.target.raw if request.method else None  # no method: the request line made no sense
 
 
 def _server_protocol(request: Request) -> bytes | None:
@@ -70,7 +70,7 @@ def _arg_family(name: str) -> Getter[Request]:
 
 
 def _host(request: Request) -> bytes | None:
-    return request.host or request.server.name_bytes
+    return request.host
 
 
 def _request_port(request: Request) -> bytes | None:
@@ -242,7 +242,7 @@ def _request_length(request: Request) -> bytes | None:
 
 
 def _pipe(request: Request) -> bytes | None:
-    return b"p" if request.pipelined else b"."
+    return b"p" if request.stream is not None and request.stream.pipelined else b"."
 
 
 REQUEST_VARIABLES: Final[tuple[Variable[Request], ...]] = (

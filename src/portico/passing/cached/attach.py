@@ -20,6 +20,7 @@ from portico.http.feature import BuildSlot, HttpBuild, LocationBuild
 from portico.http.handler import Handler
 from portico.net.reactor import Reactor
 from portico.passing.cached.handler import CachedProxy
+from portico.passing.cached.hook import caching_of
 from portico.passing.cached.purge import PurgeHandler
 from portico.passing.cached.settings import CacheDirectives, CacheSettings
 from portico.passing.cached.storing import Caches
@@ -235,15 +236,17 @@ def with_cache(
 
 
 def _status(request: Request) -> bytes | None:
-    return None if request.caching is None else request.caching.status
+    caching = caching_of(request)
+    return None if caching is None else caching.status
 
 
 def _key(request: Request) -> bytes | None:
-    return None if request.caching is None else request.caching.key
+    caching = caching_of(request)
+    return None if caching is None else caching.key
 
 
 def _age(request: Request) -> bytes | None:
-    caching = request.caching
+    caching = caching_of(request)
     if caching is None or caching.stored < 0:
         return None
     return b"%d" % max(0, int(request.reactor.wall()) - caching.stored)
@@ -258,7 +261,7 @@ def _stored_etag(request: Request) -> bytes | None:
 
 
 def _stored_field(request: Request, name: bytes) -> bytes | None:
-    caching = request.caching
+    caching = caching_of(request)
     if caching is None or caching.status != EXPIRED or not caching.revalidate:
         return None
     head = caching.stored_head

@@ -104,7 +104,7 @@ class CachedProxy(Handler):
             return None
         caching = Caching(store, key, entry.first, entry.second)
         caching.status = HIT
-        request.caching = caching
+        request.upstream_state().caching = caching
         try:
             return self.responses.response(request, caching, entry)
         except (Damaged, OSError):
@@ -115,7 +115,7 @@ class CachedProxy(Handler):
         """Begin the caching of a request for which nothing usable was in memory."""
         first, second = digest(key)
         caching = Caching(store, key, first, second)
-        request.caching = caching
+        request.upstream_state().caching = caching
         if request.method == b"HEAD" and self.settings.convert_head:
             caching.method = b"GET"
         if control is not None and control.no_store:
@@ -127,7 +127,7 @@ class CachedProxy(Handler):
 
     async def _pass(self, request: Request, store: Store | None) -> Response | None:
         """Pass on a request that the cache has nothing to do with; an unsafe one makes what is stored invalid."""
-        request.caching = None
+        request.upstream_state().caching = None
         if not self.rfc or store is None:
             return await self.proxy.handle_async(request)
         is_safe = request.method in _SAFE  # asked first: X-Accel-Redirect makes a GET of it
@@ -316,13 +316,13 @@ class CachedProxy(Handler):
         """Fetch anew while the stale response is sent, unless somebody was done between our look and our claim."""
         index = caching.store.index
         _, generation = index.look(entry.first, entry.second)
-        update: Request | None = None
+        update: tuple[Request, Caching] | None = None
         if generation == entry.generation and index.valid(entry.row, generation) < now:
             update = update_of(request, caching)
         if update is None:
             caching.release_claim()
-        elif update.caching is not None:
-            request.reactor.spawn(self._run_update(update, update.caching))
+        else:
+            request.reactor.spawn(self._run_update(*update))
 
     async def _run_update(self, request: Request, caching: Caching) -> None:
         runtime = self.caches.runtime

@@ -37,11 +37,16 @@ _NO_RESPONSE: Final = ERROR | TIMEOUT | INVALID_HEADER  # what stale-if-error is
 _ANY_ERROR: Final = _NO_RESPONSE | HTTP_500 | HTTP_502 | HTTP_503 | HTTP_504  # … and to RFC 5861 section 4
 
 
+def caching_of(request: Request) -> Caching | None:
+    """Return how far a cache has got with a request; None when it has nothing to do with it."""
+    return None if request.upstream is None else request.upstream.caching
+
+
 @final
 class CacheResponseHook(ResponseHook):
     """Fills the cache of one location, and answers from it where the upstream says 304 or fails.
 
-    Acts on `request.caching`; where that is None, the cache has nothing to do with the request.
+    Acts on the request's caching; where that is None, the cache has nothing to do with the request.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class CacheResponseHook(ResponseHook):
         self.writer = writer
 
     def before_send(self, request: Request, asked: UpstreamRequest) -> None:
-        caching = request.caching
+        caching = caching_of(request)
         if caching is None:
             asked.fields = self.fields.withheld(request)  # the upstream judges the client's conditions and ranges
             return
@@ -84,11 +89,12 @@ class CacheResponseHook(ResponseHook):
         return fields
 
     def on_failure(self, request: Request, condition: int) -> None:
-        if request.caching is not None:
-            request.caching.failure = condition
+        caching = caching_of(request)
+        if caching is not None:
+            caching.failure = condition
 
     def on_head(self, request: Request, head: ResponseHead) -> Response | None:
-        caching = request.caching
+        caching = caching_of(request)
         if caching is None or caching.entry is None or caching.status != EXPIRED:
             return None
         return self._substitute_stored(request, caching, caching.entry, head)
@@ -129,11 +135,13 @@ class CacheResponseHook(ResponseHook):
             caching.store.purge(entry.first, entry.second)
 
     def on_intercepted(self, request: Request, head: ResponseHead) -> None:
-        if request.caching is not None:
-            self.writer.intercepted(request, request.caching, head)
+        caching = caching_of(request)
+        if caching is not None:
+            self.writer.intercepted(request, caching, head)
 
     def sink(self, request: Request, head: ResponseHead, method: bytes) -> Sink | None:
-        return None if request.caching is None else self.writer.sink(request, request.caching, head)
+        caching = caching_of(request)
+        return None if caching is None else self.writer.sink(request, caching, head)
 
     def on_response(self, request: Request, head: ResponseHead, response: Response) -> None:
         self.responses.open_to_conditions(request, response, head, last_modified_of(head))

@@ -39,8 +39,9 @@ class CachedResponses:
         """Return the client's response. Raises Damaged, OSError."""
         merged = caching.merged
         head = merged if isinstance(merged, ResponseHead) else head_of(entry)
-        request.upstream_fields = head
-        request.proxy_target = self.target
+        state = request.upstream_state()
+        state.fields = head
+        state.target = self.target
         caching.stored = entry.times.stored - entry.times.age
         body = EMPTY if request.method == b"HEAD" else _body_of(entry, caching)
         for_all = body is not EMPTY and merged is None and not request.has_conditions()

@@ -13,6 +13,7 @@ from portico.cache.policy.nginx import Verdict, judge, variant_of
 from portico.cache.policy.rfc9111 import differs, is_refreshed_by, merged, without_fields
 from portico.cache.policy.rfc9111 import judge as judge_rfc
 from portico.codec.http1_response import ResponseHead, parse_response_head
+from portico.http.request import SLICES
 from portico.passing.cached.responses import head_of
 from portico.passing.hook import Sink
 from portico.variables.template import any_set
@@ -93,7 +94,7 @@ class CacheWriter:
         if self.rfc:
             return judge_rfc(
                 head, caching.asked_at, now, self.ignore, self.settings.valid_for(head.status),
-                b"authorization" in request.fields.first, request.slices is not None,
+                b"authorization" in request.fields.first, SLICES.of(request) is not None,
             )  # fmt: skip
         verdict = judge(head, now, self.ignore)
         self._apply_default(verdict, head.status, now)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from portico.cache.caching import EXPIRED, Caching
 from portico.http.errors import FileFailed
+from portico.http.request import SLICES
 from portico.http.subrequest import clone_of
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 def can_be_updated(request: Request) -> bool:
     """Return whether the same can be asked again in the background: a part of a slice, or a body passed on, is gone by then."""
-    return request.parent is None and request.slices is None and (request.body is None or request.body.was_read())
+    return request.parent is None and SLICES.of(request) is None and (request.body is None or request.body.was_read())
 
 
-def update_of(request: Request, caching: Caching) -> Request | None:
-    """Return the request of an update, which takes over the right to fetch the key; None: there are no descriptors left."""
+def update_of(request: Request, caching: Caching) -> tuple[Request, Caching] | None:
+    """Return the request of an update and its caching, which takes over the right to fetch; None: no descriptor is left."""
     update = clone_of(request)
     if request.body is not None:
         try:
@@ -37,5 +38,5 @@ def update_of(request: Request, caching: Caching) -> Request | None:
     made.revalidate = caching.revalidate
     if caching.entry is not None:
         made.hold_entry(caching.entry)
-    update.caching = made
-    return update
+    update.upstream_state().caching = made
+    return update, made

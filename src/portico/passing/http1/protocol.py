@@ -33,16 +33,16 @@ class Http1Protocol(UpstreamProtocol):
             asked.is_repeatable
             and asked.body is None
             and asked.content is None
-            and request.shares_fields
+            and request.memo is not None
             and self._rules.are_stable
         ):
-            fields = request.fields
-            if fields.memo_owner is self:
-                lines = fields.memo
+            memo = request.memo
+            if memo.owner is self:
+                lines = memo.text
             else:
                 lines = self._lines(asked)
-                fields.memo_owner = self
-                fields.memo = lines
+                memo.owner = self
+                memo.text = lines
         else:
             lines = self._lines(asked)
         if asked.fields:
@@ -75,9 +75,8 @@ class Http1Protocol(UpstreamProtocol):
             lines.append(b"Transfer-Encoding: chunked")
         if rules.forwarded:
             lines.append(b"Forwarded: " + forwarded_element(request))
-        if rules.pass_headers:
-            rules.copy_lines(request, lines)
-        return joined_lines(lines) + b"\r\n" if lines else b"\r\n"
+        own = joined_lines(lines) if lines else b""
+        return own + rules.passed_on(request.fields) + b"\r\n"
 
     def stream_of(self, connection: PeerConnection) -> UpstreamStream:
         stream = connection.state

@@ -77,7 +77,7 @@ def test_an_alias_that_lacks_a_slash_does_not_lead_out_of_its_directory(sites: l
     sites.append(Site("location /x { alias /pics/; }", tmp_path))
     request = sites[-1].request("/x")
     enter_location(request)
-    request.uri = target.encode()
+    request.target = request.target.with_uri(target.encode())
     with pytest.raises(HTTPError, match="leads out of the alias") as caught:
         request.location.handlers[-1].files.path(request)  # type: ignore[attr-defined]
     assert caught.value.status == 404

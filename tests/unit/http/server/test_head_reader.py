@@ -11,6 +11,7 @@ from tests.unit.http.loaded import Loaded
 from portico.http.request import Request
 from portico.http.server.http1.head_reader import HeadReader
 from portico.http.server.http1.lines import RequestLines
+from portico.http.server.http1.sections import Sections
 
 ONE = b"GET /one HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n"
 TWO = b"POST /two HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
@@ -25,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
 
 @pytest.fixture
 def reader(site: Loaded) -> HeadReader:
-    return HeadReader(site.client, site.plan.listeners[0], RequestLines(True))
+    return HeadReader(site.client, site.plan.listeners[0], RequestLines(True), Sections())
 
 
 def fed(reader: HeadReader, *pieces: bytes) -> Request | None:
@@ -38,10 +39,10 @@ def fed(reader: HeadReader, *pieces: bytes) -> Request | None:
 def test_a_whole_request_with_what_follows_it(reader: HeadReader) -> None:
     assert reader.begin(b"") is None
     request = fed(reader, ONE + TWO)
-    assert request is not None and request.raw_uri == b"/one" and not request.pipelined
+    assert request is not None and request.target.raw == b"/one" and not reader.heads.pipelined
     assert reader.rest == TWO and reader.buffer == b""
     following = reader.begin(reader.rest)
-    assert following is not None and following.raw_uri == b"/two" and following.pipelined
+    assert following is not None and following.target.raw == b"/two" and reader.heads.pipelined
     assert reader.rest == b"body"
 
 
@@ -98,7 +99,7 @@ def test_an_empty_line_before_it_does_not_save_noise(reader: HeadReader) -> None
 
 def test_what_came_behind_a_request_is_judged_at_once(reader: HeadReader) -> None:
     request = reader.begin(b"\x16\x03\x01")
-    assert request is not None and request.refusal is not None and request.pipelined is False
+    assert request is not None and request.refusal is not None
 
 
 def test_empty_lines_are_not_kept(reader: HeadReader) -> None:

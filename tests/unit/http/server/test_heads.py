@@ -12,6 +12,7 @@ from portico.http.error_pages import TOO_LARGE_HEADER
 from portico.http.request import Request
 from portico.http.server.http1.heads import RequestHeads, may_be_http
 from portico.http.server.http1.lines import RequestLines
+from portico.http.server.http1.sections import Sections
 
 THREE_SERVERS = """
     server_name first; large_client_header_buffers 2 64; } server { listen 127.0.0.1:8080; server_name second; }
@@ -28,7 +29,7 @@ def make(tmp_path: Path) -> Iterator[MakeHeads]:
         site = Site(text, tmp_path)
         made.append(site)
         listener = site.plan.listeners[0]
-        return RequestHeads(site.client, listener, RequestLines(listener.default.core.merge_slashes))
+        return RequestHeads(site.client, listener, RequestLines(listener.default.core.merge_slashes), Sections())
 
     yield heads
     for site in made:
@@ -76,7 +77,7 @@ def test_which_server(heads: RequestHeads, target: str, host: str, server: str, 
     assert refusal(request) == 0
     assert request.server.name == server
     assert request.asked_host == asked.encode()
-    assert request.raw_uri == raw_uri.encode()
+    assert request.target.raw == raw_uri.encode()
 
 
 @pytest.mark.parametrize(

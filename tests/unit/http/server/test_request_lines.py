@@ -12,9 +12,9 @@ def test_a_line_is_taken_apart_once() -> None:
     lines = RequestLines(True)
     first = lines.read(b"GET /a/../b%20c?d=e HTTP/1.1")
     assert first.parsed.method == b"GET" and first.parsed.version == 11
-    assert first.uri is not None and first.uri.uri == b"/b c" and first.uri.args == b"d=e"
+    assert first.target is not None and first.target.uri == b"/b c" and first.target.args == b"d=e"
     second = lines.read(b"GET /a/../b%20c?d=e HTTP/1.1")  # it is kept from now on
-    assert second is not first and second.uri is not None and second.uri.uri == b"/b c"
+    assert second is not first and second.target is not None and second.target.uri == b"/b c"
     assert lines.read(b"GET /a/../b%20c?d=e HTTP/1.1") is second
     assert lines.read(b"GET /a/../b%20c?d=f HTTP/1.1") is not first
 
@@ -22,7 +22,7 @@ def test_a_line_is_taken_apart_once() -> None:
 def test_a_target_in_another_form_is_left_to_the_caller() -> None:
     lines = RequestLines(True)
     absolute = lines.read(b"GET http://example.com/a HTTP/1.1")
-    assert absolute.uri is None and absolute.parsed.target == b"http://example.com/a"
+    assert absolute.target is None and absolute.parsed.target == b"http://example.com/a"
 
 
 @pytest.mark.parametrize("line", [b"GET / HTTP/3.0", b"get / HTTP/1.1", b"GET /\x01 HTTP/1.1", b"GET /"])

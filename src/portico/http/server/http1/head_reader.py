@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from portico.http.plan import Listener
     from portico.http.request import Request
     from portico.http.server.http1.lines import RequestLines
+    from portico.http.server.http1.sections import Sections
     from portico.variables.client import Client
 
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 class HeadReader:
     """The header sections of one connection. `buffer`: of the one that is coming; `rest`: what came behind the one that is whole."""
 
-    def __init__(self, client: Client, listener: Listener, lines: RequestLines) -> None:
-        self.heads = RequestHeads(client, listener, lines)
+    def __init__(self, client: Client, listener: Listener, lines: RequestLines, sections: Sections) -> None:
+        self.heads = RequestHeads(client, listener, lines, sections)
         self.buffer: bytes = b""
         self.rest: bytes = b""
         self._checked = False  # the request line is one of HTTP
@@ -61,7 +62,7 @@ class HeadReader:
             if not may_be_http(buffer):
                 return heads.request_of(buffer.partition(b"\n")[0] + b"\r\n\r\n")
             self._checked = b"\n" in buffer
-        if len(buffer) > heads.server.core.large_buffer_size:
+        if len(buffer) > heads.section.server.core.large_buffer_size:
             status = heads.oversized(buffer)
             if status:
                 return heads.refused_as_too_large(buffer, status)
@@ -70,7 +71,7 @@ class HeadReader:
     def _whole(self, buffer: bytes, end: int) -> Request:
         """Return the request whose header section are the first `end` bytes."""
         heads = self.heads
-        if end > heads.server.core.large_buffer_size:
+        if end > heads.section.server.core.large_buffer_size:
             status = heads.oversized(buffer[:end])
             if status:
                 return heads.refused_as_too_large(buffer[:end], status)

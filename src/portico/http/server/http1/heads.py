@@ -9,47 +9,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import ProtocolError
-from portico.codec.fields import NO_CONNECTION, HeaderOptions, RequestFields
-from portico.codec.http1_request import RequestLine, parse_request_fields, parse_request_line, split_target, valid_host
+from portico.codec.http1_request import RequestLine, parse_request_line, split_target, valid_host
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
 from portico.http.error_pages import TOO_LARGE_HEADER
 from portico.http.errors import HTTPError
-from portico.http.request import Request
-from portico.http.routing.uri import NormalUri, normalise
+from portico.http.request import Request, SectionMemo
+from portico.http.routing.target import RequestTarget
+from portico.http.routing.uri import normalise
+from portico.http.server.http1.sections import NO_FIELDS, Section, Sections, no_section
 
 if TYPE_CHECKING:
-    from portico.http.plan import Listener, VirtualServer
+    from portico.http.plan import Listener
     from portico.http.server.http1.lines import RequestLines
     from portico.variables.client import Client
 
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
-NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 
 
 @final
 class RequestHeads:
     """Makes a request of each head. A head that breaks the protocol gives a request that exists only to be refused (`refusal`)."""
 
-    def __init__(self, client: Client, listener: Listener, lines: RequestLines) -> None:
+    def __init__(self, client: Client, listener: Listener, lines: RequestLines, sections: Sections) -> None:
         self.client = client
         self.listener = listener
         self.lines = lines
+        self.sections = sections
         self.pipelined = False  # the head at hand came before the answer to the one before was sent
-        # the last header block and what it led to
-        self.fields: RequestFields = NO_FIELDS
-        self.fields_version = 0
-        self.server: VirtualServer = listener.default
-        self.host: bytes = b""
+        self.section: Section = no_section(listener)  # the last one
+        self.memo: SectionMemo | None = None  # what was made of it, once it has come a second time
 
     def is_repeated(self, buffer: bytes) -> bool:
         """Whether `buffer` is one request line and the header block of the request before: then its end need not be looked for."""
-        raw = self.fields.raw
+        raw = self.section.fields.raw
         return len(raw) > 0 and buffer.endswith(raw + b"\r\n") and buffer.find(b"\n") == len(buffer) - len(raw) - 3
 
     def oversized(self, buffer: bytes) -> int:
         """Whether a head breaks `large_client_header_buffers`: the status to answer, 0 when it does not."""
-        core = self.server.core
+        core = self.section.server.core
         size = core.large_buffer_size
         line_end = buffer.find(b"\n")
         if line_end < 0 or line_end >= size:
@@ -65,9 +63,9 @@ class RequestHeads:
         return 0
 
     def forget(self) -> None:
-        """Idle for a while: what is remembered of the last header block is not worth its memory."""
-        self.fields = NO_FIELDS
-        self.fields_version = 0
+        """Idle for a while: what is remembered of the last header section is not worth its memory."""
+        self.section = no_section(self.listener)
+        self.memo = None
 
     def request_of(self, head: bytes) -> Request:
         """The request that a head, with its blank line, is."""
@@ -81,9 +79,13 @@ class RequestHeads:
         try:
             known = self.lines.read(line)
             parsed = known.parsed
-            if block != self.fields.raw or parsed.version != self.fields_version:
-                self._new_fields(parsed, block)
-            return self._request(parsed, known.uri)
+            section = self.section
+            if block != section.fields.raw or parsed.version != section.version:
+                self.forget()
+                self.section = self.sections.read(block, parsed.version, self.listener)
+            elif self.memo is None:
+                self.memo = SectionMemo()
+            return self._request(parsed, known.target)
         except ProtocolError as error:
             return self.refused(line, HTTPError(error.status, error.reason))
         except ValueError:
@@ -92,39 +94,23 @@ class RequestHeads:
             self.forget()
             return self.refused(line, HTTPError(500, str(given_up), ALERT))
 
-    def _new_fields(self, parsed: RequestLine, block: bytes) -> None:
-        """Another header block than the one before: parse it and find its server."""
-        core = self.listener.default.core
-        self.forget()
-        fields = parse_request_fields(
-            block, parsed.version, HeaderOptions(core.underscores_in_headers, core.ignore_invalid_headers)
-        )
-        self.host = b"" if fields.host is None else valid_host(fields.host)[0]
-        self.server = self.listener.find(self.host)
-        self.fields = fields
-        self.fields_version = parsed.version
-
-    def _request(self, parsed: RequestLine, uri: NormalUri | None) -> Request:
-        server = self.server
-        host = self.host
-        target = parsed.target
-        if uri is None:
-            authority, target, _ = split_target(target)
+    def _request(self, parsed: RequestLine, target: RequestTarget | None) -> Request:
+        section = self.section
+        server = section.server
+        host = section.host
+        memo = self.memo
+        if target is None:
+            authority, path, _ = split_target(parsed.target)
             if authority:
                 host = valid_host(authority)[0]
                 server = self.listener.find(host)
-            uri = normalise(target, self.listener.default.core.merge_slashes)
-        request = Request(self.client, parsed.line, parsed.method, parsed.version, self.fields, server)
-        request.raw_uri = target
+                memo = None  # what it is about has another host than the header section
+            target = normalise(path, self.listener.default.core.merge_slashes)
+        request = Request(self.client, parsed.line, parsed.method, parsed.version, section.fields, server)
+        request.target = target
         request.asked_host = host
-        request.host = host or server.name_bytes
-        request.uri = uri.uri
-        request.args = uri.args
-        request.plain_uri = True
-        request.quoted_uri = uri.quoted
-        request.shares_fields = host is self.host
-        request.pipelined = self.pipelined
-        request.received += len(self.fields.raw) + 2
+        request.memo = memo
+        request.received += len(section.fields.raw) + 2
         if self.listener.captures_names:
             self._keep_captures(request, host)
         return request
@@ -146,7 +132,7 @@ class RequestHeads:
 
     def refused_as_too_large(self, buffer: bytes, status: int) -> Request:
         """The request of a head that `oversized` does not let pass."""
-        core = self.server.core
+        core = self.section.server.core
         line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
         limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
         what = "URI" if status == 414 else "header line or too many of them"

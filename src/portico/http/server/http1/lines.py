@@ -11,7 +11,8 @@ from typing import Final, final
 
 from portico.cache.recent import Recent
 from portico.codec.http1_request import RequestLine, parse_request_line
-from portico.http.routing.uri import NormalUri, normalise
+from portico.http.routing.target import RequestTarget
+from portico.http.routing.uri import normalise
 
 MOST: Final = 1024
 LONGEST: Final = 200  # bytes
@@ -19,11 +20,11 @@ LONGEST: Final = 200  # bytes
 
 @final
 class KnownLine:
-    """A request line taken apart. `uri` is None when the target is not in origin form (RFC 9112 section 3.2.1)."""
+    """A request line taken apart. `target` is None when it is not in origin form (RFC 9112 section 3.2.1)."""
 
-    def __init__(self, parsed: RequestLine, uri: NormalUri | None) -> None:
+    def __init__(self, parsed: RequestLine, target: RequestTarget | None) -> None:
         self.parsed = parsed
-        self.uri = uri
+        self.target = target
 
 
 @final

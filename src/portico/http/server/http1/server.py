@@ -17,6 +17,7 @@ from portico.http.server.http1.head_reader import HeadReader
 from portico.http.server.http1.lines import RequestLines
 from portico.http.server.http1.output import send_response
 from portico.http.server.http1.prefixes import Prefixes
+from portico.http.server.http1.sections import Sections
 from portico.http.server.http1.states import CLOSED, DISCARDING, HEAD, IDLE, LINGERING, NAMES, SERVING, TUNNEL, may_follow
 from portico.http.server.http1.stream import Http1Stream
 from portico.http.server.protocol import ClientProtocol, ServedProtocol
@@ -39,6 +40,7 @@ class Http1(ClientProtocol):
 
     def __init__(self, reactor: Reactor) -> None:
         self.prefixes = Prefixes(reactor)
+        self.sections = Sections()
         self._lines = RequestLines(False)
         self._merged_lines = RequestLines(True)
 
@@ -64,7 +66,9 @@ class Http1Server(ServedProtocol):
         self.listener = connection.listener
         self.client = connection.client
         self.stream = Http1Stream(connection.client, connection.transport, protocol.prefixes)
-        self.reader = HeadReader(connection.client, connection.listener, protocol.lines_of(connection.listener))
+        self.reader = HeadReader(
+            connection.client, connection.listener, protocol.lines_of(connection.listener), protocol.sections
+        )
         self.state = IDLE
 
     async def serve(self) -> None:
@@ -232,7 +236,7 @@ class Http1Server(ServedProtocol):
             self._log_request(request)
             self.runtime.serving -= 1
         kept = True
-        if request.body is not None or request.background is not None:
+        if request.body is not None or stream.background is not None:
             kept = await self._end_body(request)
         if kept and not request.keep_alive:
             kept = False
@@ -243,6 +247,7 @@ class Http1Server(ServedProtocol):
     def _begin(self, request: Request) -> None:
         stream = self.stream
         request.stream = stream
+        stream.pipelined = self.reader.heads.pipelined
         if stream.begin(request):
             request.body = RequestBody(request, stream)
         if request.refusal is None:
@@ -279,9 +284,10 @@ class Http1Server(ServedProtocol):
         """Release the request's body, once nobody uses it any more; return whether its end was reached, or need not be."""
         body = request.body
         try:
-            if request.background is not None:
-                for mirrored in request.background:
-                    await mirrored.wait()  # it may share the body
+            background = self.stream.background
+            if background is not None:
+                for task in background:
+                    await task.wait()  # it may share the body
         finally:
             request.body = None  # they refer to each other
             if body is not None:
