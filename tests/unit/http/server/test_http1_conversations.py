@@ -291,6 +291,16 @@ def test_a_slow_client_gets_all_of_it(talk: Talk) -> None:
 # -- time, and clients that leave
 
 
+def test_an_idle_connection_remembers_nothing_until_it_has_served_two_requests(talk: Talk) -> None:
+    """Most connections that idle have served one: they are memory and nothing else. From the second request on it pays to remember."""
+    one = talk(SITE)
+    remembered = []
+    for _ in range(3):
+        one.send(GET)
+        remembered.append(one.protocol.reader is not None)
+    assert remembered == [False, True, True] and one.statuses() == [200, 200, 200]
+
+
 def test_an_idle_connection_is_closed(talk: Talk) -> None:
     one = talk("keepalive_timeout 20s; client_header_timeout 10s; " + SITE)
     one.send(GET)

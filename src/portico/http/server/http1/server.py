@@ -60,22 +60,33 @@ class Http1Server(ServedProtocol):
     """Reads requests, has them answered, and decides what becomes of the connection."""
 
     def __init__(self, protocol: Http1, connection: Connection) -> None:
+        self.protocol = protocol
         self.connection = connection
-        self.runtime = connection.runtime
-        self.transport = connection.transport
-        self.listener = connection.listener
-        self.client = connection.client
         self.stream = Http1Stream(connection.client, connection.transport, protocol.prefixes)
-        self.reader = HeadReader(
-            connection.client, connection.listener, protocol.lines_of(connection.listener), protocol.sections
-        )
+        self.reader: HeadReader | None = None  # not of a connection that is idle: most of them are memory and nothing else
         self.state = IDLE
 
     async def serve(self) -> None:
-        if self.listener.ssl and not self.client.secure:
-            await self._plain_to_tls()
+        connection = self.connection
+        core = connection.listener.default.core
+        idle_timeout = core.client_header_timeout  # the first request gets client_header_timeout, nginx's way
+        if connection.listener.ssl and not connection.client.secure:
+            await self._plain_to_tls(idle_timeout)
             return
-        await self._requests()
+        while True:
+            request = await self._next_request(idle_timeout)
+            if request is None:
+                return
+            if not await self._serve(request):
+                return
+            idle_timeout = request.location.core.keepalive_timeout
+            del request  # an idle connection holds on to nothing of its last request
+            if self.stream.buffer or self.connection.transport.ready:
+                reactor = self.connection.runtime.reactor
+                if reactor.is_turn_over():
+                    await reactor.turn()  # the client sends requests without waiting for responses
+            if self.connection.client.requests == 1:
+                self.reader = None  # most connections that idle have served one request: remember from the second on
 
     def close(self) -> None:
         self._enter(CLOSED)
@@ -93,10 +104,9 @@ class Http1Server(ServedProtocol):
             raise AssertionError(f"a connection cannot be {NAMES[state]} after {NAMES[self.state]}")
         self.state = state
 
-    async def _plain_to_tls(self) -> None:
+    async def _plain_to_tls(self, seconds: float) -> None:
         """Answer plain HTTP on a port for TLS with 400, as nginx does (its own code 497)."""
-        seconds = self.listener.default.core.client_header_timeout
-        request = await self._next_request(seconds, seconds)
+        request = await self._next_request(seconds)
         if request is not None:
             if request.refusal is None:
                 request.refusal = HTTPError(PLAIN_TO_TLS, "client sent plain HTTP request to HTTPS port")
@@ -104,73 +114,70 @@ class Http1Server(ServedProtocol):
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    async def _requests(self) -> None:
-        runtime = self.runtime
-        client = self.client
-        stream = self.stream
-        core = self.listener.default.core
-        header_timeout = core.client_header_timeout
-        idle_timeout = header_timeout  # the first request gets client_header_timeout, nginx's way
-        while True:
-            request = await self._next_request(idle_timeout, header_timeout)
-            if request is None:
-                return
-            if not await self._serve(request):
-                return
-            if (stream.buffer or self.transport.ready) and runtime.reactor.is_turn_over():
-                await runtime.reactor.turn()  # the client sends requests without waiting for responses
-            idle_timeout = request.location.core.keepalive_timeout
-            if client.requests == 1:
-                self.reader.heads.forget()  # most connections that idle have served one request: remember from the second on
-            del request  # an idle connection holds on to nothing of its last request
-
-    async def _next_request(self, idle_timeout: float, header_timeout: float) -> Request | None:
+    async def _next_request(self, idle_timeout: float) -> Request | None:
         """Return the next request, which may be one to be refused; None when the connection ends.
 
-        What is remembered of the last request is forgotten when the connection has been idle for a while: it is memory then.
+        What is remembered of the last request is forgotten when the connection has been idle for a while: it is memory then. For the
+        same reason few variables live while this waits.
         """
-        reader = self.reader
-        stream = self.stream
-        transport = self.transport
-        connection = self.connection
-        idle = self.runtime.idle
         self._enter(IDLE)
-        request = reader.begin(stream.buffer)
-        seconds = _COOLING if idle_timeout > _COOLING else idle_timeout
-        while request is None and not reader.buffer:
-            data = transport.recv(READ_SIZE) if transport.ready else None
+        request = self._begin_reading()
+        while request is None and not self._has_begun():
+            data = self.connection.transport.recv(READ_SIZE) if self.connection.transport.ready else None
             if data is None:
-                idle[connection] = None
+                seconds = _COOLING if idle_timeout > _COOLING and self.reader is not None else idle_timeout
+                self.connection.runtime.idle[self.connection] = None
                 try:
-                    await transport.readable(seconds)
+                    await self.connection.transport.readable(seconds)
                 except Timeout:
                     idle_timeout -= seconds
                     if idle_timeout <= 0.0:
                         raise
-                    seconds = idle_timeout
-                    reader.heads.forget()
+                    self.reader = None
                 finally:
-                    idle.pop(connection, None)
+                    self.connection.runtime.idle.pop(self.connection, None)
                 continue
             if not data:
                 return None
-            request = reader.feed(data)
+            request = self._head_reader().feed(data)
             break
         if request is None:
-            request = await self._read_head(header_timeout)
+            request = await self._read_head(self.connection.listener.default.core.client_header_timeout)
             if request is None:
                 return None
-        transport.clear_deadline()
-        stream.buffer = reader.rest
-        self.client.requests += 1
-        self.runtime.requests += 1
+        connection = self.connection
+        connection.transport.clear_deadline()
+        self.stream.buffer = self._head_reader().rest
+        connection.client.requests += 1
+        connection.runtime.requests += 1
         return request
+
+    def _begin_reading(self) -> Request | None:
+        """Return the next request when its whole header section has come behind the one before."""
+        received = self.stream.buffer
+        if self.reader is None and not received:
+            return None
+        return self._head_reader().begin(received)
+
+    def _has_begun(self) -> bool:
+        """Return whether a part of a header section is here."""
+        return self.reader is not None and len(self.reader.buffer) > 0
+
+    def _head_reader(self) -> HeadReader:
+        """Return what reads header sections, made anew where it was forgotten."""
+        reader = self.reader
+        if reader is None:
+            connection = self.connection
+            listener = connection.listener
+            reader = HeadReader(connection.client, listener, self.protocol.lines_of(listener), self.protocol.sections)
+            self.reader = reader
+        return reader
 
     async def _read_head(self, seconds: float) -> Request | None:
         """Read on until a request is whole or refused; None when the client ends the stream. All of it may take `seconds`."""
-        reader = self.reader
-        transport = self.transport
-        reactor = self.runtime.reactor
+        reader = self._head_reader()
+        transport = self.connection.transport
+        reactor = self.connection.runtime.reactor
         until = reactor.now + seconds
         while True:
             data = transport.recv(READ_SIZE) if transport.ready else None
@@ -195,8 +202,8 @@ class Http1Server(ServedProtocol):
         """Wait for the rest of a header section; after `client_header_timeout` the request ends as nginx's 408."""
         try:
             if left <= 0.0:
-                raise self.transport.timed_out()
-            await self.transport.readable(left)
+                raise self.connection.transport.timed_out()
+            await self.connection.transport.readable(left)
         except Timeout:
             self._late(seconds)
             raise
@@ -204,7 +211,8 @@ class Http1Server(ServedProtocol):
     def _late(self, seconds: float) -> None:
         """Log that a header section did not come in time."""
         self.connection.log(INFO, f"client timed out: no complete request head within {seconds:g}s (client_header_timeout)")
-        self._log_request(self.reader.heads.unanswered(self.reader.buffer, 408))
+        reader = self._head_reader()
+        self._log_request(reader.heads.unanswered(reader.buffer, 408))
 
     # -- one request -------------------------------------------------------------------------------------------------
 
@@ -214,19 +222,19 @@ class Http1Server(ServedProtocol):
         self._enter(SERVING)
         self._begin(request)
         response: Response | None = None
-        self.runtime.serving += 1
+        self.connection.runtime.serving += 1
         try:
             response = await respond(request)
             if request.body is not None:
                 self._settle_expectation(request, response)
-            await send_response(stream, request, response, self.runtime.draining)
+            await send_response(stream, request, response, self.connection.runtime.draining)
             if response.upgrade:
                 await self._tunnel(request, response)
             request.complete = True
         except (NetworkSignal, CloseConnection, BodyCutShort, HTTPError, FileFailed) as failure:
             note_failure(request, failure)
             if isinstance(failure, (CloseConnection, ClientTimeout)) and request.location.core.reset_timedout:
-                self.transport.reset()
+                self.connection.transport.reset()
             if isinstance(failure, Shutdown):
                 raise
         finally:
@@ -234,7 +242,7 @@ class Http1Server(ServedProtocol):
             if response is not None:
                 response.body.close()
             self._log_request(request)
-            self.runtime.serving -= 1
+            self.connection.runtime.serving -= 1
         kept = True
         if request.body is not None or stream.background is not None:
             kept = await self._end_body(request)
@@ -242,12 +250,12 @@ class Http1Server(ServedProtocol):
             kept = False
             await self._linger(request)
         stream.end()
-        return kept and not self.transport.closed
+        return kept and not self.connection.transport.closed
 
     def _begin(self, request: Request) -> None:
         stream = self.stream
         request.stream = stream
-        stream.pipelined = self.reader.heads.pipelined
+        stream.pipelined = self._head_reader().heads.pipelined
         if stream.begin(request):
             request.body = RequestBody(request, stream)
         if request.refusal is None:
@@ -292,7 +300,7 @@ class Http1Server(ServedProtocol):
             request.body = None  # they refer to each other
             if body is not None:
                 body.close()
-        if body is None or body.done or not request.keep_alive or self.transport.closed:
+        if body is None or body.done or not request.keep_alive or self.connection.transport.closed:
             return True
         return await self._discard_body(request, body)
 
@@ -301,14 +309,14 @@ class Http1Server(ServedProtocol):
         self._enter(DISCARDING)
         core = request.location.core
         try:
-            return await body.discard(core.lingering_timeout, self.runtime.reactor.now + core.lingering_time)
+            return await body.discard(core.lingering_timeout, self.connection.runtime.reactor.now + core.lingering_time)
         except (HTTPError, ClientTimeout, ClientFailed):
             return False
 
     async def _linger(self, request: Request) -> None:
         """Close without losing the response: a reset, caused by unread data, would take it from the client's buffer."""
         core = request.location.core
-        transport = self.transport
+        transport = self.connection.transport
         if transport.closed or core.lingering_close == 0:
             return
         unread = not self.stream.body_ended() or len(self.stream.buffer) > 0 or request.refusal is not None
@@ -318,7 +326,7 @@ class Http1Server(ServedProtocol):
             return
         self._enter(LINGERING)
         transport.shutdown_write()
-        reactor = self.runtime.reactor
+        reactor = self.connection.runtime.reactor
         deadline = reactor.now + core.lingering_time
         while True:
             data = transport.recv(READ_SIZE) if transport.ready else None
