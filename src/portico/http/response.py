@@ -40,7 +40,8 @@ class Body:
         self.length = length  # bytes, -1 when only the end will tell
 
     def take(self) -> bytes | None:
-        """The next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without finding any.
+        """Return the next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without any.
+
         Raises HTTPError, FileFailed or BodyCutShort when the source fails, ClientFailed when nobody wants it any more.
         """
         raise NotImplementedError
@@ -58,27 +59,27 @@ class Body:
         return True
 
     def can_splice(self) -> bool:
-        """Whether the rest can be moved by the kernel from socket to socket."""
+        """Return whether the rest can be moved by the kernel from socket to socket."""
         return False
 
     async def relay(self) -> None:
-        """After 101: carry bytes both ways until both sides have ended. Raises Timeout."""
+        """Carry bytes both ways, after a 101, until both sides have ended. Raises Timeout. Only of a body of kind UPGRADED."""
         raise NotImplementedError
 
     def relayed(self) -> int:
-        """After `relay`: how many bytes the client got."""
+        """Return how many bytes the client got by `relay`."""
         return 0
 
     async def splice(self, client: ClientStream, seconds: float) -> int:
-        """Move the rest to `client` without copying; bytes moved. Call only when `can_splice` says so."""
+        """Move the rest to `client` without copying; return the bytes moved. Call only when `can_splice` says so."""
         raise NotImplementedError
 
     def skip(self, count: int) -> int:
-        """Nobody wants the next `count` bytes; how many of them will come all the same."""
+        """Leave out the next `count` bytes, as far as the source can; return how many of them will come all the same."""
         return count
 
     def close(self) -> None:
-        """Give back what the source holds, finished or not; safe to call twice."""
+        """Release what the source holds, finished or not; safe to call twice."""
 
 
 @final
@@ -237,7 +238,7 @@ EMPTY: Final = BytesBody(b"")
 
 @final
 class UpstreamPart:
-    """What only the response of an upstream says, beside the fields that are passed on as they are."""
+    """Holds what only the response of an upstream says, beside the fields that are passed on as they are."""
 
     def __init__(self) -> None:
         self.reason: bytes = b""  # the reason phrase, b"" for the standard one
@@ -253,7 +254,7 @@ PLAIN_UPSTREAM: Final = UpstreamPart()  # most responses say nothing of this: th
 
 @final
 class Unmodified:
-    """What the 200 in whose place a 304 is sent would have said of its content. With an encoding, the rest is not known."""
+    """Holds what the 200 in whose place a 304 is sent would have said of its content. With an encoding, the rest is not known."""
 
     def __init__(self, content_type: bytes, content_length: int, encoding: bytes) -> None:
         self.content_type = content_type
