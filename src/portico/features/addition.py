@@ -10,7 +10,7 @@ from portico.http.content.media_types import MediaTypes, media_types
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import ORDER_ADDITION, weaken_etag
 from portico.http.handler import HeaderFilter
-from portico.http.response import STREAM, Body
+from portico.http.response import NO_RANGES, STREAM, Body
 from portico.http.subrequest import answer_of, finish, subrequest_of
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class AdditionFilter(HeaderFilter):
             return
         response.body = AdditionBody(request, self.before, response.body, self.after)
         response.content_length = -1
-        response.file = None
-        response.allow_ranges = False
+        response.ranges = NO_RANGES
         response.replace(b"accept-ranges", b"", b"")
         response.finished = None
         weaken_etag(response)

@@ -9,7 +9,7 @@ from portico.config.directive import LOCATION, Directive
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import Handler
-from portico.http.response import BytesBody, Response
+from portico.http.response import ALL_CONDITIONS, BytesBody, Response
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -42,7 +42,7 @@ class EmptyGifHandler(Handler):
         response.content_type = b"image/gif"
         response.last_modified = _MODIFIED
         response.last_modified_text = _MODIFIED_TEXT
-        response.conditional = True
+        response.conditions = ALL_CONDITIONS
         return response
 
     def describe(self) -> str:

@@ -20,7 +20,7 @@ from portico.http.errors import BodyCutShort
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import ORDER_GUNZIP, weaken_etag
 from portico.http.handler import HeaderFilter
-from portico.http.response import STREAM, Body
+from portico.http.response import NO_RANGES, STREAM, Body
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
@@ -196,7 +196,9 @@ class GunzipFilter(HeaderFilter):
         return b"content-encoding" not in head.first
 
     def apply(self, request: Request, response: Response) -> None:
-        if response.status == 304 and response.unmodified_coding.lower() == GZIP:  # its ETag and Vary are those of the 200
+        unmodified = response.unmodified
+        if response.status == 304 and unmodified is not None and unmodified.encoding.lower() == GZIP:
+            # Its ETag and Vary are those of the 200.
             if self.rules.vary:
                 say_vary(response)
             if not self._takes(request, response):
@@ -212,8 +214,7 @@ class GunzipFilter(HeaderFilter):
         del response.fields[place]
         response.finished = None
         response.content_length = -1
-        response.file = None
-        response.allow_ranges = False
+        response.ranges = NO_RANGES
         response.replace(b"accept-ranges", b"", b"")
         weaken_etag(response)
         response.body = GunzipBody(response.body, self.limits, request)

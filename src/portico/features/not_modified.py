@@ -12,7 +12,7 @@ from portico.codec.dates import parse_date
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
-from portico.http.response import EMPTY, Response
+from portico.http.response import CACHE_CONDITIONS, EMPTY, NO_CONDITIONS, NO_RANGES, Response, Unmodified
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -33,10 +33,10 @@ class NotModifiedFilter(HeaderFilter):
         return False
 
     def apply(self, request: Request, response: Response) -> None:
-        if response.status != 200 or not response.conditional:
+        if response.status != 200 or response.conditions == NO_CONDITIONS:
             return
         first = request.fields.first
-        if response.by_caches:
+        if response.conditions == CACHE_CONDITIONS:
             _judge_as_cache(request, response)
             return
         text = first.get(b"if-unmodified-since")
@@ -105,17 +105,16 @@ def lists_etag(text: bytes, etag: bytes, weak: bool) -> bool:
 
 
 def _not_modified(response: Response) -> None:
-    response.status = 304
-    response.reason = b""
-    coding = response.get(b"content-encoding")
-    if coding is not None:
-        response.unmodified_coding = coding
+    """Make it a 304."""
+    response.change_status(304)
+    encoding = response.get(b"content-encoding")
+    if encoding is not None:
+        response.unmodified = Unmodified(b"", -1, encoding)
     else:
-        response.unmodified_type = response.content_type
-        response.unmodified_length = response.content_length
+        response.unmodified = Unmodified(response.content_type, response.content_length, b"")
     response.content_type = b""
     response.content_length = -1
-    response.allow_ranges = False
+    response.ranges = NO_RANGES
     response.replace(b"content-encoding", b"", b"")
     response.body.close()
     response.body = EMPTY

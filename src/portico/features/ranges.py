@@ -17,7 +17,7 @@ from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
 from portico.http.handler import HeaderFilter
-from portico.http.response import STREAM, Body, BytesBody, FileBody, PartsBody, Response, SpanBody
+from portico.http.response import NO_RANGES, ONE_RANGE, STREAM, Body, BytesBody, FileBody, PartsBody, Response, SpanBody
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -84,20 +84,21 @@ class RangeFilter(HeaderFilter):
 
     def apply(self, request: Request, response: Response) -> None:
         self._cut(request, response)
-        if response.content_offset and response.status == 200 and response.sliced is not None:
-            response.sliced.rewind()  # the client wanted a range, but a filter has made another body of the whole: it gets that
+        sliced = response.sliced
+        if sliced is not None and sliced.start and response.status == 200:
+            sliced.rewind()  # the client wanted a range, but a filter has made another body of the whole: it gets that
 
     def _cut(self, request: Request, response: Response) -> None:
-        if response.status != 200 or not response.allow_ranges:
+        if response.status != 200 or response.ranges == NO_RANGES:
             return
         body = response.body
         if isinstance(body, FilteredBody):
             body = body.source
         maximum = request.location.core.max_ranges
-        if maximum and (response.single_range or body.kind == STREAM):
+        if maximum and (response.ranges == ONE_RANGE or body.kind == STREAM):
             maximum = 1
         if response.content_length < 0 or maximum == 0:
-            response.allow_ranges = False
+            response.ranges = NO_RANGES
             return
         text = request.fields.first.get(b"range")
         if text is None or len(text) < 7 or text[:6].lower() != b"bytes=":
@@ -110,10 +111,9 @@ class RangeFilter(HeaderFilter):
         except ValueError:
             _refuse(request, response)
             return
-        if ranges is None or ranges[0][0] < response.content_offset:
+        if ranges is None or ranges[0][0] < _start_of(response):
             return
-        response.status = 206
-        response.reason = b""
+        response.change_status(206)
         if len(ranges) == 1:
             _send_one(request, response, ranges[0])
         else:
@@ -154,6 +154,11 @@ class RangeFilter(HeaderFilter):
         response.content_type = b"multipart/byteranges; boundary=" + boundary
 
 
+def _start_of(response: Response) -> int:
+    """Return where in the whole the body begins."""
+    return 0 if response.sliced is None else response.sliced.start
+
+
 def _is_same(if_range: bytes, response: Response) -> bool:
     if len(if_range) >= 2 and if_range.endswith(b'"'):
         return bool(response.etag) and if_range == response.etag
@@ -176,7 +181,7 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
         body.data = body.data[start:end]
         body.length = len(body.data)
     elif body.kind == STREAM:
-        span_body = SpanBody(body, start - response.content_offset, end - start)
+        span_body = SpanBody(body, start - _start_of(response), end - start)
         if filtered is not None:
             filtered.source = span_body
         else:
@@ -190,8 +195,7 @@ def _refuse(request: Request, response: Response) -> None:
         raise HTTPError(416)
     response.fields.append((b"Content-Range", b"bytes */%d" % response.content_length))
     page = own_page(request, 416)
-    response.status = 416
-    response.reason = b""
+    response.change_status(416)
     response.body = page.body
     response.content_type = page.content_type
     response.content_length = page.content_length
@@ -199,7 +203,7 @@ def _refuse(request: Request, response: Response) -> None:
     response.last_modified = -1.0
     response.last_modified_text = b""
     response.etag = b""
-    response.allow_ranges = False
+    response.ranges = NO_RANGES
 
 
 class RangesFeature(Feature):

@@ -21,7 +21,7 @@ from portico.http.errors import BodyCutShort, HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.request import SLICES
-from portico.http.response import STREAM, Body
+from portico.http.response import ONE_RANGE, STREAM, Body, SlicedBody
 from portico.http.subrequest import clone_of, finish
 from portico.variables.variable import PER_REQUEST, Variable
 
@@ -89,12 +89,13 @@ class Slices:
 
 
 @final
-class SliceBody(Body):
+class SliceBody(SlicedBody):
     """The parts from the first one on, each asked for when the one before it has been taken."""
 
     def __init__(self, request: Request, first: Body, slices: Slices) -> None:
         self.kind = STREAM
         self.length = -1
+        self.start = slices.start
         self.request = request
         self.slices = slices
         self.next = slices.start + slices.size  # where the part behind the current one begins
@@ -184,6 +185,9 @@ class SliceBody(Body):
         else:
             await client.room(seconds)
 
+    def is_buffered(self) -> bool:
+        return self.first is None or self.first.is_buffered()
+
     def close(self) -> None:
         self.next = self.slices.complete
         self._end_part()
@@ -208,15 +212,12 @@ class SliceFilter(HeaderFilter):
             SLICES.clear(request)
             response.body.close()
             raise HTTPError(502, problem, ERR)
-        response.status = 200
-        response.reason = b""
+        response.change_status(200)
         response.finished = None
         response.content_length = slices.complete
-        response.content_offset = slices.start
         response.replace(b"content-range", b"", b"")
         response.replace(b"accept-ranges", b"", b"")
-        response.allow_ranges = True
-        response.single_range = True
+        response.ranges = ONE_RANGE
         response.last_modified = parse_date(response.last_modified_text)
         if request.method != b"HEAD":
             response.body = response.sliced = SliceBody(request, response.body, slices)

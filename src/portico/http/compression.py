@@ -189,7 +189,7 @@ class CompressionRules:
                 or (proxied & NO_STORE != 0 and has_token(cache_control, b"no-store"))
                 or (proxied & PRIVATE != 0 and has_token(cache_control, b"private"))
             )
-        if proxied & NO_LAST_MODIFIED and response.from_upstream and response.last_modified_text:
+        if proxied & NO_LAST_MODIFIED and response.upstream is not None and response.last_modified_text:
             return False  # nginx does not look at the times of its own files
         return not (proxied & NO_ETAG and response.etag)
 
@@ -212,8 +212,8 @@ def _is_past(expires: bytes, request: Request, response: Response) -> bool:
     moment = parse_date(expires)
     if moment < 0:
         return False
-    if response.date:
-        date = parse_date(response.date)
+    if response.upstream is not None and response.upstream.date:
+        date = parse_date(response.upstream.date)
         return date >= 0 and moment < date
     return moment < request.reactor.wall()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from portico.http.response import STREAM, Body, Response
+from portico.http.response import NO_RANGES, STREAM, Body, Response
 
 if TYPE_CHECKING:
     from portico.http.handler import BodyTransform
@@ -56,6 +56,9 @@ class FilteredBody(Body):
     async def absorb(self, client: ClientStream, seconds: float) -> None:
         await self.source.absorb(client, seconds)
 
+    def is_buffered(self) -> bool:
+        return self.source.is_buffered()
+
     def close(self) -> None:
         self.finished = True
         self.source.close()
@@ -65,8 +68,7 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
     """Have `transform` change the body: its length is not known any more, and no part of it can be asked for."""
     response.body = FilteredBody(response.body, transform)
     response.content_length = -1
-    response.file = None
-    response.allow_ranges = False
+    response.ranges = NO_RANGES
     response.replace(b"accept-ranges", b"", b"")
     response.finished = None
 
@@ -74,7 +76,6 @@ def transform_body(response: Response, transform: BodyTransform) -> None:
 def transform_bytes(response: Response, transform: BodyTransform) -> None:
     """Have `transform`, which makes one byte of one byte, change the body: its length stays, and parts can be asked for."""
     response.body = FilteredBody(response.body, transform, True)
-    response.file = None
     response.finished = None
 
 

@@ -16,7 +16,8 @@ _WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other responses of its
 
 def finished_head(request: Request, response: Response, owner: object = None) -> FinishedHead:
     """Return the header section of a response that no filter will change any more."""
-    return FinishedHead(fields_of(request, response), owner, response.reason)
+    part = response.upstream
+    return FinishedHead(fields_of(request, response), owner, b"" if part is None else part.reason)
 
 
 def fields_of(request: Request, response: Response) -> list[tuple[bytes, bytes]]:
@@ -26,7 +27,7 @@ def fields_of(request: Request, response: Response) -> list[tuple[bytes, bytes]]
         fields.append((b"Content-Type", response.content_type))
     if response.content_length >= 0 and response.status != 204:
         fields.append((b"Content-Length", b"%d" % response.content_length))
-    if response.last_modified_text and (response.status in _WITH_LAST_MODIFIED or response.from_upstream):
+    if response.last_modified_text and (response.status in _WITH_LAST_MODIFIED or response.upstream is not None):
         fields.append((b"Last-Modified", response.last_modified_text))
     if response.location:
         response.location = printable_target(absolute(request, response.location))
@@ -35,7 +36,7 @@ def fields_of(request: Request, response: Response) -> list[tuple[bytes, bytes]]
         fields.append((b"ETag", response.etag))
     if response.fields:
         fields.extend(response.fields)
-    if response.allow_ranges and response.status == 200:
+    if response.ranges and response.status == 200:
         fields.append((b"Accept-Ranges", b"bytes"))
     return fields
 

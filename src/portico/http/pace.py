@@ -29,7 +29,7 @@ class Pace:
     def for_request(request: Request, response: Response) -> Pace | None:
         """The pace that `limit_rate` or X-Accel-Limit-Rate asks for; None: full speed."""
         core = request.location.core
-        rate = response.limit_rate
+        rate = -1 if response.upstream is None else response.upstream.limit_rate
         given = None if request.values is None else request.values.get("limit_rate")  # by `set $limit_rate`
         if rate < 0 and given:
             rate = values.size_of(given.decode("latin-1")) or 0

@@ -93,8 +93,7 @@ def _rewrite(request: Request) -> Response | None:
 def _finished(request: Request, response: Response) -> Response:
     """Set the status that an error page keeps, and run the header filters."""
     if request.error_page_status > 0 and (not response.is_error or response.status < 400):
-        response.status = request.error_page_status
-        response.reason = b""
+        response.change_status(request.error_page_status)
         if response.status == 204:  # ngx_http_header_filter, when the status is nginx's own
             response.content_type = b""
             response.last_modified_text = b""
@@ -110,7 +109,7 @@ def _finished(request: Request, response: Response) -> Response:
 
 def _carry_over(carried: CarriedOver, response: Response) -> None:
     """Add what is kept of the response that this one replaces."""
-    if carried.content_type and not response.is_error and not (response.from_upstream and response.content_type):
+    if carried.content_type and not response.is_error and (response.upstream is None or not response.content_type):
         response.content_type = carried.content_type
     if carried.fields:
         response.fields = carried.fields + response.fields

@@ -1,4 +1,8 @@
-"""The answer to a request, and where its bytes come from."""
+"""A response, and where the bytes of its body come from.
+
+`Response` has what the header filters and the protocols of clients look at. What concerns the body alone is in the body; what few
+responses have (`UpstreamPart`, `Unmodified`, `SlicedBody`) is an object of its own, None in all others.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,17 @@ if TYPE_CHECKING:
 BYTES: Final = 0
 FILE: Final = 1
 STREAM: Final = 2
+UPGRADED: Final = 3  # of a 101: the connection carries another protocol from there on
+
+# How many ranges of the body a request may ask for
+NO_RANGES: Final = 0
+ONE_RANGE: Final = 1  # the body comes in pieces, or might have (nginx: r->single_range)
+MANY_RANGES: Final = 2  # as many as `max_ranges` says
+
+# Which conditions of the request are evaluated
+NO_CONDITIONS: Final = 0  # nginx: of a proxied response that is not cached
+ALL_CONDITIONS: Final = 1
+CACHE_CONDITIONS: Final = 2  # those that a cache evaluates, in their order (RFC 9110 section 13.2.2)
 
 
 class Body:
@@ -25,7 +40,8 @@ class Body:
         self.length = length  # bytes, -1 when only the end will tell
 
     def take(self) -> bytes | None:
-        """The next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without finding any.
+        """Return the next bytes; b"" at the end; None when nothing is there yet, or the source has worked long enough without any.
+
         Raises HTTPError, FileFailed or BodyCutShort when the source fails, ClientFailed when nobody wants it any more.
         """
         raise NotImplementedError
@@ -38,42 +54,43 @@ class Body:
         """Wait until the client takes more. A source that buffers reads on meanwhile. Raises ClientTimeout."""
         await client.room(seconds)
 
+    def is_buffered(self) -> bool:
+        """Return False when every piece is passed on at once (`proxy_buffering off`)."""
+        return True
+
     def can_splice(self) -> bool:
-        """Whether the rest can be moved by the kernel from socket to socket."""
+        """Return whether the rest can be moved by the kernel from socket to socket."""
         return False
 
     async def relay(self) -> None:
-        """After 101: carry bytes both ways until both sides have ended. Raises Timeout."""
+        """Carry bytes both ways, after a 101, until both sides have ended. Raises Timeout. Only of a body of kind UPGRADED."""
         raise NotImplementedError
 
     def relayed(self) -> int:
-        """After `relay`: how many bytes the client got."""
+        """Return how many bytes the client got by `relay`."""
         return 0
 
     async def splice(self, client: ClientStream, seconds: float) -> int:
-        """Move the rest to `client` without copying; bytes moved. Call only when `can_splice` says so."""
+        """Move the rest to `client` without copying; return the bytes moved. Call only when `can_splice` says so."""
         raise NotImplementedError
 
     def skip(self, count: int) -> int:
-        """Nobody wants the next `count` bytes; how many of them will come all the same."""
+        """Leave out the next `count` bytes, as far as the source can; return how many of them will come all the same."""
         return count
 
-    def rewind(self) -> None:
-        """Begin at the start of the whole; only of a body that is `Response.sliced`."""
-        raise NotImplementedError
-
     def close(self) -> None:
-        """Give back what the source holds, finished or not; safe to call twice."""
+        """Release what the source holds, finished or not; safe to call twice."""
 
 
 @final
 class BytesBody(Body):
     """Bytes in memory."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, file: os.stat_result | None = None) -> None:
         self.kind = BYTES
         self.length = len(data)
         self.data = data
+        self.file = file  # whose whole content this is, unchanged
 
     def take(self) -> bytes | None:
         data = self.data
@@ -86,9 +103,11 @@ class BytesBody(Body):
 
 @final
 class FileBody(Body):
-    """A range of an open file. With an `entry` it is that of a kept answer, which stays open as long as this needs it."""
+    """A range of an open file. With an `entry` it is that of a cached response, which stays open as long as this needs it."""
 
-    def __init__(self, fd: int, offset: int, length: int, owned: bool, entry: Entry | None = None) -> None:
+    def __init__(
+        self, fd: int, offset: int, length: int, owned: bool, entry: Entry | None = None, file: os.stat_result | None = None
+    ) -> None:
         self.kind = FILE
         self.fd = fd
         self.offset = offset
@@ -96,6 +115,7 @@ class FileBody(Body):
         self.left = length
         self.owned = owned  # close the descriptor afterwards (false: the open file cache keeps it)
         self.entry = entry
+        self.file = file  # whose whole content this is, unchanged
         if entry is not None:
             entry.acquire()
 
@@ -192,6 +212,19 @@ class SpanBody(Body):
         self.source.close()
 
 
+class SlicedBody(Body):
+    """A body that begins at `start` of a whole, of which the parts are fetched one after the other (`slice`)."""
+
+    def __init__(self, start: int) -> None:
+        self.kind = STREAM
+        self.length = -1
+        self.start = start
+
+    def rewind(self) -> None:
+        """Begin at the start of the whole."""
+        raise NotImplementedError
+
+
 def path_of(fd: int) -> str:
     """Return what an open file is called now, for the error log."""
     try:
@@ -204,53 +237,78 @@ EMPTY: Final = BytesBody(b"")
 
 
 @final
+class UpstreamPart:
+    """Holds what only the response of an upstream says, beside the fields that are passed on as they are."""
+
+    def __init__(self) -> None:
+        self.reason: bytes = b""  # the reason phrase, b"" for the standard one
+        self.server: bytes = b""  # Server, when `proxy_pass_header` lets it through
+        self.no_server = False  # … which lets it through, but the upstream has sent none
+        self.date: bytes = b""  # Date, likewise
+        self.limit_rate: int = -1  # bytes a second, by X-Accel-Limit-Rate; -1: none said
+        self.charset: bytes = b""  # X-Accel-Charset
+
+
+PLAIN_UPSTREAM: Final = UpstreamPart()  # most responses say nothing of this: they share it, and it is never written to
+
+
+@final
+class Unmodified:
+    """Holds what the 200 in whose place a 304 is sent would have said of its content. With an encoding, the rest is not known."""
+
+    def __init__(self, content_type: bytes, content_length: int, encoding: bytes) -> None:
+        self.content_type = content_type
+        self.content_length = content_length
+        self.encoding = encoding  # Content-Encoding
+
+
+@final
 class Response:
     """Status, fields and body. The fields that filters look at have attributes; the rest is `fields`, as sent, in order."""
 
     def __init__(self, status: int, body: Body) -> None:
-        self.status = status
-        self.reason: bytes = b""  # b"": the standard phrase
+        self.status = status  # changed by `change_status`, which drops what an upstream called the old one
         self.body: Body = body
-        self.content_type: bytes = b""
+        self.content_type: bytes = b""  # b"": no such field, here and below
         self.content_length: int = body.length  # bytes, -1 unknown
-        self.last_modified: float = -1.0  # seconds since the epoch; compared by If-Modified-Since
+        self.last_modified: float = -1.0  # seconds since the epoch, -1 unknown; compared by If-Modified-Since
         self.last_modified_text: bytes = b""
-        self.location: bytes = b""
+        self.location: bytes = b""  # made absolute when it is sent
         self.etag: bytes = b""
-        self.server: bytes = b""  # the upstream's, when proxy_pass_header lets it through
-        self.date: bytes = b""
-        self.no_server = False  # proxy_pass_header Server, and the upstream named none
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.trailers: list[tuple[bytes, bytes]] = []
-        self.file: os.stat_result | None = None  # of the file whose whole the body is, unchanged
-        self.unmodified_type: bytes = b""  # of a 304: what the 200 would have said, unless it would have been encoded
-        self.unmodified_length: int = -1
-        self.unmodified_coding: bytes = b""  # the Content-Encoding that it would have had
-        self.allow_ranges: bool = False
-        self.single_range = False  # … but only one: the body comes in pieces, or might have (nginx: r->single_range)
-        self.content_offset: int = 0  # where in the whole the body begins
-        self.sliced: Body | None = None  # the body that begins there, whatever filters have put around it
-        self.by_caches: bool = False  # only the conditions that a cache judges, in their order (RFC 9110 section 13.2.2)
-        self.conditional: bool = False  # If-Modified-Since and friends apply (nginx: not to uncached proxied answers)
-        self.upgrade: bytes = b""  # 101: the protocol switched to
-        self.close: bool = False  # do not keep the connection
+        self.fields: list[tuple[bytes, bytes]] = []  # the other fields
+        self.trailers: list[tuple[bytes, bytes]] = []  # the trailer section, complete when the body has ended
+        self.ranges: int = NO_RANGES  # NO_RANGES, ONE_RANGE or MANY_RANGES of the body may be asked for
+        self.conditions: int = NO_CONDITIONS  # of the request that apply: NO_CONDITIONS, ALL_CONDITIONS or CACHE_CONDITIONS
         self.is_error: bool = False  # made by Portico for an error, not by a handler or an upstream
-        self.from_upstream: bool = False
-        self.buffered: bool = True  # false: pass on every piece at once (proxy_buffering off)
-        self.limit_rate: int = -1  # bytes a second, set by X-Accel-Limit-Rate
-        self.override_charset: bytes = b""  # X-Accel-Charset
+        self.upstream: UpstreamPart | None = None  # of an upstream's response, cached or not; None: it is Portico's own
+        self.unmodified: Unmodified | None = None  # of a 304 made of a 200
+        self.sliced: SlicedBody | None = None  # the body begins within the whole: this one, whatever filters have put around it
         self.finished: FinishedHead | None = None  # all fields, when they are made once: no attribute has any then
         self.appended: FinishedHead | None = None  # fields made once that stand behind those
 
+    def upstream_part(self) -> UpstreamPart:
+        """Return what the upstream says, to be written to."""
+        part = self.upstream
+        if part is None or part is PLAIN_UPSTREAM:
+            part = self.upstream = UpstreamPart()
+        return part
+
+    def change_status(self, status: int) -> None:
+        """Set another status, with its standard reason phrase."""
+        self.status = status
+        part = self.upstream
+        if part is not None and part.reason:
+            part.reason = b""
+
     def get(self, name: bytes) -> bytes | None:
-        """The first field called `name` (lower-case), None when there is none."""
+        """Return the value of the first field called `name` (lower case), None when there is none."""
         for key, value in self.fields:
             if len(key) == len(name) and key.lower() == name:
                 return value
         return None
 
     def add(self, key: bytes, value: bytes) -> None:
-        """Another field, behind those that are there. Whatever the value came from, it does not become two."""
+        """Append a field. Whatever the value came from, it does not become two."""
         self.fields.append((key, value))
 
     def append(self, block: FinishedHead) -> None:
@@ -268,7 +326,7 @@ class Response:
 
 
 def text_response(status: int, content_type: bytes, text: bytes) -> Response:
-    """A short answer from memory."""
+    """Return a short response from memory."""
     response = Response(status, BytesBody(text))
     response.content_type = content_type
     return response

@@ -241,6 +241,9 @@ class UpstreamBody(Body):
 
     # -- splicing ----------------------------------------------------------------------------------------------------
 
+    def is_buffered(self) -> bool:
+        return self.buffered
+
     def can_splice(self) -> bool:
         return (
             self.reader.left >= SPLICE_FROM

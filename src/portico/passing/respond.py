@@ -17,7 +17,7 @@ from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.finished import FinishedHead
 from portico.http.header_section import finished_head
 from portico.http.phases import redirect_to
-from portico.http.response import EMPTY, Body, BytesBody, Response
+from portico.http.response import EMPTY, PLAIN_UPSTREAM, Body, BytesBody, Response
 from portico.passing.body import UpstreamBody
 from portico.passing.exchange import Exchange
 from portico.passing.hook import ResponseHook, Sink
@@ -93,9 +93,7 @@ class Responder:
             return self._response(request, head, BytesBody(content), sink)
         body = UpstreamBody(exchange, request, attempt, head.content_length, buffered)
         body.sink = sink
-        response = self._response(request, head, body, sink)
-        response.buffered = buffered
-        return response
+        return self._response(request, head, body, sink)
 
     def _replace(self, request: Request, exchange: Exchange, attempt: Attempt, head: ResponseHead) -> Response | None:
         """Return the hook's response in place of the upstream's. Raises what leads to a response of another location.
@@ -153,7 +151,7 @@ class Responder:
                 return response
             finished = head.finished = finished_head(request, response, self)
         response = Response(head.status, body)
-        response.from_upstream = True
+        response.upstream = PLAIN_UPSTREAM
         response.finished = finished
         return response
 
@@ -172,8 +170,7 @@ class Responder:
             return self.rules.response(request, head, EMPTY)
         tunnel = TunnelBody(exchange, request.stream, attempt, self.settings.read_timeout)
         response = self.rules.response(request, head, tunnel)
-        response.upgrade = head.upgrade or request.fields.upgrade
-        response.fields.append((b"Upgrade", response.upgrade))
+        response.fields.append((b"Upgrade", head.upgrade or request.fields.upgrade))
         return response
 
 

@@ -10,7 +10,7 @@ from portico.codec.http1_response import ResponseHead
 from portico.config.values import number_of
 from portico.http.error_pages import REASONS
 from portico.http.handler import HeaderFilter, can_be_finished
-from portico.http.response import Body, Response
+from portico.http.response import ONE_RANGE, PLAIN_UPSTREAM, Body, Response
 from portico.passing.hints import HintRules
 from portico.passing.rewrite import Rewriter
 
@@ -66,10 +66,10 @@ class ResponseRules(HintRules):
     def response(self, request: Request, head: ResponseHead, body: Body) -> Response:
         """Return the client's response. Its `content_length` is the upstream's, its body `body`."""
         response = Response(head.status, body)
-        response.from_upstream = True
+        response.upstream = PLAIN_UPSTREAM
         response.content_length = head.content_length
         if head.reason != REASONS.get(head.status):
-            response.reason = head.reason or b" "  # a blank stands for none, where nginx would send the standard one
+            response.upstream_part().reason = head.reason or b" "  # a blank stands for none, where nginx would send the standard one
         names = head.names
         values = head.values
         keys = head.keys
@@ -94,19 +94,20 @@ class ResponseRules(HintRules):
             elif name == b"set-cookie" and self.rewriter.cookies:
                 fields.append((keys[i], self.rewriter.cookie(request, value)))
             elif name == b"server":
-                response.server = value
+                response.upstream_part().server = value
             elif name == b"date":
-                response.date = value
+                response.upstream_part().date = value
             else:
                 fields.append((keys[i], value))
         self._accel(head, response)
-        response.no_server = self.pass_server and not response.server
+        if self.pass_server:
+            part = response.upstream_part()
+            part.no_server = not part.server
         return response
 
     def allow_ranges(self, head: ResponseHead, response: Response) -> None:
         """Let the client have one range of it, whether or not the upstream says that it has ranges (`proxy_force_ranges`)."""
-        response.allow_ranges = True
-        response.single_range = True
+        response.ranges = ONE_RANGE
         response.last_modified = last_modified_of(head)
         response.replace(b"accept-ranges", b"", b"")
 
@@ -116,12 +117,10 @@ class ResponseRules(HintRules):
 
     def is_repeatable(self, response: Response) -> bool:
         """Return whether every request that gets this very header section from upstream gets these very fields."""
+        part = response.upstream
         return not (
             response.location
-            or response.server
-            or response.no_server
-            or response.date
-            or response.limit_rate >= 0
+            or (part is not None and (part.server or part.no_server or part.date or part.limit_rate >= 0))
             or (self.rewriter.cookies and response.get(b"set-cookie"))
             or response.get(b"refresh")
             or response.get(b"location")
@@ -138,9 +137,11 @@ class ResponseRules(HintRules):
         if not self.ignore & IGNORE_LIMIT_RATE:
             rate = number_of((head.get(b"x-accel-limit-rate") or b"").decode("latin-1"))
             if rate is not None:
-                response.limit_rate = rate
+                response.upstream_part().limit_rate = rate
         if not self.ignore & IGNORE_CHARSET:
-            response.override_charset = head.get(b"x-accel-charset") or b""
+            charset = head.get(b"x-accel-charset")
+            if charset:
+                response.upstream_part().charset = charset
 
 
 def last_modified_of(head: ResponseHead) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, final
 
 from portico.balancing.tunnel import Tunnel
 from portico.errorlog import ERR, INFO
-from portico.http.response import STREAM, Body
+from portico.http.response import UPGRADED, Body
 from portico.net.reactor import ConnectionFailed, Timeout, UpstreamFailed
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class TunnelBody(Body):
     """A tunnel as the body of the 101 response, which ends when the tunnel does."""
 
     def __init__(self, exchange: Exchange, stream: ClientStream, attempt: Attempt, seconds: float) -> None:
-        self.kind = STREAM
+        self.kind = UPGRADED
         self.length = -1
         self.exchange: Exchange | None = exchange
         self.stream = stream

@@ -115,7 +115,7 @@ def _trailer_family(name: str) -> Getter[Request]:
 
     def get(request: Request) -> bytes | None:
         response = request.response
-        if response is None or not response.from_upstream or not response.trailers:
+        if response is None or response.upstream is None or not response.trailers:
             return None
         values = [value for key, value in response.trailers if same_name(key, wanted)]
         return b", ".join(values) if values else None

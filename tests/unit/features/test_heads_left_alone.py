@@ -13,7 +13,7 @@ from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
 from portico.http.finished import FinishedHead
 from portico.http.header_section import finished_head
-from portico.http.response import BytesBody, Response
+from portico.http.response import PLAIN_UPSTREAM, BytesBody, Response
 from portico.http.server.http1.output import field_lines
 
 ALL = (*FEATURES, compression.GZIP, compression.BROTLI, compression.FEATURE, compression.ZSTD,
@@ -83,7 +83,7 @@ def test_heads_that_are_left_alone(tmp_path: Path, text: str, head: str, fields:
         known.finished = finished_head(request, made)
         body = known.body
         for response, filters in ((made, location.header_filters), (known, location.adding_filters)):
-            response.from_upstream = True
+            response.upstream = PLAIN_UPSTREAM
             request.response = response
             for one in filters:
                 one.apply(request, response)

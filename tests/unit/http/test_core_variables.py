@@ -12,7 +12,7 @@ from tests.unit.http.loaded import PLAIN, Loaded
 
 from portico.http.finished import FinishedHead
 from portico.http.request import Request, SectionMemo
-from portico.http.response import BytesBody, Response
+from portico.http.response import MANY_RANGES, BytesBody, Response
 from portico.http.server.http1.prefixes import Prefixes
 from portico.http.server.http1.stream import Http1Stream
 from portico.http.subrequest import subrequest_of
@@ -329,7 +329,7 @@ def test_sent_fields(site: Loaded) -> None:
     response.etag = b'"x"'
     response.location = b"/y"
     response.last_modified_text = b"Mon"
-    response.allow_ranges = True
+    response.ranges = MANY_RANGES
     response.fields = [(b"Cache-Control", b"a"), (b"X-A", b"1"), (b"cache-control", b"b")]
     response.trailers = [(b"X-Sum", b"5")]
     expected = {
@@ -383,7 +383,7 @@ def test_counts(site: Loaded) -> None:
     expected = {"status": b"404", "bytes_sent": b"105", "body_bytes_sent": b"5", "limit_rate": b"102400",
                 "request_length": b"%d" % len(PLAIN)}  # fmt: skip
     assert {name: value(site, name, request) for name in expected} == expected
-    response.limit_rate = 5
+    response.upstream_part().limit_rate = 5
     assert value(site, "limit_rate", request) == b"5"
 
 

@@ -8,7 +8,7 @@ import portico.http.filtered
 from portico.http.filtered import FilteredBody, transform_body, weaken_etag
 from portico.http.finished import FinishedHead
 from portico.http.handler import BodyTransform
-from portico.http.response import STREAM, Body, BytesBody, Response
+from portico.http.response import MANY_RANGES, NO_RANGES, STREAM, Body, BytesBody, Response
 
 COMPILED = str(portico.http.filtered.__file__).endswith(".so")
 pytestmark = pytest.mark.skipif(COMPILED, reason="an interpreted class cannot inherit from a compiled one")
@@ -28,6 +28,13 @@ class Pieces(Body):
 
     def close(self) -> None:
         self.closed = True
+
+
+class Straight(Pieces):
+    """Each piece is to be passed on at once."""
+
+    def is_buffered(self) -> bool:
+        return False
 
 
 class Lines(BodyTransform):
@@ -80,11 +87,11 @@ def test_closing_closes_the_source_and_ends_the_body() -> None:
 
 def test_a_transformed_answer_says_nothing_of_its_length() -> None:
     response = Response(200, BytesBody(b"abc"))
-    response.allow_ranges = True
+    response.ranges = MANY_RANGES
     response.fields = [(b"Accept-Ranges", b"bytes"), (b"X", b"y")]
     response.finished = FinishedHead([(b"X", b"y")])
     transform_body(response, Lines())
-    assert (response.content_length, response.allow_ranges, response.finished) == (-1, False, None)
+    assert (response.content_length, response.ranges, response.finished) == (-1, NO_RANGES, None)
     assert response.fields == [(b"X", b"y")]
     assert response.body.length == -1
 
@@ -95,3 +102,8 @@ def test_weak_etags() -> None:
         response.etag = before
         weaken_etag(response)
         assert response.etag == after
+
+
+def test_a_filtered_body_is_buffered_as_its_source_is() -> None:
+    assert FilteredBody(Pieces([]), Lines(), True).is_buffered()
+    assert not FilteredBody(FilteredBody(Straight([]), Lines(), True), Lines(), True).is_buffered()

@@ -67,7 +67,8 @@ def test_who_says_how_fast(
 ) -> None:
     request = ask(text, target)
     response = Response(200, EMPTY)
-    response.limit_rate = accel
+    if accel >= 0:
+        response.upstream_part().limit_rate = accel
     if set_to is not None:
         request.values = {"limit_rate": set_to}
     pace = Pace.for_request(request, response)

@@ -13,7 +13,7 @@ from portico.cache.policy.ignored import (
     IGNORE_REDIRECT,
 )
 from portico.codec.http1_response import ResponseHead, parse_response_head
-from portico.http.response import EMPTY
+from portico.http.response import EMPTY, PLAIN_UPSTREAM
 from portico.passing.handler import ProxyHandler
 from portico.passing.response import ResponseRules, last_modified_of
 from portico.passing.rewrite import Rewriter
@@ -42,14 +42,15 @@ def test_what_is_passed_on(make_proxy: MakeProxy, directives: str, names: list[s
     site = make_proxy(f"location / {{ {directives} proxy_pass http://app; }}")
     answer = site.get(HEAD + "\nContent-Length: 0\n\n")
     assert [key for key, _ in answer.fields if key != "Content-Length"] == names
-    assert answer.response.server == answer.response.date == b""
+    assert answer.response.upstream is PLAIN_UPSTREAM, "it names neither Server nor Date"
 
 
 def test_a_server_that_is_passed_on(make_proxy: MakeProxy) -> None:
     site = make_proxy("location / { proxy_pass_header Server; proxy_pass_header Date; proxy_pass http://app; }")
-    response = site.get(HEAD + "\nContent-Length: 0\n\n").response
-    assert (response.server, response.date, response.no_server) == (b"theirs", b"today", False)
-    assert site.get("HTTP/1.1 200 OK\nContent-Length: 0\n\n").response.no_server
+    part = site.get(HEAD + "\nContent-Length: 0\n\n").response.upstream
+    assert part is not None and (part.server, part.date, part.no_server) == (b"theirs", b"today", False)
+    part = site.get("HTTP/1.1 200 OK\nContent-Length: 0\n\n").response.upstream
+    assert part is not None and part.no_server
 
 
 @pytest.mark.parametrize(
@@ -75,12 +76,11 @@ def test_x_accel_limit_rate_and_charset(make_proxy: MakeProxy) -> None:
     site = make_proxy("")
     request = site.request("/")
     found = head("HTTP/1.1 200 OK\nX-Accel-Limit-Rate: 5\nX-Accel-Charset: koi8-r")
-    response = rules_of().response(request, found, EMPTY)
-    assert (response.limit_rate, response.override_charset) == (5, b"koi8-r")
-    response = rules_of(IGNORE_LIMIT_RATE | IGNORE_CHARSET).response(request, found, EMPTY)
-    assert (response.limit_rate, response.override_charset) == (-1, b"")
+    part = rules_of().response(request, found, EMPTY).upstream
+    assert part is not None and (part.limit_rate, part.charset) == (5, b"koi8-r")
+    assert rules_of(IGNORE_LIMIT_RATE | IGNORE_CHARSET).response(request, found, EMPTY).upstream is PLAIN_UPSTREAM
     response = rules_of().response(request, head("HTTP/1.1 200 OK\nX-Accel-Limit-Rate: many"), EMPTY)
-    assert response.limit_rate == -1
+    assert response.upstream is PLAIN_UPSTREAM
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,10 @@ def test_cookies_that_are_rewritten_are_not_the_same_for_every_request(make_prox
 @pytest.mark.parametrize(("reason", "expected"), [("OK", b""), ("Fine", b"Fine"), ("", b" ")])
 def test_the_reason_phrase_is_the_upstreams(make_proxy: MakeProxy, reason: str, expected: bytes) -> None:
     site = make_proxy("")
-    assert rules_of().response(site.request("/"), head(f"HTTP/1.1 200 {reason}"), EMPTY).reason == expected
+    response = rules_of().response(site.request("/"), head(f"HTTP/1.1 200 {reason}"), EMPTY)
+    assert response.upstream is not None and response.upstream.reason == expected
+    response.change_status(404)
+    assert (response.status, response.upstream.reason) == (404, b"")
 
 
 def test_last_modified() -> None:

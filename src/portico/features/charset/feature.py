@@ -135,7 +135,7 @@ class CharsetFilter(HeaderFilter):
         """The charset that the client is to get; None: all stays as it is (ngx_http_destination_charset)."""
         if not response.content_type:
             return None
-        demanded = response.override_charset
+        demanded = b"" if response.upstream is None else response.upstream.charset
         if demanded:
             if self.charsets.find(demanded) is not None:
                 return demanded

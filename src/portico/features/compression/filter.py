@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.accept_encoding import GZIP
@@ -12,7 +13,7 @@ from portico.http.compression import AcceptedCodings, CompressionRules, has_toke
 from portico.http.content.media_types import MediaTypes
 from portico.http.filtered import weaken_etag
 from portico.http.handler import HeaderFilter
-from portico.http.response import BYTES, FILE
+from portico.http.response import BYTES, FILE, NO_RANGES, Body, BytesBody, FileBody
 
 if TYPE_CHECKING:
     from portico.codec.http1_response import ResponseHead
@@ -82,10 +83,12 @@ class CompressionFilter(HeaderFilter):
             offer = self._choose(request, response, response.content_type, response.content_length)
             if offer is not None:
                 self._compress(request, response, offer.coding)
-        elif status == 304 and response.unmodified_type:  # RFC 9110 section 15.4.5: its ETag and Vary are those of the 200
-            offer = self._choose(request, response, response.unmodified_type, response.unmodified_length)
-            if offer is not None:
-                weaken_etag(response)
+        elif status == 304:
+            unmodified = response.unmodified
+            if unmodified is not None and unmodified.content_type:  # RFC 9110 section 15.4.5: its ETag and Vary are those of the 200
+                offer = self._choose(request, response, unmodified.content_type, unmodified.content_length)
+                if offer is not None:
+                    weaken_etag(response)
 
     def _choose(self, request: Request, response: Response, content_type: bytes, length: int) -> Offer | None:
         """What this answer is compressed with; notes in the answer that another client may get something else."""
@@ -114,7 +117,7 @@ class CompressionFilter(HeaderFilter):
     def _compress(self, request: Request, response: Response, coding: Coding) -> None:
         length = response.content_length
         response.content_length = -1
-        response.allow_ranges = False
+        response.ranges = NO_RANGES
         response.finished = None
         response.replace(b"accept-ranges", b"", b"")
         response.fields.append((b"Content-Encoding", coding.name))
@@ -122,8 +125,10 @@ class CompressionFilter(HeaderFilter):
         body = response.body
         at_hand = body.kind == BYTES or body.kind == FILE
         forms = self.forms
-        if forms is not None and at_hand and response.file is not None and self._from_forms(request, response, coding, forms):
-            return
+        if forms is not None and at_hand:
+            file = _file_of(body)
+            if file is not None and self._from_forms(request, response, coding, forms, file):
+                return
         if request.method == b"HEAD":
             return
         if at_hand:
@@ -131,7 +136,7 @@ class CompressionFilter(HeaderFilter):
         if at_hand and 0 <= length <= coding.at_once:
             response.body = FormBody(compressed_at_once(body, coding, length), coding, False)
             return
-        flushes = length < 0 or not response.buffered  # of a known length is what nobody reads before it is whole
+        flushes = length < 0 or not body.is_buffered()  # of a known length is what nobody reads before it is whole
         response.body = self._body(request, response, coding, length, flushes)
 
     def _body(self, request: Request, response: Response, coding: Coding, length: int, flushes: bool) -> CompressedBody:
@@ -140,10 +145,8 @@ class CompressionFilter(HeaderFilter):
         body.client = request.stream
         return body
 
-    def _from_forms(self, request: Request, response: Response, coding: Coding, forms: Forms) -> bool:
+    def _from_forms(self, request: Request, response: Response, coding: Coding, forms: Forms, status: os.stat_result) -> bool:
         """Answer a file from `compression_cache`, or have what is made of it kept; whether the answer has its body."""
-        status = response.file
-        assert status is not None
         key = form_key(coding, status)
         form = forms.get(key)
         if form is not None:
@@ -164,6 +167,13 @@ class CompressionFilter(HeaderFilter):
         body.forming = Forming(forms, key)
         response.body = body
         return True
+
+
+def _file_of(body: Body) -> os.stat_result | None:
+    """Return the state of the file whose whole content the body is; None when it is of none, or has been changed."""
+    if isinstance(body, BytesBody):
+        return body.file
+    return body.file if isinstance(body, FileBody) else None
 
 
 def _may_change(request: Request, response: Response) -> bool:

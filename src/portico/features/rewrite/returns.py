@@ -9,7 +9,7 @@ from portico.config.reader import Statement
 from portico.config.values import number_of
 from portico.http.error_pages import own_page
 from portico.http.errors import CloseConnection, HTTPError
-from portico.http.response import EMPTY, BytesBody, Response
+from portico.http.response import ALL_CONDITIONS, EMPTY, BytesBody, Response
 from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
@@ -72,5 +72,5 @@ def answer(request: Request, given: Return) -> Response:
         response.content_length = -1
     else:
         response.content_type = request.location.core.content_type_of(request.uri)
-    response.conditional = True
+    response.conditions = ALL_CONDITIONS
     return response

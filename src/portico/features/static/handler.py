@@ -20,7 +20,7 @@ from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.header_section import finished_head
-from portico.http.response import Body, BytesBody, FileBody, Response
+from portico.http.response import ALL_CONDITIONS, MANY_RANGES, Body, BytesBody, FileBody, Response
 from portico.http.routing.uri import ESCAPE_URI, escape_uri
 from portico.net.reactor import http_date
 
@@ -130,16 +130,16 @@ class StaticHandler(Handler):
             size = status.st_size
             body: Body
             if request.method == b"HEAD":
-                body = BytesBody(b"")
+                body = BytesBody(b"", status)
             elif size <= SMALL:
                 data = os.read(fd, size) if size else b""
                 if self.remembered is not None:
                     self.remembered.keep(path, status, data, request.reactor.wall())
-                body = BytesBody(data)
+                body = BytesBody(data, status)
             else:
-                body = FileBody(fd, 0, size, True)
+                body = FileBody(fd, 0, size, True, None, status)
                 kept = True
-            return self._response(request, body, status, int(status[ST_MTIME]), size)
+            return self._response(request, body, int(status[ST_MTIME]), size)
         finally:
             if not kept:
                 os.close(fd)
@@ -154,10 +154,10 @@ class StaticHandler(Handler):
                 response = Response(200, BytesBody(file.data))
                 response.finished = known.finished
                 return response
-        return self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
+        return self._response(request, BytesBody(file.data, file.status), file.mtime, len(file.data))
 
     def _known(self, request: Request, file: RememberedFile) -> KnownHead:
-        response = self._response(request, BytesBody(file.data), file.status, file.mtime, len(file.data))
+        response = self._response(request, BytesBody(file.data), file.mtime, len(file.data))
         first = {b"content-type": response.content_type, b"last-modified": response.last_modified_text, b"etag": response.etag}
         head = ResponseHead(11, 200, b"OK", [], [], [], first, response.content_length, False, False, b"", _NO_TOKENS)
         return KnownHead(self, request.uri, head, finished_head(request, response, self))
@@ -175,17 +175,16 @@ class StaticHandler(Handler):
         body: Body
         if request.method == b"HEAD":
             cache.release(info, settings)
-            body = BytesBody(b"")
+            body = BytesBody(b"", info.status)
         elif info.size <= SMALL:
-            body = BytesBody(os.pread(info.fd, info.size, 0) if info.size else b"")
+            body = BytesBody(os.pread(info.fd, info.size, 0) if info.size else b"", info.status)
             cache.release(info, settings)
         else:
-            body = FileBody(cache.lend(info, settings), 0, info.size, True)
-        return self._response(request, body, info.status, info.mtime, info.size)
+            body = FileBody(cache.lend(info, settings), 0, info.size, True, None, info.status)
+        return self._response(request, body, info.mtime, info.size)
 
-    def _response(self, request: Request, body: Body, status: os.stat_result | None, mtime: int, size: int) -> Response:
+    def _response(self, request: Request, body: Body, mtime: int, size: int) -> Response:
         response = Response(200, body)
-        response.file = status
         if request.method == b"HEAD":
             response.content_length = size
         core = request.location.core
@@ -201,8 +200,8 @@ class StaticHandler(Handler):
         response.last_modified_text = stamp.last_modified
         if core.etag:
             response.etag = stamp.etag
-        response.allow_ranges = True
-        response.conditional = True
+        response.ranges = MANY_RANGES
+        response.conditions = ALL_CONDITIONS
         return response
 
     def _refusal(self, request: Request, path: bytes, found: Unserved) -> HTTPError:

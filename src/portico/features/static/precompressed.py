@@ -18,7 +18,7 @@ from portico.features.static.handler import StaticHandler, Unserved
 from portico.http.compression import AcceptedCodings, CompressionRules, say_vary
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler
-from portico.http.response import Response
+from portico.http.response import NO_RANGES, Response
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -120,8 +120,7 @@ class PrecompressedHandler(Handler):
 
 def _encoded(response: Response, form: Form, varies: bool) -> Response:
     response.fields.append((b"Content-Encoding", form.coding))
-    response.allow_ranges = False
-    response.file = None
+    response.ranges = NO_RANGES
     if varies:
         say_vary(response)
     return response

@@ -8,7 +8,6 @@ from portico.http.user_agent import is_msie6
 
 if TYPE_CHECKING:
     from portico.http.request import Request
-    from portico.http.response import Response
     from portico.http.settings import CoreSettings
     from portico.variables.client import Client
 
@@ -29,9 +28,9 @@ def framing_of(version: int, length: int, chunked_allowed: bool) -> int:
     return BY_CHUNKS if version > 10 and chunked_allowed else BY_CLOSE
 
 
-def is_connection_kept(request: Request, response: Response, client: Client, core: CoreSettings) -> bool:
-    """Whether the connection serves another request after this response, as far as the request, its client and settings say."""
-    if not request.keep_alive or response.close or core.keepalive_timeout == 0.0:
+def is_connection_kept(request: Request, client: Client, core: CoreSettings) -> bool:
+    """Return whether the connection serves another request after this one, as far as the request, its client and settings say."""
+    if not request.keep_alive or core.keepalive_timeout == 0.0:
         return False
     if (core.keepalive_disable_safari or request.method == b"POST") and _is_disabled_for(request, core):
         return False

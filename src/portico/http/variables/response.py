@@ -40,8 +40,9 @@ def _limit_rate(request: Request) -> bytes | None:
     response = request.response
     if response is None:
         return b"0"
-    if response.limit_rate >= 0:
-        return b"%d" % response.limit_rate
+    part = response.upstream
+    if part is not None and part.limit_rate >= 0:
+        return b"%d" % part.limit_rate
     rate = request.location.core.limit_rate
     if rate is None:
         return b"0"
@@ -88,10 +89,10 @@ def sent_field(request: Request, response: Response, name: bytes) -> bytes | Non
     elif name == b"etag":
         found = response.etag
     elif name == b"server":
-        found = response.server
+        found = None if response.upstream is None else response.upstream.server
     elif name == b"date":
-        found = response.date
-    elif name == b"accept-ranges" and response.allow_ranges and response.status == 200:
+        found = None if response.upstream is None else response.upstream.date
+    elif name == b"accept-ranges" and response.ranges and response.status == 200:
         found = b"bytes"
     if found:
         return found

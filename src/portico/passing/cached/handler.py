@@ -140,7 +140,7 @@ class CachedProxy(Handler):
         if response is not None:
             if 200 <= response.status < 400 and not is_safe:
                 self._invalidate(request, store)
-            if response.from_upstream:
+            if response.upstream is not None:
                 self.responses.add_status_of_method(response)
         return response
 

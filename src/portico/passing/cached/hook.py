@@ -15,6 +15,7 @@ from portico.cache.entry import Damaged
 from portico.cache.policy.rfc9111 import is_same_as_head
 from portico.errorlog import ERR
 from portico.http.errors import HTTPError
+from portico.http.response import ONE_RANGE
 from portico.passing.cached.responses import head_of
 from portico.passing.failure import BY_STATUS, ERROR, HTTP_500, HTTP_502, HTTP_503, HTTP_504, INVALID_HEADER, TIMEOUT
 from portico.passing.hook import ResponseHook, Sink
@@ -144,5 +145,4 @@ class CacheResponseHook(ResponseHook):
         return None if caching is None else self.writer.sink(request, caching, head)
 
     def on_response(self, request: Request, head: ResponseHead, response: Response) -> None:
-        self.responses.open_to_conditions(request, response, head, last_modified_of(head))
-        response.single_range = True
+        self.responses.open_to_conditions(request, response, head, last_modified_of(head), ONE_RANGE)

@@ -14,7 +14,18 @@ from portico.cache.policy.rfc9111 import cache_status
 from portico.codec.http1_response import ResponseHead, parse_response_head
 from portico.http.finished import FinishedHead
 from portico.http.header_section import finished_head
-from portico.http.response import EMPTY, Body, BytesBody, FileBody, Response
+from portico.http.response import (
+    ALL_CONDITIONS,
+    CACHE_CONDITIONS,
+    EMPTY,
+    MANY_RANGES,
+    NO_RANGES,
+    PLAIN_UPSTREAM,
+    Body,
+    BytesBody,
+    FileBody,
+    Response,
+)
 from portico.net.reactor import http_date
 from portico.passing.response import ResponseRules, last_modified_of
 from portico.passing.target import Target
@@ -51,7 +62,7 @@ class CachedResponses:
             response = _finished(finished, head, body)
         else:
             response = self._made(request, entry, head, body, for_all)
-            if for_all and not response.reason and self.rules.is_repeatable(response):
+            if for_all and not _has_reason(response) and self.rules.is_repeatable(response):
                 made = finished_head(request, response, self)
                 entry.finished = made
                 response = _finished(made, head, body)
@@ -65,19 +76,19 @@ class CachedResponses:
         response.content_length = entry.body_length
         if not for_all and entry.modified < -1.0:
             entry.modified = last_modified_of(head_of(entry))
-        self.open_to_conditions(request, response, head, entry.modified)
+        self.open_to_conditions(request, response, head, entry.modified, MANY_RANGES)
         if self.rfc:
-            response.date = b""
+            if response.upstream is not None and response.upstream.date:
+                response.upstream.date = b""  # `_add_status` gives it the one that Age is counted from
             response.replace(b"age", b"", b"")
         return response
 
-    def open_to_conditions(self, request: Request, response: Response, head: ResponseHead, modified: float) -> None:
+    def open_to_conditions(self, request: Request, response: Response, head: ResponseHead, modified: float, ranges: int) -> None:
         """Let 304, 412 and ranges be made of what is stored (RFC 9111 section 4.3.2; nginx: only where the upstream has ranges)."""
-        response.conditional = True
-        response.by_caches = self.rfc
+        response.conditions = CACHE_CONDITIONS if self.rfc else ALL_CONDITIONS
         response.last_modified = modified
         if self.rules.force_ranges or head.get(b"accept-ranges") is not None:
-            response.allow_ranges = request.location.core.max_ranges != 0
+            response.ranges = ranges if request.location.core.max_ranges != 0 else NO_RANGES
             response.replace(b"accept-ranges", b"", b"")
 
     # -- proxy_cache_rfc -------------------------------------------------------------------------------------------------
@@ -87,7 +98,7 @@ class CachedResponses:
         times = entry.times
         now = int(request.reactor.wall())
         if b"date" not in self.rules.hidden:
-            response.date = head.get(b"date") or http_date(times.stored)
+            response.upstream_part().date = head.get(b"date") or http_date(times.stored)
         asked = caching.asked_at != 0
         detail = caching.status if caching.status in (STALE, UPDATING) else b""
         status = cache_status(
@@ -130,9 +141,14 @@ def _body_of(entry: Entry, caching: Caching) -> Body:
 def _finished(finished: FinishedHead, head: ResponseHead, body: Body) -> Response:
     """Return the response with the header section that was finished before."""
     response = Response(head.status, body)
-    response.from_upstream = True
+    response.upstream = PLAIN_UPSTREAM
     response.finished = finished
     return response
+
+
+def _has_reason(response: Response) -> bool:
+    """Return whether the upstream has given the status another reason phrase than the standard one."""
+    return response.upstream is not None and bool(response.upstream.reason)
 
 
 def age_of(entry: Entry, now: int) -> int:

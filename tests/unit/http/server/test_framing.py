@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from tests.unit.http.loaded import Loaded
 
-from portico.http.response import EMPTY, Response
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept
 from portico.http.server.http1 import states
 
@@ -62,26 +61,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
 )
 def test_connections_are_kept(site: Loaded, method: bytes, location: str, fields: bytes, kept: bool) -> None:
     request = site.request(method + b" / HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n", location)
-    response = Response(200, EMPTY)
-    assert is_connection_kept(request, response, site.client, request.location.core) is kept
+    assert is_connection_kept(request, site.client, request.location.core) is kept
 
 
 def test_connections_that_are_not_kept(site: Loaded) -> None:
     request = site.request()
     core = request.location.core
-    response = Response(200, EMPTY)
     site.client.requests = 10
-    assert not is_connection_kept(request, response, site.client, core)
+    assert not is_connection_kept(request, site.client, core)
     site.client.requests = 9
-    assert is_connection_kept(request, response, site.client, core)
-    response.close = True
-    assert not is_connection_kept(request, response, site.client, core)
-    response.close = False
+    assert is_connection_kept(request, site.client, core)
     request.keep_alive = False
-    assert not is_connection_kept(request, response, site.client, core)
+    assert not is_connection_kept(request, site.client, core)
     request.keep_alive = True
     site.reactor.now += 3601.0  # keepalive_time is an hour
-    assert not is_connection_kept(request, response, site.client, core)
+    assert not is_connection_kept(request, site.client, core)
     site.reactor.now -= 3601.0
 
 

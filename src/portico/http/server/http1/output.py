@@ -16,7 +16,7 @@ from portico.http.error_pages import REASONS
 from portico.http.errors import BodyCutShort, FileFailed
 from portico.http.header_section import fields_of
 from portico.http.pace import Pace
-from portico.http.response import BYTES, FILE, FileBody, Response, path_of
+from portico.http.response import BYTES, FILE, PLAIN_UPSTREAM, UPGRADED, FileBody, Response, path_of
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept
 from portico.http.server.http1.prefixes import Prefixes, beginning
 from portico.http.server.http1.stream import Http1Stream, lines_of
@@ -37,16 +37,21 @@ def beginning_of(request: Request, response: Response, core: CoreSettings, prefi
     status = response.status
     server = core.server_name_sent
     finished = response.finished
-    reason = response.reason if finished is None else finished.reason
-    if server is not None and not reason and not response.server and not response.date and not response.no_server:
-        return prefixes.of(status, server)
-    if response.no_server:
+    reason = b"" if finished is None else finished.reason
+    part = response.upstream
+    if part is None or part is PLAIN_UPSTREAM:
+        if server is not None and not reason:
+            return prefixes.of(status, server)
+        part = PLAIN_UPSTREAM
+    elif finished is None:
+        reason = part.reason
+    if part.no_server:
         server = b""
-    elif response.server:
-        server = response.server
+    elif part.server:
+        server = part.server
     elif server is None:
         server = core.server_tokens.render(request)
-    return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, response.date or request.reactor.date())
+    return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, part.date or request.reactor.date())
 
 
 def field_lines(request: Request, response: Response) -> bytes:
@@ -76,7 +81,7 @@ async def send_response(stream: Http1Stream, request: Request, response: Respons
     transport = stream.transport
     status = response.status
     body = response.body
-    keep = not draining and is_connection_kept(request, response, stream.client, core)
+    keep = not draining and is_connection_kept(request, stream.client, core)
     bodyless = not has_body(request.method, status)
     if not bodyless and 0 <= body.length != response.content_length >= 0:
         # The status was changed (an error page of a response without a body): what is said is what is sent.
@@ -92,7 +97,7 @@ async def send_response(stream: Http1Stream, request: Request, response: Respons
     head = beginning_of(request, response, core, stream.prefixes) + field_lines(request, response)
     if chunked:
         head += b"Transfer-Encoding: chunked\r\n"
-    if response.upgrade:
+    if body.kind == UPGRADED:
         head += b"Connection: upgrade\r\n\r\n"
     elif not keep:
         head += b"Connection: close\r\n\r\n"
@@ -107,7 +112,7 @@ async def send_response(stream: Http1Stream, request: Request, response: Respons
     if bodyless:
         await _send(transport, head, seconds)
         return
-    if body.kind == BYTES and (core.limit_rate is None and response.limit_rate < 0):
+    if body.kind == BYTES and core.limit_rate is None and (response.upstream is None or response.upstream.limit_rate < 0):
         content = body.take() or b""
         if chunked:
             content = (encode_chunk(content) if content else b"") + last_chunk(response)

@@ -12,6 +12,7 @@ from portico.http.body import RequestBody
 from portico.http.error_pages import PLAIN_TO_TLS
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
+from portico.http.response import UPGRADED
 from portico.http.server.failures import note_failure
 from portico.http.server.http1.head_reader import HeadReader
 from portico.http.server.http1.lines import RequestLines
@@ -228,7 +229,7 @@ class Http1Server(ServedProtocol):
             if request.body is not None:
                 self._settle_expectation(request, response)
             await send_response(stream, request, response, self.connection.runtime.draining)
-            if response.upgrade:
+            if response.body.kind == UPGRADED:
                 await self._tunnel(request, response)
             request.complete = True
         except (NetworkSignal, CloseConnection, BodyCutShort, HTTPError, FileFailed) as failure:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.codec.fields import joined_lines
 from portico.errorlog import INFO
 from portico.http.errors import HTTPError
+from portico.http.response import UPGRADED
 from portico.http.server.framing import BY_CHUNKS, framing_of, has_body
 from portico.http.server.http1.body_reader import BodyReader
 from portico.http.server.stream import ClientStream
@@ -127,7 +128,7 @@ class Http1Stream(ClientStream):
             return None
         core = request.location.core
         if name == b"connection":
-            return (response.upgrade and b"upgrade") or (b"keep-alive" if request.keep_alive else b"close")
+            return b"upgrade" if response.body.kind == UPGRADED else b"keep-alive" if request.keep_alive else b"close"
         if name == b"keep-alive":
             announced = core.keepalive_announced
             return b"timeout=%d" % announced if request.keep_alive and announced else None
