@@ -1,8 +1,7 @@
 """How long a fuzzer runs, which cases it makes, and how a failure is told so that it can be replayed.
 
-Every case follows from one number, its seed. PORTICO_FUZZ_SECONDS says for how long each fuzzer makes cases. Without it the compiled
-form gets the long share (60 s) and the interpreted one the short share (5 s), for the suite runs both. PORTICO_FUZZ_SEED replays the
-case of that seed alone.
+Every case follows from one number, its seed. PORTICO_FUZZ_SECONDS says for how long each fuzzer makes cases. Without it that
+is 5 s, for the suite runs both forms and `make fuzz` is there for more. PORTICO_FUZZ_SEED replays the case of that seed alone.
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from portico.cli import is_compiled
-
-LONG, SHORT = 60.0, 5.0
-SECONDS = float(os.environ.get("PORTICO_FUZZ_SECONDS") or (LONG if is_compiled() else SHORT))
+SECONDS = float(os.environ.get("PORTICO_FUZZ_SECONDS") or 5)
 SEED = os.environ.get("PORTICO_FUZZ_SEED", "")
 MINIMISING = 40.0  # seconds for making a failing case smaller
 TIMEOUT = SECONDS + MINIMISING + 90  # for pytest: beyond this nothing is bounded any more
