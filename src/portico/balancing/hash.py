@@ -38,15 +38,9 @@ class Hash(Balancer):
             value = (value + ((zlib.crc32(text) >> 16) & 0x7FFF)) & 0xFFFFFFFF
             rehash += 1
             peer = peer_at(peers, value % self.total_weight)
-            if tried is not None and peer in tried:
-                if peer in seen:
-                    skipped += 1
-                else:
-                    seen.append(peer)
-            elif peer.is_available(now):
+            if (tried is None or peer not in tried) and peer.is_available(now):
                 return peer
-            else:
-                skipped += 1
+            skipped += count_skipped(peer, tried, seen)
         return round_robin(peers, tried, now)
 
 
@@ -96,6 +90,18 @@ def peer_at(peers: list[Peer], place: int) -> Peer:
         if place < 0:
             return peer
     return peers[-1]
+
+
+def count_skipped(peer: Peer, tried: list[Peer] | None, seen: list[Peer]) -> int:
+    """Return 1 when a peer that cannot be picked counts as skipped; 0 when a tried one is met for the first time.
+
+    ``seen`` has the tried peers that were met. It is called only for peers that cannot be picked, so that a pick whose first
+    peer is available costs no further call.
+    """
+    if tried is None or peer not in tried or peer in seen:
+        return 1
+    seen.append(peer)
+    return 0
 
 
 def ring_points(server: bytes, weight: int) -> list[int]:

@@ -3,7 +3,7 @@
 from typing import Final, final
 
 from portico.balancing.balancer import Balancer
-from portico.balancing.hash import REHASHES, peer_at
+from portico.balancing.hash import REHASHES, count_skipped, peer_at
 from portico.balancing.peer import Peer
 from portico.balancing.round_robin import round_robin
 
@@ -28,15 +28,9 @@ class IpHash(Balancer):
             for octet in address:
                 value = (value * 113 + octet) % 6271
             peer = peer_at(peers, value % self.total_weight)
-            if tried is not None and peer in tried:
-                if peer in seen:
-                    skipped += 1
-                else:
-                    seen.append(peer)
-            elif peer.is_available(now):
+            if (tried is None or peer not in tried) and peer.is_available(now):
                 return peer
-            else:
-                skipped += 1
+            skipped += count_skipped(peer, tried, seen)
         return round_robin(peers, tried, now)
 
 

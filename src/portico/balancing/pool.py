@@ -75,12 +75,12 @@ class Pool(IdleHolder):
         self._room: Room | None = None  # known since the first connection was released
         self._closed = False
         self._idle: dict[PeerConnection, None] = {}  # those without a request, the longest idle first
-        self._by_peer: dict[Peer, list[PeerConnection]] = {}  # all, the most recently used last
+        self._by_peer: dict[Peer, list[PeerConnection]] = {}  # all, the most recently used last; no empty list
 
     def acquire(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
         """Return a connection to `peer` with this TLS for one more request, the most recently used; None when there is none."""
         connections = self._by_peer.get(peer)
-        if not connections:
+        if connections is None:
             return None
         place = len(connections) - 1
         connection = connections[place]
@@ -94,8 +94,11 @@ class Pool(IdleHolder):
         connection.active += 1
         connection.requests += 1
         if not connection.is_available():
-            connections.pop(place)
             connection.pool = None
+            if len(connections) == 1:
+                del self._by_peer[peer]  # the peer may have left its group
+            else:
+                connections.pop(place)
         return connection
 
     def acquire_checked(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:

@@ -23,8 +23,8 @@ MOST_SESSIONS: Final = 256  # peers and names; a proxy_pass with variables could
 
 
 @final
-class UpstreamSettings:
-    """The `proxy_ssl_*` directives of one location. Paths absolute, "" for none."""
+class PeerTLSSettings:
+    """How TLS is spoken to peers: the `*_ssl_*` directives of one location. Paths are absolute, "" for none."""
 
     def __init__(self) -> None:
         self.server_name: bool = False  # send SNI
@@ -47,7 +47,7 @@ class UpstreamTLS(SessionStore):
     It remembers the last session with each peer and name, so that the next connection can resume it.
     """
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: PeerTLSSettings) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = settings.verify
         context.verify_mode = ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE

@@ -26,7 +26,7 @@ from typing import Final
 from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.codec.errors import ProtocolError
 from portico.net.reactor import ConnectionFailed, Reactor, Timeout, UpstreamFailed
 from portico.net.resolver import ResolveError
@@ -56,7 +56,7 @@ def verifying_tls(trusted_certificate: str = "", revocations: str = "") -> Upstr
 
     `revocations` is a PEM file of revocation lists, "" for none. Raises ContextError for a file that cannot be used.
     """
-    settings = UpstreamSettings()
+    settings = PeerTLSSettings()
     settings.server_name = True
     settings.verify = True
     settings.verify_depth = _CERTIFICATE_DEPTH

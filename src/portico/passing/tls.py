@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import final
 
-from portico.balancing.tls import UPSTREAM_CIPHERS, UpstreamTLS
-from portico.balancing.tls import UpstreamSettings as TLSSettings
+from portico.balancing.tls import UPSTREAM_CIPHERS, PeerTLSSettings, UpstreamTLS
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive, Scope
@@ -80,9 +79,9 @@ class TLSDirectives(Family):
         ))
 
 
-def tls_settings(d: TLSDirectives, scope: Scope) -> TLSSettings:
+def tls_settings(d: TLSDirectives, scope: Scope) -> PeerTLSSettings:
     """Return the settings that hold in `scope`. Raises ConfigError when they do not fit together."""
-    settings = TLSSettings()
+    settings = PeerTLSSettings()
     settings.server_name = scope.get(d.server_name)
     settings.verify = scope.get(d.verify)
     settings.verify_depth = scope.get(d.verify_depth)

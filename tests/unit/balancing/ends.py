@@ -33,8 +33,8 @@ def reset(far: socket.socket) -> None:
     far.close()
 
 
-class Outcome:
-    """A coroutine that runs in a task of the reactor, and what became of it."""
+class SocketOutcome:
+    """A coroutine in a task that waits for sockets, and what became of it."""
 
     def __init__(self, reactor: Reactor, coroutine: Coroutine[object, object, object]) -> None:
         self.reactor = reactor
@@ -48,7 +48,7 @@ class Outcome:
         except BaseException as error:
             self.error = error
 
-    def wait(self) -> Outcome:
+    def wait(self) -> SocketOutcome:
         wait_for(self.reactor, lambda: self.task.done)
         return self
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.balancing.ends import Outcome, reset
+from tests.unit.balancing.ends import SocketOutcome, reset
 from tests.unit.balancing.secured import Listening, certificate_for, tls_of
 
 from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.net.reactor import Reactor, Shutdown, UpstreamFailed, UpstreamTimeout
 
 
@@ -39,12 +39,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return certificate_for(tmp_path_factory.mktemp("pki"), "a.test")
 
 
-def attempt(reactor: Reactor, peer: Peer, tls: UpstreamTLS | None = None, name: bytes = b"a.test", seconds: float = 5.0) -> Outcome:
-    return Outcome(reactor, connect(reactor, peer, tls, name, seconds))
+def attempt(
+    reactor: Reactor, peer: Peer, tls: UpstreamTLS | None = None, name: bytes = b"a.test", seconds: float = 5.0
+) -> SocketOutcome:
+    return SocketOutcome(reactor, connect(reactor, peer, tls, name, seconds))
 
 
 def client_tls(trusted: str = "") -> UpstreamTLS:
-    settings = UpstreamSettings()
+    settings = PeerTLSSettings()
     settings.verify = bool(trusted)
     settings.trusted_certificate = trusted
     return UpstreamTLS(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from tests.unit.balancing.ends import end_of, reset, wait, wait_for
 
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection, Pool
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.net.reactor import Reactor
 
 ONE, TWO = (Peer(name, socket.AF_UNIX, "unused") for name in (b"one", b"two"))
@@ -88,7 +89,7 @@ def test_peers_do_not_share_connections(house: House) -> None:
 
 def test_connections_with_other_tls_or_another_name_are_passed_over(house: House) -> None:
     pool = a_pool()
-    tls, other = UpstreamTLS(UpstreamSettings()), UpstreamTLS(UpstreamSettings())
+    tls, other = UpstreamTLS(PeerTLSSettings()), UpstreamTLS(PeerTLSSettings())
     named = house.connection(ONE, tls, b"a.test")
     renamed = house.connection(ONE, tls, b"b.test")
     plain = house.connection(ONE)
@@ -100,6 +101,23 @@ def test_connections_with_other_tls_or_another_name_are_passed_over(house: House
     assert pool.acquire(ONE, None, b"of no interest without TLS") is plain
     assert pool.acquire(ONE, None, b"") is None
     assert pool.acquire(ONE, tls, b"b.test") is renamed
+
+
+def test_a_pool_does_not_hold_a_peer_that_has_no_connections(house: House) -> None:
+    """Peers leave: a name gets other addresses, or a `proxy_pass` with variables resolves another one."""
+    pool = a_pool()
+    peer = Peer(b"gone", socket.AF_UNIX, "unused")
+    references = sys.getrefcount(peer)
+    for number in (1, 2):
+        for connection in [house.connection(peer) for _ in range(number)]:
+            pool.release(connection)
+        for _ in range(number):
+            acquired = pool.acquire(peer, None, b"")
+            assert acquired is not None
+            acquired.close()
+    house.all.clear()
+    del connection, acquired
+    assert sys.getrefcount(peer) == references
 
 
 # -- several requests at once ---------------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.balancing.ends import Outcome
+from tests.unit.balancing.ends import SocketOutcome
 from tests.unit.balancing.secured import Listening, certificate_for, tls_of
 
 from portico.balancing.connect import connect
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection
-from portico.balancing.tls import MOST_SESSIONS, UpstreamSettings, UpstreamTLS, host_of
+from portico.balancing.tls import MOST_SESSIONS, PeerTLSSettings, UpstreamTLS, host_of
 from portico.net.reactor import Reactor
 from portico.net.tls import ServerTLS, TLSTransport
 from portico.net.tls_context import TLSV1_2, TLSV1_3
@@ -41,7 +41,7 @@ def listening() -> Iterator[Listening]:
 
 
 def client_tls(session_reuse: bool = True, server_name: bool = False) -> UpstreamTLS:
-    settings = UpstreamSettings()
+    settings = PeerTLSSettings()
     settings.session_reuse = session_reuse
     settings.server_name = server_name
     return UpstreamTLS(settings)
@@ -55,12 +55,12 @@ async def read_byte(connection: PeerConnection) -> None:
 def ask(listening: Listening, server: ServerTLS, tls: UpstreamTLS, peer: Peer | None = None, name: bytes = b"a.test") -> TLSTransport:
     """Connect, read a byte, close; return the server's end, for what it knows of the handshake."""
     reactor = Reactor()
-    attempted = Outcome(reactor, connect(reactor, peer or listening.peer, tls, name, 5.0))
+    attempted = SocketOutcome(reactor, connect(reactor, peer or listening.peer, tls, name, 5.0))
     far = listening.secure(reactor, server)
     connection = attempted.wait().value
     assert isinstance(connection, PeerConnection), attempted.error
     far.send(b"x")  # with TLS 1.3 the session comes before it
-    assert Outcome(reactor, read_byte(connection)).wait().error is None
+    assert SocketOutcome(reactor, read_byte(connection)).wait().error is None
     connection.close()
     far.close()
     return far
@@ -91,12 +91,12 @@ def test_sessions_are_bounded_and_the_oldest_goes(listening: Listening, pair: tu
     server, tls = tls_of(pair), client_tls()
     ask(listening, server, tls)
     reactor = Reactor()
-    attempted = Outcome(reactor, connect(reactor, listening.peer, tls, b"b.test", 5.0))
+    attempted = SocketOutcome(reactor, connect(reactor, listening.peer, tls, b"b.test", 5.0))
     far = listening.secure(reactor, server)
     connection = attempted.wait().value
     assert isinstance(connection, PeerConnection) and isinstance(connection.transport, TLSTransport)
     far.send(b"x")
-    Outcome(reactor, read_byte(connection)).wait()
+    SocketOutcome(reactor, read_byte(connection)).wait()
     for number in range(MOST_SESSIONS - 1):
         connection.transport.store_key = b"%d" % number
         tls.keep(connection.transport)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.balancing.ends import Outcome, end_of, reset, wait, wait_for
+from tests.unit.balancing.ends import SocketOutcome, end_of, reset, wait, wait_for
 
 from portico.balancing.tunnel import Tunnel
 from portico.net.reactor import ClientFailed, ClientGone, Reactor, Timeout, UpstreamFailed
@@ -23,8 +23,8 @@ class Line:
         self.upstream, self.far_upstream = end_of(self.reactor, True, unix)
         self.tunnel = Tunnel(self.client, self.upstream, seconds)
 
-    def run(self, from_client: bytes = b"", from_upstream: bytes = b"") -> Outcome:
-        return Outcome(self.reactor, self.tunnel.run(from_client, from_upstream))
+    def run(self, from_client: bytes = b"", from_upstream: bytes = b"") -> SocketOutcome:
+        return SocketOutcome(self.reactor, self.tunnel.run(from_client, from_upstream))
 
     def passes(self, source: socket.socket, sink: socket.socket, data: bytes) -> None:
         source.sendall(data)

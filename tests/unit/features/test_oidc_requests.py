@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.codec.url import Url
 from portico.features.oidc.provider_requests import ask_provider, provider_url
 from portico.http.cached_value import SourceFailed
@@ -71,7 +71,7 @@ def asked(
 
     async def ask() -> None:
         try:
-            tls = UpstreamTLS(UpstreamSettings())
+            tls = UpstreamTLS(PeerTLSSettings())
             done.set_result(await ask_provider(loop[0], tls, Url(url), authorization, form, SECONDS))
         except SourceFailed as failed:
             done.set_result(failed)

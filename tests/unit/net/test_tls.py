@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.net import openssl
 from portico.net.certificates import ContextError
 from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
@@ -76,7 +76,7 @@ def settings_for(pki: Pki) -> ServerSettings:
 
 
 def upstream_for(**changes: object) -> UpstreamTLS:
-    settings = UpstreamSettings()
+    settings = PeerTLSSettings()
     for name, value in changes.items():
         setattr(settings, name, value)
     return UpstreamTLS(settings)

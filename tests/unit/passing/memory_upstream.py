@@ -1,6 +1,6 @@
 """Upstreams in memory: idle connections without sockets, whose far ends are told what to do, step by step.
 
-Only interpreted: `MemoryTransport` is a subclass of ours.
+Only interpreted, as is `MemoryTransport`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from tests.unit.features.local_site import FEATURES, Site
 from tests.unit.http.server.memory_stream import MemoryStream
+from tests.unit.net.memory_transport import UNLIMITED, MemoryTransport
 
 from portico.balancing.pool import PeerConnection
 from portico.features import upstream
 from portico.http.body import RequestBody
 from portico.http.request import Request
-from portico.net.reactor import SUSPEND, Reactor, Suspend, Task, UpstreamFailed
-from portico.net.transport import Transport
+from portico.net.reactor import Reactor, Task
 from portico.passing.exchange import Exchange
 from portico.passing.fields import RequestFieldRules
 from portico.passing.groups import groups_of
@@ -28,82 +28,8 @@ from portico.passing.settings import UpstreamSettings
 T = TypeVar("T")
 
 
-class _NoSocket:
-    def fileno(self) -> int:
-        return -1
-
-
-class MemoryTransport(Transport):
-    """The near end of a connection that has no far end. `space`: bytes that it takes before somebody makes more."""
-
-    def __init__(self, reactor: Reactor, space: int = 1 << 30) -> None:
-        super().__init__(reactor, _NoSocket(), True)  # type: ignore[arg-type]
-        self.incoming: list[bytes | UpstreamFailed] = []
-        self.sent = b""
-        self.space = space
-        self.refusal: UpstreamFailed | None = None  # what sending fails with
-        self.ready = False
-
-    # -- what the upstream does --------------------------------------------------------------------------------------
-
-    def receive(self, *pieces: bytes | UpstreamFailed) -> None:
-        """Let the upstream have sent something; b"": it has closed."""
-        self.incoming.extend(pieces)
-        self.ready = True
-        reader, self.reader = self.reader, None
-        if reader is not None:
-            reader.resume()
-
-    def make_space(self, space: int) -> None:
-        self.space += space
-        writer, self.writer = self.writer, None
-        if writer is not None:
-            writer.resume()
-
-    # -- Transport ---------------------------------------------------------------------------------------------------
-
-    def recv(self, size: int) -> bytes | None:
-        if not self.incoming:
-            self.ready = False
-            return None
-        piece = self.incoming.pop(0)
-        if isinstance(piece, UpstreamFailed):
-            raise piece
-        if len(piece) > size:
-            self.incoming.insert(0, piece[size:])
-        if not piece:
-            self.incoming.insert(0, piece)  # the end stays the end
-        self.ready = len(self.incoming) > 0
-        return piece[:size]
-
-    def peek(self, size: int = 1) -> bytes | None:
-        piece = self.incoming[0] if self.incoming else None
-        if isinstance(piece, UpstreamFailed):
-            raise piece
-        return piece
-
-    def send(self, data: bytes) -> int:
-        if self.refusal is not None:
-            raise self.refusal
-        taken = data[: self.space]
-        self.space -= len(taken)
-        self.sent += taken
-        return len(taken)
-
-    def writable(self, seconds: float) -> Suspend:
-        self.writer = self.reactor.current
-        if seconds > 0.0:
-            self.reactor.timers.set(self, self.reactor.now + seconds)
-        return SUSPEND
-
-    def close(self) -> None:
-        self.closed = True
-        self.reader = self.writer = self.watcher = None
-        self.reactor.timers.forget(self)
-
-
-class Outcome:
-    """A coroutine in a task, and what became of it."""
+class MemoryOutcome:
+    """A coroutine in a task that waits for nothing outside this process, and what became of it."""
 
     def __init__(self, reactor: Reactor, coroutine: Coroutine[object, object, T]) -> None:
         self.value: object = None
@@ -139,9 +65,9 @@ class MemoryUpstreams(Site):
         self.settings.temp_path = str(directory)
         self.client_stream = MemoryStream(self.client)
 
-    def connection(self, peer: int = 0, space: int = 1 << 30) -> MemoryTransport:
+    def connection(self, peer: int = 0, space: int = UNLIMITED) -> MemoryTransport:
         """Return a connection that waits in the pool for a request to that peer."""
-        transport = MemoryTransport(self.reactor, space)
+        transport = MemoryTransport(self.reactor, True, space)
         self.group.pool.release(PeerConnection(transport, self.group.balancer.peers[peer], None, b""))
         return transport
 
@@ -166,9 +92,9 @@ class MemoryUpstreams(Site):
         protocol = Http1Protocol(RequestFieldRules([], False, False), 11)
         return Exchange(asked, self.settings, protocol, self.group, None, b"")
 
-    def run(self, exchange: Exchange) -> Outcome:
+    def run(self, exchange: Exchange) -> MemoryOutcome:
         """Begin an exchange and let it go on until it waits."""
-        return Outcome(self.reactor, exchange.run(exchange.protocol.encode(exchange.asked), b""))
+        return MemoryOutcome(self.reactor, exchange.run(exchange.protocol.encode(exchange.asked), b""))
 
     def pass_time(self, seconds: float) -> None:
         self.reactor.now += seconds

@@ -10,7 +10,7 @@ from tests.unit.example_site import fill
 from tests.unit.passing.every_family import CGI_CONDITIONS, EveryFamily, Loaded, refusal
 
 from portico import catalogue, reference
-from portico.balancing.tls import UpstreamSettings as TLSSettings
+from portico.balancing.tls import PeerTLSSettings
 from portico.config import build as config_build
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import SERVER
@@ -51,9 +51,9 @@ def text(value: object) -> object:
     return [text(item) for item in value] if isinstance(value, list) else value
 
 
-def tls(loaded: Loaded) -> TLSSettings:
+def tls(loaded: Loaded) -> PeerTLSSettings:
     found = loaded.tls()
-    assert isinstance(found, TLSSettings)
+    assert isinstance(found, PeerTLSSettings)
     return found
 
 

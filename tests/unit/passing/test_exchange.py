@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.passing.memory_upstream import MemoryTransport, MemoryUpstreams, Outcome
+from tests.unit.net.memory_transport import MemoryTransport
+from tests.unit.passing.memory_upstream import MemoryOutcome, MemoryUpstreams
 
 import portico.passing.exchange
 from portico.codec.http1_response import ResponseHead
@@ -33,7 +34,7 @@ def house(tmp_path: Path) -> Iterator[MemoryUpstreams]:
     made.close()
 
 
-def status_of(outcome: Outcome) -> int:
+def status_of(outcome: MemoryOutcome) -> int:
     """The status of the response, or of the failure."""
     assert outcome.done
     if outcome.error is not None:

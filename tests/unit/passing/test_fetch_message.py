@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portico.balancing.tls import UpstreamSettings, UpstreamTLS
+from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.codec.errors import ProtocolError
 from portico.codec.url import Url
 from portico.passing.fetch_message import (
@@ -18,7 +18,7 @@ from portico.passing.fetch_message import (
     encode_request,
 )
 
-TLS = UpstreamTLS(UpstreamSettings())
+TLS = UpstreamTLS(PeerTLSSettings())
 CLOSED = None  # the server closes
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.passing.memory_upstream import MemoryTransport, MemoryUpstreams, Outcome
+from tests.unit.net.memory_transport import MemoryTransport
+from tests.unit.passing.memory_upstream import MemoryOutcome, MemoryUpstreams
 
 import portico.passing.body
 from portico.http.errors import BodyCutShort
@@ -128,7 +129,7 @@ def test_truncated(house: MemoryUpstreams, section: bytes, length: int, then: by
 def test_an_upstream_that_sends_no_more(house: MemoryUpstreams) -> None:
     got = Received(house, LENGTH_10 + b"hello", 10)
     got.body.take()
-    waiting = Outcome(house.reactor, got.body.wait())
+    waiting = MemoryOutcome(house.reactor, got.body.wait())
     house.pass_time(61.0)
     assert isinstance(waiting.error, BodyCutShort) and got.connection.closed
     assert "upstream timed out (110: Connection timed out) while reading upstream" in house.log()
@@ -140,7 +141,7 @@ def test_an_upstream_that_sends_no_more(house: MemoryUpstreams) -> None:
 def test_the_upstream_is_free_however_slow_the_client_is(house: MemoryUpstreams) -> None:
     house.settings.memory = 100
     got = Received(house, LENGTH_10, 10)
-    absorbing = Outcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
+    absorbing = MemoryOutcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
     got.connection.receive(b"hello", b" you!")
     absorbing.turn()
     assert got.connection.idle and not absorbing.done  # it waits for the client alone
@@ -153,7 +154,7 @@ def test_memory_then_a_file_then_the_upstream_waits(house: MemoryUpstreams) -> N
     house.settings.memory = 4
     house.settings.max_temp_file_size = 4
     got = Received(house, LENGTH_10, 10)
-    absorbing = Outcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
+    absorbing = MemoryOutcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
     got.connection.receive(b"0123")
     absorbing.turn()
     assert got.body.queued == 4 and got.body.file < 0
@@ -172,7 +173,7 @@ def test_memory_then_a_file_then_the_upstream_waits(house: MemoryUpstreams) -> N
 
 def test_without_buffering_the_upstream_waits_for_the_client(house: MemoryUpstreams) -> None:
     got = Received(house, LENGTH_10, 10, buffered=False)
-    absorbing = Outcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
+    absorbing = MemoryOutcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
     got.connection.receive(b"hello")
     assert not absorbing.done and got.connection.incoming == [b"hello"]
     house.client_stream.bring()
@@ -187,7 +188,7 @@ def test_what_is_copied_waits_for_no_client(house: MemoryUpstreams) -> None:
     house.settings.max_temp_file_size = 1
     got = Received(house, LENGTH_10, 10)
     copy = got.body.sink = Copy()
-    absorbing = Outcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
+    absorbing = MemoryOutcome(house.reactor, got.body.absorb(house.client_stream, 60.0))
     got.connection.receive(b"01", b"23", b"456789")
     absorbing.turn()
     assert copy.content == b"0123456789" and copy.end == "finished" and got.connection.idle

@@ -4,100 +4,24 @@
         talk.send(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
         assert talk.said().endswith(b"hello")
 
-Only interpreted: `MemoryTransport` is a subclass of ours.
+Only interpreted, as is `MemoryTransport`.
 """
 
 from __future__ import annotations
 
-import socket
+import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.unit.features.local_site import FEATURES, Site
+from tests.unit.net.memory_transport import MemoryTransport
 
 from portico.http.feature import Feature
 from portico.http.server.connection import Connection
 from portico.http.server.http1.server import Http1Server
 from portico.http.server.protocols import protocols_of
-from portico.net.reactor import ERR, HUP, IN, OUT, RDHUP, ClientFailed, Reactor, Suspend
-from portico.net.transport import Transport
+from portico.net.reactor import ERR, HUP, IN, OUT, RDHUP, ClientFailed
 from portico.worker.runtime import Runtime
-
-UNLIMITED = 1 << 60
-
-
-class NoSocket:
-    """What a transport asks of its socket besides bytes."""
-
-    family = socket.AF_INET
-
-    def fileno(self) -> int:
-        return -1
-
-    def getsockname(self) -> tuple[str, int]:
-        return ("127.0.0.1", 80)
-
-    def setsockopt(self, *_: object) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class MemoryTransport(Transport):
-    """A connection that exists in memory only. `room`: how many bytes the client takes before it is slow."""
-
-    def __init__(self, reactor: Reactor) -> None:
-        sock: Any = NoSocket()
-        super().__init__(reactor, sock)
-        self.ready = False
-        self.incoming = b""
-        self.ended = False
-        self.reset_by_client = False
-        self.sent = b""
-        self.room = UNLIMITED
-        self.half_closed = False
-        self.was_reset = False
-
-    def recv(self, size: int) -> bytes | None:
-        if self.reset_by_client:
-            raise ClientFailed(104, "Connection reset by peer")
-        if not self.incoming and not self.ended:
-            self.ready = False
-            return None
-        data, self.incoming = self.incoming[:size], self.incoming[size:]
-        if len(data) < size and not self.peer_closed:
-            self.ready = False
-        return data
-
-    def peek(self, size: int = 1) -> bytes | None:
-        return self.incoming[:size] if self.incoming or self.ended else None
-
-    def send(self, data: bytes) -> int:
-        if self.reset_by_client:
-            raise ClientFailed(32, "Broken pipe")
-        taken = data[: self.room]
-        self.sent += taken
-        self.room -= len(taken)
-        return len(taken)
-
-    def send_both(self, head: bytes, body: bytes) -> int:
-        return self.send(head + body)
-
-    def send_more(self, data: bytes) -> int:
-        return self.send(data)
-
-    def writable(self, seconds: float) -> Suspend:
-        self.wants_out = True  # there is no descriptor to be registered for it
-        return super().writable(seconds)
-
-    def shutdown_write(self) -> None:
-        self.half_closed = True
-
-    def reset(self) -> None:
-        self.was_reset = True
-        self.close()
 
 
 class Conversation:
@@ -135,22 +59,24 @@ class Conversation:
 
     def send(self, data: bytes) -> None:
         """The client sends `data`."""
-        self.transport.incoming += data
+        self.transport.append(data)
         self._event(IN)
 
     def half_close(self) -> None:
         """The client ends its stream."""
-        self.transport.ended = True
+        self.transport.incoming.append(b"")
         self._event(IN | RDHUP)
 
     def reset(self) -> None:
         """The client's connection breaks."""
-        self.transport.reset_by_client = True
+        self.transport.break_off(
+            ClientFailed(errno.ECONNRESET, "Connection reset by peer"), ClientFailed(errno.EPIPE, "Broken pipe")
+        )
         self._event(IN | RDHUP | HUP | ERR)
 
-    def take(self, room: int) -> None:
-        """A slow client takes `room` bytes more."""
-        self.transport.room = room
+    def take(self, space: int) -> None:
+        """A slow client takes `space` bytes more."""
+        self.transport.space = space
         self._event(OUT)
 
     def wait(self, seconds: float) -> None:

@@ -277,7 +277,7 @@ def test_a_body_of_unknown_length(talk: Talk) -> None:
 
 def test_a_slow_client_gets_all_of_it(talk: Talk) -> None:
     one = talk("send_timeout 10s; " + SITE)
-    one.transport.room = 10
+    one.transport.space = 10
     one.send(GET)
     said = one.said()
     assert said == b"HTTP/1.1 2" and one.state == SERVING
