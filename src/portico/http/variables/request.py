@@ -1,4 +1,4 @@
-"""Variables of what the client asked: request line, header fields, body.
+"""Variables of the request: request line, header fields, body, `$request_time`, `$request_length`.
 
 Source of names and meanings: https://nginx.org/en/docs/http/ngx_http_core_module.html#variables
 """
@@ -12,6 +12,7 @@ from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
 from portico.codec.versions import NAMES
 from portico.http.routing.uri import arg
+from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
@@ -241,6 +242,10 @@ def _request_length(request: Request) -> bytes | None:
     return b"%d" % request.received
 
 
+def _request_time(request: Request) -> bytes | None:
+    return seconds_text(request.reactor.now - request.started)
+
+
 def _pipe(request: Request) -> bytes | None:
     return b"p" if request.stream is not None and request.stream.pipelined else b"."
 
@@ -299,6 +304,12 @@ REQUEST_VARIABLES: Final[tuple[Variable[Request], ...]] = (
         _request_port,
         PER_REQUEST,
         "The port of the request line's host, else of the Host field.",
+    ),
+    Variable(
+        "request_time",
+        _request_time,
+        PER_REQUEST,
+        "Seconds with milliseconds since the first bytes of the request came.",
     ),
     Variable("request_uri", _request_uri, PER_REQUEST, "Path and query as the client sent them."),
     Variable("server_protocol", _server_protocol, PER_REQUEST, "`HTTP/1.0` or `HTTP/1.1`."),

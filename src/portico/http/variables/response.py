@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.config.values import size_of
-from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ _OF_THE_CONNECTION: Final[tuple[bytes, ...]] = (b"connection", b"keep-alive", b"
 
 def _body_bytes_sent(request: Request) -> bytes | None:
     return b"%d" % request.body_bytes
-
-
-def _request_time(request: Request) -> bytes | None:
-    return seconds_text(request.reactor.now - request.started)
 
 
 def _request_completion(request: Request) -> bytes | None:
@@ -132,12 +127,6 @@ RESPONSE_VARIABLES: Final[tuple[Variable[Request], ...]] = (
         _request_completion,
         PER_REQUEST,
         "`OK` when the whole answer was sent, else empty.",
-    ),
-    Variable(
-        "request_time",
-        _request_time,
-        PER_REQUEST,
-        "Seconds with milliseconds since the first bytes of the request came.",
     ),
 )
 
