@@ -69,7 +69,11 @@ class _Builder:
             scope.add(directive, child.value, statement.where)
             scope.children.append(child)
         finally:
+            if scope.context == MAIN:
+                self.load.block = directive.name
             self.fill(child, statement.block or [])
+            if scope.context == MAIN:
+                self.load.block = ""
 
     def _declared(self, context: int, statement: Statement) -> Directive[object]:
         known = self.by_name.get(statement.name)

@@ -30,7 +30,9 @@ class Load:
         self.files: dict[str, str] = {}
         """Path -> text of every file read, in the order of reading (for -T, and for carets)."""
         self.diagnostics = Diagnostics(self.files)
-        self.pending: list[Late] = []
+        self.block = ""
+        """The outermost block that is being read or built: "http", "stream"; "" outside of them."""
+        self._unresolved: dict[str, list[Late]] = {}  # by the outermost block: each has variables of its own
         self.said: set[str] = set()
         """Warnings that one load gives once, by a key of the directive's choice."""
         self.order = 0
@@ -42,13 +44,17 @@ class Load:
             return name
         return (self.conf_prefix if conf else self.prefix) + name
 
+    def resolve_later(self, value: Late) -> None:
+        """Have `resolve_all` of the outermost block in which it stands finish a value."""
+        self._unresolved.setdefault(self.block, []).append(value)
+
     def resolve_all(self, environment: object) -> None:
-        """Resolve all that is pending; mistakes are collected."""
-        done = 0
-        while done < len(self.pending):  # resolving may register more
-            try:
-                self.pending[done].resolve(environment)
-            except ConfigError as error:
-                self.diagnostics.error(error)
-            done += 1
-        self.pending.clear()
+        """Resolve what stands in the outermost block that is being built (`block`); mistakes are collected."""
+        values = self._unresolved.pop(self.block, [])
+        while values:
+            for value in values:
+                try:
+                    value.resolve(environment)
+                except ConfigError as error:
+                    self.diagnostics.error(error)
+            values = self._unresolved.pop(self.block, [])  # resolving may register more

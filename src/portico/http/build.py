@@ -50,6 +50,15 @@ def build_http(
     Mistakes are collected in the load's diagnostics.
     """
     load = root.load
+    load.block = HTTP_BLOCK.name
+    try:
+        return _build(root, features, zones, log_files, default_log)
+    finally:
+        load.block = ""
+
+
+def _build(root: Scope, features: Sequence[Feature], zones: Zones, log_files: LogFiles, default_log: str) -> HttpPlan | None:
+    load = root.load
     blocks = root.blocks(HTTP_BLOCK)
     variables: Variables[Request] = Variables()
     for feature in features:

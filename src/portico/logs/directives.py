@@ -111,7 +111,7 @@ def parse_log_format(statement: Statement) -> LogFormat:
             raise statement.fail(f'unknown log format escaping "{kind}"', statement.args[1])
         escaping = found
     made = LogFormat(statement.args[0].text, texts, escaping, statement)
-    statement.load.pending.append(made)
+    statement.load.resolve_later(made)
     return made
 
 

@@ -143,12 +143,12 @@ def variable_name(statement: Statement, index: int) -> str:
 def template_of(text: str, statement: Statement) -> Template:
     """Return a template for `text`, resolved at the end of loading."""
     made = Template(text, statement.where)
-    statement.load.pending.append(made)
+    statement.load.resolve_later(made)
     return made
 
 
 def template(statement: Statement, index: int = 0) -> Template:
     """Return a template for the statement's argument `index`; usable as a directive's parser."""
     made = Template(statement.args[index].text, statement.args[index].where)
-    statement.load.pending.append(made)
+    statement.load.resolve_later(made)
     return made

@@ -97,7 +97,7 @@ class OidcFeature(Feature):
 def _origin(build: LocationBuild) -> Template:
     assert build.scope.statement is not None
     made = Template(_ORIGIN, build.scope.statement.where)
-    build.scope.load.pending.append(made)
+    build.scope.load.resolve_later(made)
     return made
 
 

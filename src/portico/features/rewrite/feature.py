@@ -55,7 +55,7 @@ def _rewrite(statement: Statement) -> Rewrite:
         raise statement.fail(f'invalid parameter "{flag}"', statement.args[2])
     keeps_args = not text.endswith("?")
     replacement = Replacement(text if keeps_args else text[:-1], statement.args[1].where, status != 0)
-    statement.load.pending.append(replacement)
+    statement.load.resolve_later(replacement)
     return Rewrite(regex, RewriteStep(regex, replacement, status, keeps_args, flag != "", flag == "break"))
 
 
