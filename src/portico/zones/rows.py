@@ -13,6 +13,9 @@ and the row itself. What takes long in a lookup is the memory that it has to wai
 key's place depends on the table's secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997): nobody can choose keys that
 stand in each other's way.
 
+Measured (bench/cache_entries.py): a lookup among a million rows takes 1.3 µs, among a thousand 0.9; chains through the rows
+waited for up to 0.3 µs more, and pages of 2 MB, where a system allows them for shared memory, gain 0.1 µs.
+
 Rows in use form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
 changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever
 finds it raised makes everything anew from the rows. A key's second half is stored last and cleared first: a row without it is free.
