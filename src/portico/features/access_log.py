@@ -209,7 +209,7 @@ class _AccessLogs:
         writer.gzip = log.gzip
 
     def writer(self, log: AccessLog) -> FileWriter:
-        """The one writer for the log's path: a buffer belongs to the file, whoever asked for it."""
+        """Return the one writer for the log's path: a buffer belongs to the file, whoever asked for it."""
         writer = self.writers.get(log.path)
         if writer is None:
             where = None if log.statement is None else log.statement.where
@@ -217,7 +217,7 @@ class _AccessLogs:
         return writer
 
     def default_log(self) -> AccessLog:
-        """What is in force where nothing is configured."""
+        """Return what is in force where nothing is configured."""
         if self.default is None:
             self.default = AccessLog(None)
             self.default.path = self.build.scope.load.full_path(DEFAULT_PATH)
@@ -225,7 +225,7 @@ class _AccessLogs:
         return self.default
 
     def logger(self, log: AccessLog, cache: OpenLogFileCache) -> AccessLogger | None:
-        """The logger for `log`, made at the first call; None for one that has a mistake."""
+        """Return the logger for `log`, made at the first call; None for one that has a mistake."""
         if log.format is None:
             return None
         key = (log, cache if log.template is not None else None)

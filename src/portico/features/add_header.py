@@ -1,4 +1,4 @@
-"""`add_header`, `add_trailer`: fields for answers, before and after their body. (nginx: ngx_http_headers_filter_module.c.)"""
+"""`add_header`, `add_trailer`: fields for responses, before and after their body. (nginx: ngx_http_headers_filter_module.c.)"""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
-# The answers that get fields without `always`.
+# The responses that get fields without `always`.
 SAFE: Final = frozenset((200, 201, 204, 206, 301, 302, 303, 304, 307, 308))
 _TO_SPACE: Final = bytes.maketrans(b"\0\r\n", b"   ")
 
 _APPEND: Final = 0
-_LAST_MODIFIED: Final = 1  # these two replace what the answer has, and an empty value removes it
+_LAST_MODIFIED: Final = 1  # these two replace what the response has, and an empty value removes it
 _ETAG: Final = 2
 _ALL: Final = HTTP | SERVER | LOCATION | IF_LOCATION
 _TRAILERS: Final = 95  # behind ranges: whatever is sent, trailers come after it
@@ -49,7 +49,7 @@ class AddedField:
         self.fixed: bytes | None = None if constant is None else constant.translate(_TO_SPACE)
 
     def apply(self, request: Request, response: Response) -> None:
-        """Add it to the answer."""
+        """Add it to the response."""
         value = self.fixed
         if value is None:  # a line end in it, say from $uri, would begin another field (response splitting)
             value = self.value.render(request).translate(_TO_SPACE)
@@ -188,7 +188,7 @@ class AddTrailerFilter(HeaderFilter):
 
 
 def _inherited(scope: Scope, fields: Directive[AddedField | None], inherit: Directive[int]) -> list[AddedField]:
-    """The lines in force in a block (ngx_http_headers_merge_conf): its own, then those around it as `inherit` says."""
+    """Return the lines in force in a block (ngx_http_headers_merge_conf): its own, then those around it as `inherit` says."""
     own = [field for field in scope.own_all(fields) if field is not None]
     how = scope.get(inherit)
     if scope.parent is None or how == INHERIT_OFF or (own and how != INHERIT_MERGE):

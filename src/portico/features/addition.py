@@ -1,4 +1,4 @@
-"""`add_before_body`, `add_after_body`: other answers around this one. (nginx: ngx_http_addition_filter_module.c.)"""
+"""`add_before_body`, `add_after_body`: other responses around this one. (nginx: ngx_http_addition_filter_module.c.)"""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ADDITION_TYPES: Final = Directive[MediaTypes](
 
 @final
 class AdditionBody(Body):
-    """A body between the answers to two subrequests, each asked for when its turn comes. An empty URI stands for none."""
+    """A body between the responses to two subrequests, each asked for when its turn comes. An empty URI stands for none."""
 
     def __init__(self, request: Request, before: bytes, source: Body, after: bytes) -> None:
         self.kind = STREAM
@@ -55,8 +55,8 @@ class AdditionBody(Body):
         if after:
             self.waiting.append(after)
         self.current: Body | None = None
-        self.asked: Request | None = None  # the subrequest whose answer `current` is
-        self.answer: Response | None = None
+        self.asked: Request | None = None  # the subrequest whose response `current` is
+        self.response: Response | None = None
 
     def take(self) -> bytes | None:
         while True:
@@ -75,10 +75,10 @@ class AdditionBody(Body):
 
     def _end_part(self) -> None:
         self.current = None
-        if self.asked is not None and self.answer is not None:
-            finish(self.asked, self.answer)
+        if self.asked is not None and self.response is not None:
+            finish(self.asked, self.response)
         self.asked = None
-        self.answer = None
+        self.response = None
 
     async def wait(self) -> None:
         if self.current is not None:
@@ -87,10 +87,10 @@ class AdditionBody(Body):
         uri = self.waiting.pop(0)
         assert uri is not None
         asked = subrequest_of(self.request, uri, b"")
-        answer = await answer_of(asked)
+        response = await answer_of(asked)
         self.asked = asked
-        self.answer = answer
-        self.current = answer.body
+        self.response = response
+        self.current = response.body
 
     async def absorb(self, client: ClientStream, seconds: float) -> None:
         if self.current is not None:

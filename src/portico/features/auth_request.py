@@ -72,12 +72,12 @@ class AuthRequestStep(AccessStep):
 
     async def check_async(self, request: Request) -> int:
         asked = subrequest_of(request, self.uri, b"")
-        answer = await answer_of(asked)
+        response = await answer_of(asked)
         try:
             self._set(request, asked)
-            return _verdict(answer)
+            return _verdict(response)
         finally:
-            finish(asked, answer)
+            finish(asked, response)
 
     def _set(self, request: Request, asked: Request) -> None:
         values = request.values
@@ -89,15 +89,15 @@ class AuthRequestStep(AccessStep):
         return "auth_request " + self.uri.decode("utf-8", "backslashreplace")
 
 
-def _verdict(answer: Response) -> int:
-    status = answer.status
+def _verdict(response: Response) -> int:
+    status = response.status
     if 200 <= status < 300:
         return ALLOWED
     if status == 403:
         raise HTTPError(403)
     if status == 401:
         refusal = HTTPError(401)
-        refusal.fields = tuple(field for field in answer.fields if field[0].lower() == b"www-authenticate")
+        refusal.fields = tuple(field for field in response.fields if field[0].lower() == b"www-authenticate")
         raise refusal
     raise HTTPError(500, f"auth request unexpected status: {status}", ERR)
 

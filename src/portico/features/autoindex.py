@@ -1,4 +1,4 @@
-"""`autoindex`: a directory answers with the list of what is in it. (nginx: ngx_http_autoindex_module.c, byte for byte.)
+"""`autoindex`: the response for a directory is the list of what is in it. (nginx: ngx_http_autoindex_module.c, byte for byte.)
 
 Names that begin with a dot are left out; directories come first, each part in the order of the bytes of the names.
 """
@@ -103,7 +103,7 @@ class AutoindexHandler(Handler):
             response = Response(200, BytesBody(b""))
         else:
             response = Response(200, BytesBody(self._list(request, kind, callback, directory)))
-        response.content_length = -1  # nginx begins to answer before it has read the directory
+        response.content_length = -1  # nginx begins to respond before it has read the directory
         response.content_type = _TYPES[kind]
         return response
 
@@ -149,7 +149,7 @@ def _offset() -> int:
 
 
 def _shown(entry: Entry) -> bytes:
-    """The name as HTML shows it, up to the column where the time begins."""
+    """Return the name as HTML shows it, up to the column where the time begins."""
     name = entry.name
     if len(name) > _WIDTH:
         return escape_html(name[: _WIDTH - 3]) + b"..&gt;</a>"
@@ -197,7 +197,7 @@ def _xml(entries: list[Entry]) -> bytes:
 
 
 def _callback(request: Request) -> bytes:
-    """The name of the function, b"" when the request gives none. Raises HTTPError."""
+    """Return the name of the function, b"" when the request gives none. Raises HTTPError."""
     name = arg(request.args, b"callback") or b""
     shown = name.decode("utf-8", "backslashreplace")
     if len(name) > _LONGEST_CALLBACK:
@@ -235,7 +235,7 @@ def _by_kind_and_name(entry: Entry) -> tuple[bool, bytes]:
 
 
 def _entry(request: Request, directory: bytes, name: bytes) -> Entry | None:
-    """None for what may not be looked at. A link that leads nowhere is shown for itself. Raises HTTPError."""
+    """Return the entry; None for what may not be looked at. A link that leads nowhere is shown for itself. Raises HTTPError."""
     path = directory + name
     try:
         try:

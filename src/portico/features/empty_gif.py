@@ -31,7 +31,7 @@ EMPTY_GIF: Final = Directive[bool](
 
 @final
 class EmptyGifHandler(Handler):
-    """Answers with the picture."""
+    """Responds with the picture."""
 
     def handle(self, request: Request) -> Response | None:
         head = request.method == b"HEAD"

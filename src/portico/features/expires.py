@@ -34,7 +34,7 @@ _DAY: Final = 86400
 
 @final
 class Moment:
-    """When an answer expires: kind, and seconds from the point that the kind says (of the day: DAILY)."""
+    """When a response expires: kind, and seconds from the point that the kind says (of the day: DAILY)."""
 
     def __init__(self, kind: int, seconds: int) -> None:
         self.kind = kind
@@ -42,7 +42,7 @@ class Moment:
 
 
 def moment(text: str, kind: int) -> Moment:
-    """What `text` says; `kind` is ACCESS or MODIFIED. Raises ValueError with nginx's reason."""
+    """Return what `text` says; `kind` is ACCESS or MODIFIED. Raises ValueError with nginx's reason."""
     if kind != MODIFIED and text in _WORDS:
         return Moment(_WORDS[text], 0)
     sign = text[:1]
@@ -59,7 +59,7 @@ def moment(text: str, kind: int) -> Moment:
 
 
 def next_time(seconds: int, now: int) -> int:
-    """The next time, strictly after `now`, that it is `seconds` past midnight, local time."""
+    """Return the next time, strictly after `now`, that it is `seconds` past midnight, local time."""
     day = time.localtime(now)
     hour, minute, second = seconds // 3600, seconds // 60 % 60, seconds % 60
     for later in (0, 1):
@@ -71,7 +71,7 @@ def next_time(seconds: int, now: int) -> int:
 
 @final
 class Expires:
-    """An `expires` as written: fixed, or a template to be read for each answer."""
+    """An `expires` as written: fixed, or a template to be read for each response."""
 
     def __init__(self, kind: int, fixed: Moment | None, variable: Template | None) -> None:
         self.kind = kind
@@ -173,7 +173,7 @@ class ExpiresFilter(HeaderFilter):
 
 
 def _modified(response: Response) -> int:
-    """When the content was modified, also as an upstream tells it; -1: nobody says."""
+    """Return when the content was modified, also as an upstream tells it; -1: nobody says."""
     return int(response.last_modified if response.last_modified >= 0 else parse_date(response.last_modified_text))
 
 

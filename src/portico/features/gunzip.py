@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from portico.http.server.stream import ClientStream
 
 _ALL: Final = HTTP | SERVER | LOCATION
-_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS  # with gzip's head and check sum, and nothing else
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS  # with gzip's header and checksum, and nothing else
 _INPUT: Final = 16384  # bytes given to zlib at once: what it does not use is copied
 _LARGEST_PIECE: Final = 1 << 18
 _TURNS: Final = 64  # calls of zlib for one piece: members may be tiny
@@ -80,7 +80,7 @@ class GunzipLimits:
         self.size = size
 
     def exceeded(self, given: int, made: int) -> str:
-        """What is said when `given` bytes have become `made` bytes and that is too much; "" when it is not."""
+        """Return what is said when `given` bytes have become `made` bytes and that is too much; "" when it is not."""
         if 0 < self.size < made:
             return f"decompressed to more than {self.size} bytes (gunzip_max_size)"
         if self.ratio and made > _SMALL and made > given * self.ratio:
@@ -224,7 +224,7 @@ class GunzipFilter(HeaderFilter):
 
 
 def _content_encoding(response: Response) -> int:
-    """Where in the fields the last Content-Encoding is; -1: there is none."""
+    """Return where in the fields the last Content-Encoding is; -1: there is none."""
     fields = response.fields
     for place in range(len(fields) - 1, -1, -1):
         key = fields[place][0]

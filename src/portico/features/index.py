@@ -1,4 +1,4 @@
-"""`index`: which file answers for a directory.
+"""`index`: which file is sent for a directory.
 
 A URI that ends in a slash is redirected internally to the first file of the list that exists, so that
 the location of that file decides what becomes of it. (nginx: ngx_http_index_module.c.)
@@ -85,7 +85,7 @@ class IndexHandler(Handler):
         return "index " + " ".join([name.text for name in self.names])
 
     def _test_directory(self, request: Request, directory: bytes, name: bytes) -> None:
-        """A directory that is missing is "not found", not "forbidden"."""
+        """Raise HTTPError when the directory is missing ("not found", not "forbidden"), or is none."""
         info = self.files.test(request, directory.rstrip(b"/") or b"/")
         if info.error:
             self._refuse(request, directory + name, info.error)

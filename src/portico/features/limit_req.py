@@ -1,6 +1,6 @@
 """`limit_req`: how many requests a second (admission/request_rate.py). (nginx: ngx_http_limit_req_module.c.)
 
-What is refused is answered with a status, what is delayed waits; clients may be told where they stand.
+What is refused gets a status, what is delayed waits; a response may say where its client stands.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class LimitReqHandler(Handler):
         self.level = level
         self.delay_level = level if level == INFO else level + 1
         self.dry_run = dry_run
-        self.policies: dict[str, Policy] | None = None  # by the names of the zones, where clients are told
+        self.policies: dict[str, Policy] | None = None  # by the names of the zones, where responses have the fields
         if tells and not dry_run:
             self.policies = {limit.name: Policy(limit) for limit in limits}
 
@@ -170,7 +170,7 @@ def _requests(thousandths: int) -> str:
 
 @final
 class Policy:
-    """What clients are told of a limit, made at load: its name, and the whole of it (draft-ietf-httpapi-ratelimit-headers)."""
+    """What responses say of a limit, made at load: its name, and the whole of it (draft-ietf-httpapi-ratelimit-headers)."""
 
     def __init__(self, limit: RateLimit) -> None:
         burst = b";burst=%d" % (limit.burst // 1000) if limit.burst else b""
@@ -227,7 +227,7 @@ class LimitReqFields(HeaderFilter):
 
 @final
 class Limits:
-    """What one configuration limits, and whether any of it is told to clients."""
+    """What one configuration limits, and whether responses say any of it."""
 
     def __init__(self, tells: bool) -> None:
         self.tells = tells

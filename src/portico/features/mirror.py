@@ -1,4 +1,4 @@
-"""`mirror`: the same request, asked of somebody else too, whose answer nobody looks at. (nginx: ngx_http_mirror_module.c.)"""
+"""`mirror`: the same request, sent to another location too, whose response nobody looks at. (nginx: ngx_http_mirror_module.c.)"""
 
 from __future__ import annotations
 

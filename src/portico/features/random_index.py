@@ -1,4 +1,4 @@
-"""`random_index`: a directory answers with one of its files, chosen at random. (nginx: ngx_http_random_index_module.c.)"""
+"""`random_index`: the response for a directory is one of its files, chosen at random. (nginx: ngx_http_random_index_module.c.)"""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RandomIndexHandler(Handler):
 
 
 def _names(directory: bytes) -> list[bytes]:
-    """The files of a directory. Raises HTTPError."""
+    """Return the files of a directory. Raises HTTPError."""
     names: list[bytes] = []
     try:
         with os.scandir(directory or b"/") as entries:

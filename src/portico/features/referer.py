@@ -64,7 +64,7 @@ class Referers:
         self.count = 0
 
     def add(self, statement: Statement, index: int, own_names: list[Scope]) -> None:
-        """One word. Raises ConfigError."""
+        """Add one word. Raises ConfigError."""
         argument = statement.args[index]
         text = argument.text
         if text == "none":
@@ -99,7 +99,7 @@ class Referers:
         self.count += 1
 
     def accept(self, referer: bytes | None) -> bool:
-        """Whether a Referer (None: there is none) is valid."""
+        """Return whether a Referer (None: there is none) is valid."""
         if referer is None:
             return self.none
         scheme = referer[:8].lower()
@@ -160,7 +160,7 @@ class RefererFeature(Feature):
 
 
 def _servers(scope: Scope | None) -> list[Scope]:
-    """The server around a block."""
+    """Return the server around a block."""
     while scope is not None and scope.context != SERVER:
         scope = scope.parent
     return [] if scope is None else [scope]

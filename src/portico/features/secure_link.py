@@ -84,7 +84,7 @@ class SecureLink:
 
 
 def decoded(text: bytes) -> bytes | None:
-    """The 16 bytes of a hash in base64url, whose padding may be missing; None when it is none."""
+    """Return the 16 bytes of a hash in base64url, whose padding may be missing; None when it is none."""
     if len(text) > _LONGEST_HASH:
         return None
     digits = text.partition(b"=")[0]
@@ -99,7 +99,7 @@ def time_in(text: bytes) -> int:
 
 
 def linked(uri: bytes, secret: bytes) -> bytes | None:
-    """The link in `/prefix/HASH/link` when HASH fits it, else None. The link is all that follows, arguments too."""
+    """Return the link in `/prefix/HASH/link` when HASH fits it, else None. The link is all that follows, arguments too."""
     parts = uri[1:].split(b"/", 2)
     if len(parts) < 3:
         return None

@@ -58,7 +58,7 @@ MISDIRECTED: Final = 421
 
 
 def file_path(s: Statement) -> str:
-    """A file of a certificate or key, relative to the directory of the configuration file; "" for none."""
+    """Return a file of a certificate or key, relative to the directory of the configuration file; "" for none."""
     name = s.args[0].text
     if "$" in name:
         raise s.fail(
@@ -73,7 +73,7 @@ def file_path(s: Statement) -> str:
 
 
 def passphrases(s: Statement) -> list[str]:
-    """The lines of the file that is named."""
+    """Return the lines of the file that is named."""
     path = file_path(s)
     try:
         return read_passphrases(path)
@@ -301,7 +301,7 @@ def _settings(scope: Scope) -> ServerSettings:
 
 
 def _located(scope: Scope, error: ContextError) -> ConfigError:
-    """The error with the place of the directive that it is about; the one of several that names the file."""
+    """Return the error with the place of the directive that it is about; the one of several that names the file."""
     for directive in _DIRECTIVES:
         if directive.name == f"ssl_{error.about}":
             settings = scope.settings(directive)
@@ -479,8 +479,8 @@ def _early_data(_transport: TLSTransport) -> str | None:
 
 
 def _tabbed_certificate(certificate: Certificate) -> bytes:
-    """Every line but the first behind a tab, so that it could be a folded header field; nginx keeps it for
-    old setups.
+    """Return the certificate with every line but the first behind a tab, so that it could be a folded header field; nginx keeps
+    it for old setups.
     """
     return certificate.pem()[:-1].replace(b"\n", b"\n\t")
 

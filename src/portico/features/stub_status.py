@@ -49,7 +49,7 @@ class Totals:
         self.waiting = 0
 
     def reading(self) -> int:
-        """Connections whose request head is being read."""
+        """Connections whose request header section is being read."""
         return max(0, self.active - self.writing - self.waiting)
 
 
@@ -64,7 +64,7 @@ class Board:
         self.owner = 0
 
     def join(self, runtime: Runtime) -> None:
-        """The worker begins: take a row, and add up what workers that are gone left."""
+        """Begin with the worker: acquire a row, and add up what workers that are gone left."""
         table = self.table
         assert table is not None
         self.runtime = runtime
@@ -90,7 +90,7 @@ class Board:
         self.publish()
 
     def leave(self) -> None:
-        """The worker ends."""
+        """End with the worker: release its row."""
         table = self.table
         if table is not None and self.row:
             self.publish()
@@ -113,7 +113,7 @@ class Board:
         )
 
     def totals(self) -> Totals:
-        """What all workers have written, and this one's numbers of now."""
+        """Return what all workers have written, and this one's numbers of now."""
         self.publish()
         sums = Totals()
         table = self.table
@@ -171,7 +171,7 @@ class BoardLogger(Logger):
 
 @final
 class StubStatusHandler(Handler):
-    """Answers with nginx's five numbers and three more."""
+    """Responds with nginx's five numbers and three more."""
 
     def __init__(self, board: Board) -> None:
         self.is_async = False
@@ -237,7 +237,7 @@ def _waiting(request: Request) -> bytes | None:
 
 
 def _is_used(build: HttpBuild) -> bool:
-    """Whether any file of the configuration names it."""
+    """Return whether any file of the configuration names it."""
     return any("stub_status" in text or "connections_" in text for text in build.scope.load.files.values())
 
 

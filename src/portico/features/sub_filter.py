@@ -1,4 +1,4 @@
-"""`sub_filter`: replace strings in answers. (nginx: ngx_http_sub_filter_module.c.)
+"""`sub_filter`: replace strings in responses. (nginx: ngx_http_sub_filter_module.c.)
 
 Strings are found without regard to ASCII case, the leftmost first, of those that begin at one place the one written first. What may
 be the beginning of a string, at the end of a piece of the body, is held back until the next piece tells.

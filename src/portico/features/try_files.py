@@ -111,7 +111,7 @@ class TryFilesHandler(Handler):
         return "try_files " + " ".join([*names, self.settings.fallback.text])
 
     def _name(self, request: Request, template: Template) -> bytes:
-        """The name below the root; a computed one that starts with the prefix of an alias loses that."""
+        """Return the name below the root; a computed one that starts with the prefix of an alias loses that."""
         name = template.render(request)
         if self.files.kind == PREFIX_ALIAS and template.has_variables():
             prefix = request.uri[: len(self.files.prefix)]

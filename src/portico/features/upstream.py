@@ -97,7 +97,7 @@ class Method:
         self.option = option
 
     def make(self, peers: list[Peer], backup: list[Peer], table: SharedTable | None) -> Balancer:
-        """The balancer for these peers."""
+        """Return the balancer for these peers."""
         if self.kind == "least_conn":
             return LeastConn(peers, backup, table)
         if self.kind == "ip_hash":

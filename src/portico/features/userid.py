@@ -137,13 +137,13 @@ class Sequence(WorkerHook):
         self.start_value = (microseconds // 20 << 16 | os.getpid()) & 0xFFFFFFFF
 
     def next_v1(self) -> int:
-        """The next count of version 1."""
+        """Return the next count of version 1."""
         value = self.first_version
         self.first_version = (value + 0x100) & 0xFFFFFFFF
         return value
 
     def next_v2(self) -> int:
-        """The next count of version 2."""
+        """Return the next count of version 2."""
         value = self.second_version
         self.second_version = (value + 0x100) & 0xFFFFFFFF
         if self.second_version < _FIRST:
@@ -195,7 +195,7 @@ class Userid(HeaderFilter):
             response.add(b"P3P", self.p3p)
 
     def got(self, request: Request) -> bytes:
-        """The 16 bytes that the client sent; b"" when it sent none."""
+        """Return the 16 bytes that the client sent; b"" when it sent none."""
         noted = _noted(request)
         found = noted.get(_GOT)
         if found is None:
@@ -203,7 +203,7 @@ class Userid(HeaderFilter):
         return found
 
     def given(self, request: Request) -> bytes:
-        """The 16 bytes that the client is given; b"" when it keeps what it has (ngx_http_userid_create_uid)."""
+        """Return the 16 bytes that the client is given; b"" when it keeps what it has (ngx_http_userid_create_uid)."""
         noted = _noted(request)
         found = noted.get(_GIVEN)
         if found is None:
@@ -224,11 +224,11 @@ class Userid(HeaderFilter):
         return got
 
     def shown(self, number: bytes) -> bytes:
-        """As the log shows it: four numbers in the byte order of the machine, as nginx has it."""
+        """Return it as the log shows it: four numbers in the byte order of the machine, as nginx has it."""
         return b"%b=%08X%08X%08X%08X" % (self.name, *struct.unpack("=4I", number))
 
     def decode(self, request: Request, cookie: bytes) -> bytes:
-        """The 16 bytes of a cookie; b"" when there is none, or none that is valid. The last four must not be 0."""
+        """Return the 16 bytes of a cookie; b"" when there is none, or none that is valid. The last four must not be 0."""
         if not cookie:
             return b""
         if len(cookie) < _ENCODED:
@@ -270,7 +270,7 @@ class Userid(HeaderFilter):
 
 
 def _server_bytes(request: Request) -> bytes:
-    """The last four bytes of the address that the client connected to."""
+    """Return the last four bytes of the address that the client connected to."""
     address = request.client.server_addr()[0].partition("%")[0]
     if address.startswith("unix:"):
         return b"\0\0\0\0"
@@ -278,7 +278,7 @@ def _server_bytes(request: Request) -> bytes:
 
 
 def decode(cookie: bytes) -> bytes:
-    """The 16 bytes that the first 22 characters carry, zeros behind a "=" (ngx_decode_base64). Raises ValueError."""
+    """Return the 16 bytes that the first 22 characters carry, zeros behind a "=" (ngx_decode_base64). Raises ValueError."""
     text = cookie[:_ENCODED].partition(b"=")[0]
     if len(text) % 4 == 1 or text.translate(None, _BASE64):
         raise ValueError("not base64")
@@ -286,7 +286,7 @@ def decode(cookie: bytes) -> bytes:
 
 
 def cookie_time(second: int) -> bytes:
-    """A date as Netscape's cookies have it; a year beyond 2037 in full (ngx_http_cookie_time)."""
+    """Return a date as Netscape's cookies have it; a year beyond 2037 in full (ngx_http_cookie_time)."""
     t = time.gmtime(second)
     year = b"%d" % t.tm_year if t.tm_year > 2037 else b"%02d" % (t.tm_year % 100)
     return b"%b, %02d-%b-%b %02d:%02d:%02d GMT" % (

@@ -153,7 +153,7 @@ def _weighed(request: Request, kept: HTTPError | None, error: HTTPError) -> HTTP
 
 
 def _final(refusal: HTTPError) -> HTTPError:
-    """Return the refusal as it is answered (ngx_http_core_post_access_phase)."""
+    """Return the refusal as it is sent (ngx_http_core_post_access_phase)."""
     if refusal.status == 403:
         refusal.reason = BY_RULE
         refusal.level = ERR

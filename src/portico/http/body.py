@@ -1,8 +1,8 @@
-"""The body of a request: read whole (to memory, past `client_body_buffer_size` to a file), passed on as it comes, or thrown away.
+"""The body of a request: read whole (to memory, past `client_body_buffer_size` to a file), passed on as it comes, or discarded.
 
-How large it may be (`client_max_body_size`) is checked before it is read when its length is told (`check_length`), and while it comes
-when it is chunked (`codec/chunked.py`): 413. The temporary file is unlinked as soon as it is open, so a crash leaves nothing behind;
-`$request_body_file` is empty then.
+How large it may be (`client_max_body_size`) is checked before it is read when its length is known (`check_length`), and while it
+comes when it is chunked (`codec/chunked.py`): 413. The temporary file is unlinked as soon as it is open, so a crash leaves nothing
+behind; `$request_body_file` is empty then.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RequestBody:
     """The body of one request. `length` in bytes, -1 when it is not known before the body was read whole."""
 
     def __init__(self, request: Request, stream: ClientStream | None) -> None:
-        """Take the body that `stream` brings; None: one that is there already (`copy_for`)."""
+        """Take the body that comes on `stream`; None: one that is there already (`copy_for`)."""
         fields = request.fields
         self.request = request
         self.stream = stream
@@ -73,7 +73,7 @@ class RequestBody:
         return content
 
     async def next(self, seconds: float) -> bytes:
-        """The next content, b"" at the end. Raises HTTPError, ClientFailed, ClientTimeout."""
+        """Return the next content, b"" at the end. Raises HTTPError, ClientFailed, ClientTimeout."""
         self.allow()
         reactor = self.request.reactor
         if reactor.is_turn_over():
@@ -136,7 +136,7 @@ class RequestBody:
             raise FileFailed("write", self.file_path, error) from None
 
     def was_read(self) -> bool:
-        """Whether the whole body is in `data` or `file`."""
+        """Return whether the whole body is in `data` or `file`."""
         return self.data is not None or self.file >= 0
 
     async def discard(self, seconds: float, deadline: float) -> bool:
@@ -155,7 +155,7 @@ class RequestBody:
         return True
 
     def copy_for(self, request: Request) -> RequestBody:
-        """The same body, which was read whole, for a request that goes on when this one is over. Raises FileFailed."""
+        """Return the same body, which was read whole, for a request that goes on when this one is over. Raises FileFailed."""
         copy = RequestBody(request, None)
         copy.length = copy.size = self.size
         copy.data = self.data
@@ -168,7 +168,7 @@ class RequestBody:
         return copy
 
     def read_file(self, offset: int, count: int) -> bytes:
-        """A piece of a body that was read into a file, at least a byte. Raises FileFailed."""
+        """Return a piece of a body that was read into a file, at least a byte. Raises FileFailed."""
         try:
             data = os.pread(self.file, count, offset)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What everything that sends compressed answers has in common: may this client have one, and what do caches have to know?
+"""What everything that sends compressed responses has in common: which clients may have one, and what caches have to know.
 
 `gzip`, `gzip_static` and `gunzip`, and what does the same for Brotli and Zstandard, are features of their own. They share one reading
 of Accept-Encoding, `gzip_vary`, and, for gzip alone, as the nginx modules for the others do not ask them, the conditions of
@@ -41,7 +41,7 @@ _LONG: Final = 256  # bytes of a value that is not worth remembering
 
 
 def _disable(statement: Statement) -> list[Regex | None]:
-    """The patterns; None stands for `msie6`."""
+    """Return the patterns; None stands for `msie6`."""
     return [
         None if argument.text == "msie6" else parse_regex(statement, index, argument.text, True)
         for index, argument in enumerate(statement.args)
@@ -113,7 +113,7 @@ class AcceptedCodings:
         self._known: dict[bytes, AcceptEncoding] = {}
 
     def of(self, request: Request) -> AcceptEncoding:
-        """What the client of `request` takes."""
+        """Return what the client of `request` accepts."""
         fields = request.fields
         text = fields.first.get(b"accept-encoding")
         if text is None:
@@ -131,7 +131,7 @@ class AcceptedCodings:
 
 
 def accepted_codings(build: HttpBuild) -> AcceptedCodings:
-    """The one of this configuration."""
+    """Return the one of this configuration."""
     return _ACCEPTED.of(build)
 
 
@@ -153,7 +153,7 @@ class CompressionRules:
         self.not_msie6, self.not_for = _disabled(scope)
 
     def allow(self, request: Request, response: Response | None) -> bool:
-        """Whether the answer may be gzip, if the client takes that (ngx_http_gzip_ok). None: it has no head yet."""
+        """Return whether the response may be gzip, if the client accepts that (ngx_http_gzip_ok). None: there is none yet."""
         if request.parent is not None or request.version < self.version:
             return False
         first = request.fields.first
@@ -219,12 +219,15 @@ def _is_past(expires: bytes, request: Request, response: Response) -> bool:
 
 
 def has_token(lines: list[bytes], wanted: bytes) -> bool:
-    """Whether a field of several lines lists `wanted` (lower case), without an argument (ngx_http_parse_multi_header_lines)."""
+    """Return whether a field of several lines lists `wanted` (lower case), without an argument.
+
+    As ngx_http_parse_multi_header_lines.
+    """
     return any(element.strip(b" \t") == wanted for line in lines for element in line.lower().split(b","))
 
 
 def say_vary(response: Response) -> None:
-    """Vary: Accept-Encoding, unless the answer says so already (RFC 9110 section 12.5.5)."""
+    """Vary: Accept-Encoding, unless the response says so already (RFC 9110 section 12.5.5)."""
     for key, value in response.fields:
         if len(key) == 4 and key.lower() == b"vary":
             lowered = value.lower()

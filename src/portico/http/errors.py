@@ -3,7 +3,7 @@
 RequestOutcome
 ├── HTTPError          refuse with a status: error pages, `error_page` and the error log take it from there
 ├── InternalRedirect   start again with another URI or in a named location (error_page, try_files, index, X-Accel-Redirect)
-└── CloseConnection    nginx's 444: close without an answer
+└── CloseConnection    nginx's 444: close without a response
 
 FileFailed             a file of ours failed: 500, or, once the header section is sent, the end of the connection
 BodyCutShort           the source of a body ended before its end
@@ -31,7 +31,7 @@ class HTTPError(RequestOutcome):
         self.status = status
         self.reason = reason
         self.level = level
-        self.fields: tuple[tuple[bytes, bytes], ...] = ()  # header fields of the answer: WWW-Authenticate
+        self.fields: tuple[tuple[bytes, bytes], ...] = ()  # header fields of the response: WWW-Authenticate
         self.close = False  # the connection cannot go on: request framing is in doubt
 
 
@@ -48,7 +48,7 @@ class InternalRedirect(RequestOutcome):
 
 @final
 class CloseConnection(RequestOutcome):
-    """Close the connection without an answer (`return 444`)."""
+    """Close the connection without a response (`return 444`)."""
 
 
 @final

@@ -18,7 +18,7 @@ CONTENT: Final = 5
 
 
 class Handler:
-    """One step of a location: answers the request, or lets it pass (None), or raises a RequestOutcome."""
+    """One step of a location: responds to the request, or lets it pass (None), or raises a RequestOutcome."""
 
     def __init__(self) -> None:
         self.is_async = False
@@ -28,27 +28,27 @@ class Handler:
         raise NotImplementedError
 
     async def handle_async(self, request: Request) -> Response | None:
-        """The same with I/O. Called when `is_async` is true."""
+        """Do the same with I/O. Called when `is_async` is true."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """One line for people: what this step does."""
+        """Return one line for people: what this step does."""
         return type(self).__name__
 
 
 class HeaderFilter:
-    """Changes the head of a response before it is sent."""
+    """Changes the header section of a response before it is sent."""
 
     def apply(self, request: Request, response: Response) -> None:
         """Edit `response` in place; may replace its body by a filtered one."""
         raise NotImplementedError
 
     def changes_full(self) -> bool:
-        """Whether it may change the answer to a request without conditions and ranges."""
+        """Return whether it may change the response to a request without conditions and ranges."""
         return True
 
     def preserves(self, request: Request, head: ResponseHead) -> bool:
-        """Whether it leaves everything in a response with this head as it is, and at most appends fields.
+        """Return whether it leaves everything in a response with this header section as it is, and at most appends fields.
 
         When every filter says so, the header section may be finished (`Response.finished`) and the attributes empty; then `apply` is
         called for those alone that append (`appends`).
@@ -56,16 +56,17 @@ class HeaderFilter:
         return False
 
     def appends(self) -> bool:
-        """Whether it may append fields to a response that it preserves; it does so by `Response.add` or `Response.append`."""
+        """Return whether it may append fields to a response that it preserves; it does so by `Response.add` or `Response.append`."""
         return False
 
     def concerns_subrequests(self) -> bool:
-        """Whether it looks at the answer to a subrequest, which is a part of another answer and has no head of its own."""
+        """Return whether it looks at the response to a subrequest, a part of another response without a header section of its own."""
         return False
 
 
 def can_be_finished(editors: list[HeaderFilter], request: Request, head: ResponseHead) -> bool:
-    """Whether nothing but `Response.add` changes an answer with this head: no filter, and not where the request has come from.
+    """Return whether nothing but `Response.add` changes a response with this header section: no filter, and not the way of
+    the request.
 
     Not of a subrequest, either: who asks it reads its fields.
     """
@@ -91,7 +92,7 @@ class Logger:
         """Once a second: write out what has been buffered long enough."""
 
     def close(self) -> None:
-        """The worker ends: write out everything."""
+        """Write out everything: the worker ends."""
 
 
 class BodyTransform:
@@ -102,9 +103,9 @@ class BodyTransform:
         raise NotImplementedError
 
     def flush(self) -> bytes:
-        """What must not wait for more to come: the source has nothing for now. b"" keeps everything held back."""
+        """Return what must not wait for more to come: the source has nothing for now. b"" keeps everything held back."""
         return b""
 
     def finish(self) -> bytes:
-        """The rest."""
+        """Return the rest."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """`limit_rate`: sending no faster than so many bytes a second.
 
-nginx's arithmetic: after t seconds an answer may have sent rate × (t + 1) bytes, plus `limit_rate_after`.
+nginx's arithmetic: after t seconds a response may have sent rate × (t + 1) bytes, plus `limit_rate_after`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @final
 class Pace:
-    """The allowance of one answer."""
+    """The allowance of one response."""
 
     def __init__(self, rate: int, after: int, started: float) -> None:
         self.rate = rate  # bytes a second
@@ -27,7 +27,7 @@ class Pace:
 
     @staticmethod
     def for_request(request: Request, response: Response) -> Pace | None:
-        """The pace that `limit_rate` or X-Accel-Limit-Rate asks for; None: full speed."""
+        """Return the pace that `limit_rate` or X-Accel-Limit-Rate asks for; None: full speed."""
         core = request.location.core
         rate = -1 if response.upstream is None else response.upstream.limit_rate
         given = None if request.values is None else request.values.get("limit_rate")  # by `set $limit_rate`

@@ -34,7 +34,7 @@ class ErrorPage:
 
     def __init__(self, target: Template, overwrite: int) -> None:
         self.target = target
-        self.overwrite = overwrite  # -1: keep the error's; 0: the one that the page is answered with; else this
+        self.overwrite = overwrite  # -1: keep the error's; 0: the one of the page; else this
 
 
 @final
@@ -49,7 +49,7 @@ class Location:
         self.rewrites: tuple[Handler, ...] = ()  # the rewrite phase, after which `if` may have put another location in place
         self.handlers: tuple[Handler, ...] = ()  # the phases after it
         self.header_filters: tuple[HeaderFilter, ...] = ()
-        self.adding_filters: tuple[HeaderFilter, ...] = ()  # those of them that add to heads whose lines are finished
+        self.adding_filters: tuple[HeaderFilter, ...] = ()  # those of them that add to header sections whose lines are finished
         self.loggers: tuple[Logger, ...] = ()
         self.error_pages: dict[int, ErrorPage] = {}
         self.internal = False
@@ -61,7 +61,7 @@ class Location:
         self.warns_of_unset = True  # uninitialized_variable_warn
         self.root: Template | None = None  # `root` or `alias`
         self.alias = False
-        self.auto_redirect = False  # `location /x/` with a proxy: "/x" is answered 301
+        self.auto_redirect = False  # `location /x/` with a proxy: "/x" gets a 301
 
     def describe(self) -> str:
         """Return what logs call it: `location /api/ (nginx.conf:12)`."""
@@ -132,7 +132,7 @@ class Listener:
         except ProtocolError:
             return None  # no name that a host can have
         except RegexFailed:
-            return None  # the request will have it refused, and told to the log
+            return None  # the request will have it refused, and logged
         return None if match.reason == DEFAULT else match.value.tls
 
     def for_address(self, address: str) -> Listener:

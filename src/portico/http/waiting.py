@@ -22,7 +22,7 @@ async def pause(request: Request, seconds: float) -> None:
 
 
 async def result_of(request: Request, future: asyncio.Future[T]) -> T:
-    """What comes of the future. Raises what it raises, and ClientGone."""
+    """Return what comes of the future. Raises what it raises, and ClientGone."""
     stream = request.stream
     if stream is not None:
         stream.watch()

@@ -22,7 +22,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def keep(files: RememberedFiles, path: Path, now: float = NOW) -> None:
-    files.keep(os.fsencode(path), path.stat(), path.read_bytes(), now)
+    files.store(os.fsencode(path), path.stat(), path.read_bytes(), now)
 
 
 def found(files: RememberedFiles, path: Path) -> bytes | None:
@@ -85,7 +85,7 @@ def test_every_change_counts(page: Path, change: Callable[[Path], None]) -> None
     assert len(files) == 0 and files.taken == 0
 
 
-def test_a_file_that_has_just_changed_is_not_kept(page: Path) -> None:
+def test_a_file_that_has_just_changed_is_not_stored(page: Path) -> None:
     files = RememberedFiles(100_000)
     keep(files, page, page.stat().st_ctime + 1.0)
     keep(files, page, page.stat().st_ctime - 1.0)  # by a clock that is ahead of ours
@@ -94,9 +94,9 @@ def test_a_file_that_has_just_changed_is_not_kept(page: Path) -> None:
     assert found(files, page) == b"first"
 
 
-def test_a_file_that_changed_while_it_was_read_is_not_kept(page: Path) -> None:
+def test_a_file_that_changed_while_it_was_read_is_not_stored(page: Path) -> None:
     files = RememberedFiles(100_000)
-    files.keep(os.fsencode(page), page.stat(), b"fir", NOW)
+    files.store(os.fsencode(page), page.stat(), b"fir", NOW)
     assert len(files) == 0
 
 

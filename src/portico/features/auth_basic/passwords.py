@@ -32,12 +32,12 @@ class CryptError(Exception):
 
 
 def is_quick(stored: bytes) -> bool:
-    """Whether verifying takes no longer than looking up what was verified before."""
+    """Return whether verifying takes no longer than looking up what was verified before."""
     return stored.startswith((b"{PLAIN}", b"{SHA}", b"{SSHA}"))
 
 
 def verify(password: bytes, stored: bytes) -> bool:
-    """Whether the password is the stored one. Raises CryptError."""
+    """Return whether the password is the stored one. Raises CryptError."""
     password = password.partition(b"\0")[0]  # a C string, to crypt(3) and to nginx
     if stored.startswith(b"{PLAIN}"):
         return hmac.compare_digest(stored[7:], password)
@@ -66,7 +66,7 @@ def _verify_ssha(password: bytes, encoded: bytes) -> bool:
 
 
 def apr1(password: bytes, stored: bytes) -> bytes:
-    """The password hashed as `stored` ($apr1$salt$…) was: MD5-crypt with Apache's own magic (ngx_crypt_apr1)."""
+    """Return the password hashed as `stored` ($apr1$salt$…) was: MD5-crypt with Apache's own magic (ngx_crypt_apr1)."""
     salt = stored[len(_APR1) :].partition(b"$")[0][:8]
     final = hashlib.md5(password + salt + password, usedforsecurity=False).digest()
     start = password + _APR1 + salt + (final * (len(password) // 16 + 1))[: len(password)]
@@ -87,7 +87,7 @@ def apr1(password: bytes, stored: bytes) -> bytes:
 
 
 def _shuffled(digest: bytes) -> bytes:
-    """The 16 bytes as MD5-crypt writes them: three at a time, six bits a character, lowest first."""
+    """Return the 16 bytes as MD5-crypt writes them: three at a time, six bits a character, lowest first."""
     text = bytearray()
     for i in range(5):
         _put(text, digest[i] << 16 | digest[i + 6] << 8 | digest[i + 12 if i < 4 else 5], 4)
@@ -122,7 +122,7 @@ class Bcrypt:
             pass
 
     def verify(self, password: bytes, stored: bytes) -> bool:
-        """Whether the password is the stored one."""
+        """Return whether the password is the stored one."""
         try:
             return bool(self.check(password[:_BCRYPT_LENGTH], stored))
         except ValueError:  # the stored password is malformed
@@ -149,7 +149,7 @@ class SystemCrypt:
             return
 
     def hash(self, password: bytes, setting: bytes) -> bytes:
-        """The password hashed with the scheme and salt of `setting`. Raises CryptError."""
+        """Return the password hashed with the scheme and salt of `setting`. Raises CryptError."""
         if self.function is None:
             raise CryptError("this system has no crypt_r()")
         ctypes.set_errno(0)

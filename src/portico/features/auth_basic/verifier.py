@@ -42,13 +42,13 @@ class Verifier:
         self._threads: ThreadPoolExecutor | None = None
 
     def tag(self, user: bytes, password: bytes, stored: bytes) -> bytes:
-        """What stands for these credentials. No two can be confused: neither name nor stored password has a colon."""
+        """Return what stands for these credentials. No two can be confused: neither name nor stored password has a colon."""
         if not self._key:
             self._key = os.urandom(32)
         return hashlib.blake2b(user + b":" + stored + b":" + password, key=self._key, digest_size=16).digest()
 
     def remembers(self, tag: bytes, now: float) -> bool:
-        """Whether these credentials were right a short while ago."""
+        """Return whether these credentials were right a short while ago."""
         until = self._right.get(tag)
         if until is None:
             return False
@@ -58,7 +58,7 @@ class Verifier:
         return False
 
     def begin(self, tag: bytes, password: bytes, stored: bytes, now: float) -> Hashing:
-        """The hashing to wait for: its future says whether the password is right, or raises CryptError. Then `leave`."""
+        """Return the hashing to wait for: its future says whether the password is right, or raises CryptError. Then `leave`."""
         running = self._running.get(tag)
         if running is None:
             if self._threads is None:
@@ -90,7 +90,7 @@ class Verifier:
         self._right[hashing.tag] = now + REMEMBERED_SECONDS
 
     def stop(self) -> None:
-        """The worker ends: nothing more is begun."""
+        """End with the worker: begin nothing more."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None

@@ -1,9 +1,9 @@
-"""`charset` and its kin: which charset an answer is said to be in, and whether it is to be recoded.
+"""`charset` and its kin: which charset a response is said to be in, and whether it is to be recoded.
 
-    the answer says none     it is in source_charset, if that is given; it is recoded to `charset` and said to be in that
-    the answer says one      that is left alone, but with override_charset
+    the response says none     it is in source_charset, if that is given; it is recoded to `charset` and said to be in that
+    the response says one      that is left alone, but with override_charset
     X-Accel-Charset          goes before all that
-    part of another answer   is recoded to what that one says
+    part of another response   is recoded to what that one says
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNSAID: Final = (301, 302)  # nginx: Netscape 4 took it for the charset of the 
 
 
 def _name(statement: Statement) -> Template | None:
-    """A charset, or one variable."""
+    """Return a charset, or one variable."""
     text = statement.args[0].text
     if not text:
         raise values.invalid(statement)
@@ -92,7 +92,7 @@ class Named:
         self.fixed: Charset | None = None if text.constant is None else charsets.add(text.constant)
 
     def render(self, request: Request) -> bytes:
-        """Its name."""
+        """Return its name."""
         return self.text.render(request) if self.fixed is None else self.fixed.name
 
 
@@ -128,11 +128,11 @@ class CharsetFilter(HeaderFilter):
             self._recode(request, response, self.source.render(request), wanted)
 
     def _is_for(self, content_type: bytes) -> bool:
-        """Whether answers of this type get the charset that is wanted."""
+        """Return whether responses of this type get the charset that is wanted."""
         return self.override if split_charset(content_type)[1] else self.types.has(content_type)
 
     def _wanted(self, request: Request, response: Response) -> bytes | None:
-        """The charset that the client is to get; None: all stays as it is (ngx_http_destination_charset)."""
+        """Return the charset that the client is to get; None: all stays as it is (ngx_http_destination_charset)."""
         if not response.content_type:
             return None
         demanded = b"" if response.upstream is None else response.upstream.charset
@@ -174,7 +174,7 @@ class CharsetFilter(HeaderFilter):
 
 
 def _of_whole(request: Request) -> bytes | None:
-    """What the client's answer is in, that this is to be a part of (ngx_http_main_request_charset)."""
+    """Return what the client's response is in, that this is to be a part of (ngx_http_main_request_charset)."""
     while request.parent is not None:
         request = request.parent
     return None if request.response is None else split_charset(request.response.content_type)[1] or None
@@ -232,7 +232,7 @@ class CharsetFeature(Feature):
 
 
 def _collect(scope: Scope, into: list[Setting[object]]) -> None:
-    """Every place inside that names a charset."""
+    """Collect every place inside that names a charset."""
     for directive in (CHARSET, SOURCE_CHARSET, CHARSET_MAP):
         into.extend(setting for setting in scope.own_settings(directive) if setting.value is not None)
     for child in scope.children:

@@ -42,11 +42,11 @@ class Recoding:
         self.encode = encode
 
     def changes_length(self) -> bool:
-        """Whether bodies have another length afterwards."""
+        """Return whether bodies have another length afterwards."""
         return not self.table
 
     def transform(self) -> BodyTransform:
-        """A recoder for one body."""
+        """Return a recoder for one body."""
         if self.table:
             return ByteRecoder(self.table)
         if self.encode is not None:
@@ -55,7 +55,7 @@ class Recoding:
 
 
 def byte_tables(pairs: list[tuple[int, int]]) -> tuple[Recoding, Recoding]:
-    """There and back between two charsets of one byte."""
+    """Return there and back between two charsets of one byte."""
     there = bytearray(range(128)) + bytearray([_UNKNOWN] * 128)
     back = bytearray(there)
     for source, destination in pairs:

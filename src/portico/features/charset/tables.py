@@ -27,7 +27,7 @@ class Charset:
         self.recodings: dict[bytes, Recoding] = {}
 
     def recoding_to(self, other: Charset) -> Recoding | None:
-        """How to get from this one to another one."""
+        """Return how to get from this one to another one."""
         return self.recodings.get(other.key)
 
 
@@ -42,15 +42,15 @@ class Charsets:
         return len(self._by_key)
 
     def add(self, name: bytes) -> Charset:
-        """The charset of a name, which is made known by it."""
+        """Return the charset of a name, which is made known by it."""
         return self._by_key.setdefault(name.lower(), Charset(name))
 
     def find(self, name: bytes) -> Charset | None:
-        """The one called `name` in whatever case (ngx_http_get_charset)."""
+        """Return the one called `name` in whatever case (ngx_http_get_charset)."""
         return self._by_key.get(name.lower())
 
     def add_map(self, given: CharsetMap) -> None:
-        """A `charset_map`. Raises ConfigError."""
+        """Add a `charset_map`. Raises ConfigError."""
         source = self.add(given.source)
         destination = self.add(given.destination)
         shown = f'"{given.statement.args[0].text}" and "{given.statement.args[1].text}"'
@@ -75,7 +75,7 @@ class CharsetMap:
 
 
 def charset_map(statement: Statement) -> CharsetMap:
-    """The block of a `charset_map`; a directive's parser."""
+    """Return the block of a `charset_map`; a directive's parser."""
     made = CharsetMap(statement)
     if made.source.lower() == UTF8 and made.destination.lower() != UTF8:
         raise statement.fail(
@@ -99,7 +99,7 @@ def _byte(line: Statement) -> int:
 
 
 def _code_point(line: Statement) -> int:
-    """The code point below 0x10000, and not ASCII, of the UTF-8 that is written as in `D0B0`."""
+    """Return the code point below 0x10000, and not ASCII, of the UTF-8 that is written as in `D0B0`."""
     text = line.args[0].text
     character = ""
     if _HEX.fullmatch(text) and len(text) % 2 == 0:

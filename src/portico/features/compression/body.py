@@ -38,7 +38,7 @@ _LARGE: Final = 262144  # a form longer than this is sent in parts
 
 @final
 class Threads(WorkerHook):
-    """The threads of one worker on which slow codings work; started when first needed."""
+    """The threads of one worker on which slow content encodings work; started when first needed."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -67,7 +67,7 @@ class Step:
         self.client = client
 
     def run(self) -> bytes:
-        """What comes out. Raises ClientFailed when nobody wants it any more."""
+        """Return what comes out. Raises ClientFailed when nobody wants it any more."""
         if self.client is not None and self.client.is_broken():
             raise ClientFailed(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         out = self.coder.feed(self.data) if self.data else b""
@@ -113,7 +113,7 @@ class FormBody(CompressedSource):
 
 @final
 class CompressedBody(CompressedSource):
-    """What a coding makes of `source`, which it owns. `length` is the source's, -1 when unknown."""
+    """What a content encoding makes of `source`, which it owns. `length` is the source's, -1 when unknown."""
 
     def __init__(self, source: Body, coding: Coding, length: int, flushes: bool, reactor: Reactor, threads: Threads | None) -> None:
         self.kind = STREAM
@@ -136,7 +136,7 @@ class CompressedBody(CompressedSource):
         self.ending = False  # the job is the last one
         self.finished = False
         self.tired = False
-        self.forming: Forming | None = None  # the whole is to be kept
+        self.forming: Forming | None = None  # the whole is to be stored
 
     def take(self) -> bytes | None:
         if self.finished:
@@ -149,7 +149,7 @@ class CompressedBody(CompressedSource):
         return out
 
     def _taken(self) -> bytes | None:
-        """The next piece, by as many steps as it takes or time allows."""
+        """Return the next piece, by as many steps as it takes or time allows."""
         out: list[bytes] = []
         size = 0
         while True:
@@ -272,7 +272,7 @@ class CompressedBody(CompressedSource):
 
 
 def compressed_at_once(source: Body, coding: Coding, length: int) -> Form:
-    """The whole of a short body that is at hand. Closes the source. Raises HTTPError when that is not what it said it was."""
+    """Return the whole of a short body in memory. Closes the source. Raises HTTPError when its length is not the one that it gave."""
     coder = coding.make(length)
     out: list[bytes] = []
     read = 0

@@ -1,4 +1,4 @@
-"""The libraries behind the codings, looked for when a configuration asks for them.
+"""The libraries behind the content encodings, looked for when a configuration asks for them.
 
 How quick they are on bad data, such as random letters of an alphabet of two or four, was measured (CPU time, one core); it says what
 is compressed in one go, and what is worked on a thread because one step of it may take longer than others should wait. A step is what
@@ -29,17 +29,17 @@ _AT_ONCE: Final = 131072  # bytes at most
 _GZIP_QUICK: Final = (0, 108, 100, 88, 104, 52, 20, 8, 2, 1)
 _BROTLI_QUICK: Final = (128, 128, 128, 128, 128, 64, 48, 32, 16, 16, 1, 1)
 _ZSTD_QUICK: Final = (0, 128, 128, 128, 128, 128, 96, 64, 64, 64, 32, 32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 4, 4)
-_SMALL_WINDOW: Final = 19  # 512 KB: what Zstandard gets, so that an answer under way costs 2 MB at most
+_SMALL_WINDOW: Final = 19  # 512 KB: what Zstandard gets, so that a response under way costs 2 MB at most
 
 
 @final
 class MissingLibrary(Exception):
-    """What is to be installed for a coding."""
+    """What is to be installed for a content encoding."""
 
 
 @final
 class Coder:
-    """One answer's compression: three calls of a library's object."""
+    """The compression of one response: three calls of a library's object."""
 
     def __init__(self, feed: Callable[[bytes], bytes], flush: Callable[[], bytes], finish: Callable[[], bytes]) -> None:
         self.feed = feed
@@ -49,7 +49,7 @@ class Coder:
 
 @final
 class Coding:
-    """A coding at a level. `make` gets the length of what is to be compressed, -1 when nobody knows."""
+    """A content encoding at a level. `make` gets the length of what is to be compressed, -1 when nobody knows."""
 
     def __init__(
         self, name: bytes, level: int, window: int, make: Callable[[int], Coder], step: int, at_once: int, heavy: bool
@@ -80,7 +80,7 @@ def _isal(isal: Any, level: int, length: int) -> Coder:
 
 
 def _zlib(level: int, length: int) -> Coder:
-    """A short answer gets a small window and little memory, as in nginx (ngx_http_gzip_filter_memory)."""
+    """A short response gets a small window and little memory, as in nginx (ngx_http_gzip_filter_memory)."""
     bits = _MAX_WBITS
     memory = 8
     while length >= 0 and bits > 9 and memory > 1 and length < (1 << (bits - 1)) - 262:

@@ -22,7 +22,7 @@ _WINDOWS: Final[dict[str, int]] = {
 
 
 def _level(low: int, high: int) -> Callable[[Statement], int]:
-    """A number in a range, with the words of ngx_conf_check_num_bounds."""
+    """Return a number in a range, with the words of ngx_conf_check_num_bounds."""
 
     def parse(statement: Statement) -> int:
         level = values.number(statement)

@@ -75,7 +75,7 @@ def _variable(name: str, coding: bytes) -> Variable[Request]:
 
 
 class CompressionFeature(Feature):
-    """Adds the filter where a coding is on."""
+    """Adds the filter where a content encoding is on."""
 
     def location(self, build: LocationBuild) -> None:
         scope = build.scope
@@ -90,7 +90,7 @@ class CompressionFeature(Feature):
 
 
 def _offers(scope: Scope, shared: Shared, name: bytes) -> list[Offer]:
-    """A coding, if it is on."""
+    """Return a content encoding, if it is on."""
     if name == GZ and scope.get(d.GZIP):
         return [Offer(shared.gzip(scope.get(d.GZIP_COMP_LEVEL)), scope.get(d.GZIP_TYPES), scope.get(d.GZIP_MIN_LENGTH))]
     if name == BR and scope.get(d.BROTLI):

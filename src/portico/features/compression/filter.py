@@ -1,4 +1,4 @@
-"""Which answers are compressed, and what their heads say then (ngx_http_gzip_header_filter)."""
+"""Which responses are compressed, and what their header sections say then (ngx_http_gzip_header_filter)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES_REMEMBERED: Final = 256
 
 @final
 class Offer:
-    """A coding that is on in a location, and for what."""
+    """A content encoding that is on in a location, and for what."""
 
     def __init__(self, coding: Coding, types: MediaTypes, min_length: int) -> None:
         self.coding = coding
@@ -44,19 +44,19 @@ class Offers:
         self.min_length = max([offer.min_length for offer in offers], default=0)
 
     def for_length(self, length: int) -> Offers:
-        """Those that are worth it for so many bytes, -1 for nobody knows."""
+        """Return those that are worth it for so many bytes, -1 for nobody knows."""
         if length < 0 or length >= self.min_length:
             return self
         return Offers([offer for offer in self.offers if length >= offer.min_length])
 
     def without_gzip(self) -> Offers:
-        """The others."""
+        """Return the others."""
         return Offers([offer for offer in self.offers if offer.coding.name != GZIP])
 
 
 @final
 class CompressionFilter(HeaderFilter):
-    """The codings of one location."""
+    """The content encodings of one location."""
 
     def __init__(
         self, offers: list[Offer], rules: CompressionRules, accepted: AcceptedCodings, forms: Forms | None, threads: Threads
@@ -91,7 +91,7 @@ class CompressionFilter(HeaderFilter):
                     weaken_etag(response)
 
     def _choose(self, request: Request, response: Response, content_type: bytes, length: int) -> Offer | None:
-        """What this answer is compressed with; notes in the answer that another client may get something else."""
+        """Return what this response is compressed with; notes in the response that another client may get something else."""
         offers = self._by_type.get(content_type) or self._for_type(content_type)
         if not offers.offers:
             return None
@@ -146,7 +146,7 @@ class CompressionFilter(HeaderFilter):
         return body
 
     def _from_forms(self, request: Request, response: Response, coding: Coding, forms: Forms, status: os.stat_result) -> bool:
-        """Answer a file from `compression_cache`, or have what is made of it kept; whether the answer has its body."""
+        """Take the body from `compression_cache`, or have what is made of it stored. Return whether the response has its body."""
         key = form_key(coding, status)
         form = forms.get(key)
         if form is not None:
@@ -177,7 +177,7 @@ def _file_of(body: Body) -> os.stat_result | None:
 
 
 def _may_change(request: Request, response: Response) -> bool:
-    """Whether it is not compressed already, and nobody forbids to touch it (RFC 9111 sections 5.2.1.6 and 5.2.2.6)."""
+    """Return whether it is not compressed already, and nobody forbids to touch it (RFC 9111 sections 5.2.1.6 and 5.2.2.6)."""
     for name, value in response.fields:
         length = len(name)
         if length == 16:

@@ -1,8 +1,8 @@
 """`compression_cache`: compressed forms of files, in the memory of a worker.
 
-A form is that of one file as it was: device, inode, size, times of modification and of change to the nanosecond, with the coding and
-its level. Whoever changes a file changes one of them; and a file that was changed just now is not kept, as the clock of a file system
-stands still for some milliseconds.
+A form is that of one file as it was: device, inode, size, times of modification and of change to the nanosecond, with the content
+encoding and its level. Whoever changes a file changes one of them; and a file that was changed just now is not stored, as the
+clock of a file system stands still for some milliseconds.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Forms:
         return len(self._forms)
 
     def get(self, key: FormKey) -> Form | None:
-        """The form, which counts as used now."""
+        """Return the form, which counts as used now."""
         form = self._forms.pop(key, None)
         if form is not None:
             self._forms[key] = form
         return form
 
     def takes(self, length: int) -> bool:
-        """Whether a form of so many bytes is not too large."""
+        """Return whether a form of so many bytes is not too large."""
         return (length + _OVERHEAD) * _SHARE <= self.size
 
     def put(self, key: FormKey, form: Form) -> None:
@@ -78,7 +78,7 @@ class Forming:
         self.pieces: list[bytes] = []
 
     def add(self, made: bytes) -> bool:
-        """The next piece; False when the form is given up."""
+        """Add the next piece; return False when the form is given up."""
         forms = self.forms
         self.pieces.append(made)
         self.length += len(made)
@@ -89,23 +89,23 @@ class Forming:
         return False
 
     def finish(self, original: int) -> None:
-        """It is whole: keep it."""
+        """Store the form: it is whole."""
         form = Form(b"".join(self.pieces), original)
         self.give_up()
         self.forms.put(self.key, form)
 
     def give_up(self) -> None:
-        """It is not made any more; safe to call twice."""
+        """Drop what was made of it; safe to call twice."""
         self.forms.making -= self.length
         self.length = 0
         self.pieces = []
 
 
 def form_key(coding: Coding, status: os.stat_result) -> FormKey:
-    """What a form is kept by."""
+    """Return the key of a form."""
     return (coding.key, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def is_settled(status: os.stat_result, now: float) -> bool:
-    """Whether the file has not been changed just now. `now`: seconds since the epoch."""
+    """Return whether the file has not been changed just now. `now`: seconds since the epoch."""
     return now - status.st_ctime > _JUST_NOW

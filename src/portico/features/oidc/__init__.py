@@ -28,7 +28,7 @@ Threats, and what keeps them off:
 * a code or a callback sent twice: the random value changes once a login has succeeded, and the provider takes a code once;
 * a token for somebody else: issuer, audience, authorized party, nonce, times, and a signature by one of the provider's public keys;
 * an open redirect: where to go after a login is a path of the same host, sealed in `state`;
-* another provider's answer taken for this one's: each provider has its own key, `iss` in the callback must fit (RFC 9207), and
+* another provider's response taken for this one's: each provider has its own key, `iss` in the callback must fit (RFC 9207), and
   providers that share a redirect URI on one server are warned of (RFC 9700 section 4.4);
 * a provider that sends us elsewhere: its endpoints are asked over TLS as it is itself, no redirect is followed, and time and size are
   bounded;

@@ -1,4 +1,4 @@
-"""The URIs of ours that providers and browsers come to: how they look from outside, and the arguments that they bring."""
+"""The URIs of ours that providers and browsers come to: how they look from outside, and their arguments."""
 
 from __future__ import annotations
 

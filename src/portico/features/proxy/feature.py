@@ -102,7 +102,7 @@ _LOOKUP: Final = BuildSlot[Lookup](_new_lookup)
 
 
 def _group(build: LocationBuild, url: Url) -> Group:
-    """The configured group of that name, or one made of the address."""
+    """Return the configured group of that name, or one made of the address."""
     groups = groups_of(build.http)
     named = groups.get(url.authority)
     if named is not None:

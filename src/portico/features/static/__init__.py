@@ -1,4 +1,4 @@
-"""Files from disk: what answers in a location where nothing else does. (nginx: ngx_http_static_module.c, …_gzip_static_module.c.)
+"""Files from disk: what a location serves where nothing else responds. (nginx: ngx_http_static_module.c, …_gzip_static_module.c.)
 
     feature.py         the directives, and which handler a location gets
     handler.py         a file as it is

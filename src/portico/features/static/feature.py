@@ -96,7 +96,7 @@ class StaticFeature(Feature):
             build.add_handler(CONTENT, PrecompressedHandler(plain, forms, CompressionRules(scope), accepted_codings(build.http)))
         else:
             build.add_handler(CONTENT, plain)
-            if build.location.core.max_ranges:  # else no answer may say that there are ranges
+            if build.location.core.max_ranges:  # else no response may say that there are ranges
                 build.on_finish(plain.settle)
 
 

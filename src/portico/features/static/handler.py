@@ -1,7 +1,7 @@
-"""A file as the answer.
+"""A file as the response.
 
-A small one is read at once, or known already (`remembered.py`), so that head and body leave in one write; a larger one is handed on
-as an open descriptor, for sendfile(2).
+A small one is read at once, or known already (`remembered.py`), so that header section and body leave in one write; a larger one is
+handed on as an open descriptor, for sendfile(2).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Stamp:
 
 @final
 class Unserved:
-    """What stands in the way of answering with a path: an error of `call`, or that it is no regular file."""
+    """Why a path cannot be sent: an error of `call`, or that it is no regular file."""
 
     def __init__(self, number: int, call: str, is_directory: bool) -> None:
         self.number = number  # errno, 0 when there is something
@@ -52,19 +52,19 @@ class Unserved:
         self.is_directory = is_directory
 
     def reason(self, path: bytes) -> str:
-        """For the error log."""
+        """Return what the error log says of it."""
         if self.number:
             return f'{self.call} "{os.fsdecode(path)}" failed ({self.number}: {os.strerror(self.number)})'
         return f'"{os.fsdecode(path)}" is not a regular file'
 
     def is_missing(self) -> bool:
-        """Whether there is nothing of that name."""
+        """Return whether there is nothing of that name."""
         return self.number in _MISSING
 
 
 @final
 class StaticHandler(Handler):
-    """Answers GET and HEAD with the file that the URI means."""
+    """Responds to GET and HEAD with the file that the URI means."""
 
     def __init__(self, files: Files, remembered: RememberedFiles | None) -> None:
         self.is_async = False
@@ -73,10 +73,10 @@ class StaticHandler(Handler):
         self.cache: OpenFileCache | None = files.cache
         self._stamps: dict[tuple[int, int], Stamp] = {}
         self.settled = False
-        self.editors: list[HeaderFilter] = []  # what may change an answer
+        self.editors: list[HeaderFilter] = []  # what may change a response
 
     def settle(self, editors: list[HeaderFilter]) -> None:
-        """From now on the lines of an answer are finished where no filter changes them."""
+        """Finish, from now on, the header section of a response where no filter changes it."""
         self.settled = True
         self.editors = editors
 
@@ -84,13 +84,13 @@ class StaticHandler(Handler):
         method = request.method
         if method != b"GET" and method != b"HEAD" and method != b"POST":
             raise HTTPError(405)
-        return self.answer(request, self.files.path(request))
+        return self.respond(request, self.files.path(request))
 
     def describe(self) -> str:
         return f"file below {self.files.directory.text}"
 
-    def answer(self, request: Request, path: bytes) -> Response:
-        """The answer with what is at `path`, the URI's own. Raises HTTPError."""
+    def respond(self, request: Request, path: bytes) -> Response:
+        """Return a response with what is at `path`, the URI's own. Raises HTTPError."""
         if request.uri.endswith(b"/"):
             raise HTTPError(403, f'directory index of "{os.fsdecode(path)}" is forbidden', ERR)
         found = self.serve(request, path)
@@ -108,7 +108,7 @@ class StaticHandler(Handler):
         return response
 
     def serve(self, request: Request, path: bytes) -> Response | Unserved:
-        """The answer with the file at `path`, whatever the URI says. Raises HTTPError 405 for POST."""
+        """Return a response with the file at `path`, whatever the URI says. Raises HTTPError 405 for POST."""
         if self.cache is not None:
             return self._from_cache(request, path, self.cache)
         if self.remembered is not None and request.method == b"GET":
@@ -134,7 +134,7 @@ class StaticHandler(Handler):
             elif size <= SMALL:
                 data = os.read(fd, size) if size else b""
                 if self.remembered is not None:
-                    self.remembered.keep(path, status, data, request.reactor.wall())
+                    self.remembered.store(path, status, data, request.reactor.wall())
                 body = BytesBody(data, status)
             else:
                 body = FileBody(fd, 0, size, True, None, status)
@@ -145,7 +145,7 @@ class StaticHandler(Handler):
                 os.close(fd)
 
     def _remembered(self, request: Request, file: RememberedFile) -> Response:
-        """The answer with a file that is known; its lines are made once, unless something in this location changes them."""
+        """Return a response with a file that is known; the header section is made once unless this location changes it."""
         if self.settled and not request.has_conditions():
             known = file.known
             if known is None or known.owner is not self or known.uri != request.uri:

@@ -3,8 +3,8 @@
     app.js      app.js.gz      app.js.br      app.js.zst
 
 Whatever lies there under such a name is taken for the compressed form of the other file; whether that is there, and which is newer,
-does not matter. The answer is the compressed file, with its length, time and ETag, and the type of the other one. Parts of it cannot
-be had, as in nginx: a client might put them together with parts of the plain form.
+does not matter. The response is the compressed file, with its length, time and ETag, and the type of the other one. There are no
+ranges of it, as in nginx: a client might put them together with parts of the plain form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REMEMBERED: Final = 1024
 
 @final
 class Form:
-    """A coding whose files are looked for. `always`: for whoever asks, also for who does not take it."""
+    """A content encoding whose files are looked for. `always`: for whoever asks, also for who does not take it."""
 
     def __init__(self, coding: bytes, suffix: bytes, always: bool) -> None:
         self.coding = coding
@@ -38,7 +38,7 @@ class Form:
 
 @final
 class PrecompressedHandler(Handler):
-    """Answers GET and HEAD with a compressed file where there is one for this client, and leaves all else to `plain`."""
+    """Responds to GET and HEAD with a compressed file where there is one for this client, and leaves all else to `plain`."""
 
     def __init__(self, plain: StaticHandler, forms: list[Form], rules: CompressionRules, accepted: AcceptedCodings) -> None:
         self.is_async = False
@@ -65,11 +65,11 @@ class PrecompressedHandler(Handler):
                 return _encoded(found, form, varies)
             if found.number:
                 missing.append(form)
-            self._pass_by(request, path + form.suffix, found)
+            self._log_unusable(request, path + form.suffix, found)
         if not self.rules.vary or not self._varies(request, path, missing):
-            return self.plain.answer(request, path)
+            return self.plain.respond(request, path)
         try:
-            response = self.plain.answer(request, path)
+            response = self.plain.respond(request, path)
         except HTTPError as error:
             error.fields = (*error.fields, (b"Vary", b"Accept-Encoding"))
             raise
@@ -80,9 +80,9 @@ class PrecompressedHandler(Handler):
         return f"{self.plain.describe()}, or the same with {' '.join(form.suffix.decode() for form in self.forms)}"
 
     def _order_for(self, request: Request) -> tuple[Form, ...]:
-        """The forms to look for, the best first: those that the client takes, then those for all."""
+        """Return the forms to look for, the best first: those that the client takes, then those for all."""
         if request.parent is not None:
-            return self.for_all  # nginx: a part of another answer is not encoded for the client
+            return self.for_all  # nginx: a part of another response is not encoded for the client
         wanted = self.accepted.of(request)
         order = self._orders.get(wanted)
         if order is None:
@@ -102,8 +102,8 @@ class PrecompressedHandler(Handler):
         order.extend(form for form in left if form.always)
         return tuple(order)
 
-    def _pass_by(self, request: Request, path: bytes, found: Unserved) -> None:
-        """There is no compressed file to answer with. Raises HTTPError when what is there is neither file nor directory."""
+    def _log_unusable(self, request: Request, path: bytes, found: Unserved) -> None:
+        """Log why a compressed file cannot be sent. Raises HTTPError when what is there is neither file nor directory."""
         if found.number == 0:
             if not found.is_directory:
                 raise HTTPError(404, found.reason(path), CRIT)
@@ -111,7 +111,7 @@ class PrecompressedHandler(Handler):
             request.log_error(ERR if found.number == errno.EACCES else CRIT, found.reason(path))
 
     def _varies(self, request: Request, path: bytes, missing: list[Form]) -> bool:
-        """Whether there is a form that other clients get; those in `missing` are not there."""
+        """Return whether there is a form that other clients get; the files of those in `missing` are not there."""
         for form in self.forms:
             if not form.always and form not in missing and self.plain.files.test(request, path + form.suffix).error == 0:
                 return True

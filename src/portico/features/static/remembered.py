@@ -1,9 +1,9 @@
-"""Small files that were served lately, kept in memory: stat(2) tells whether one is still the same.
+"""Small files that were served lately, in memory: stat(2) tells whether one is still the same.
 
 Opening a file, looking at it, reading and closing it are four system calls; asking by its name whether it has changed is one. It has
 not when device, inode, size and both times are what they were. Nobody can set the time of the last change (st_ctime) back, and
 whatever is done to content, owner or permissions sets it. But the clock behind it has a grain of milliseconds: what changes twice
-within one would look the same. So a file is kept only once its last change lies two seconds back (as git treats its index).
+within one would look the same. So a file is stored only once its last change lies two seconds back (as git treats its index).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OVERHEAD: Final = 1500  # bytes of memory that an entry takes beside its conten
 
 @final
 class KnownHead:
-    """What the answer with a file said, to whom it applies: the URI, and the handler of the location."""
+    """The header section of a response with a file, and what it applies to: the URI, and the handler of the location."""
 
     def __init__(self, owner: object, uri: bytes, head: ResponseHead, finished: FinishedHead) -> None:
         self.owner = owner
@@ -45,7 +45,7 @@ class RememberedFile:
         self.known: KnownHead | None = None
 
     def is_same(self, status: os.stat_result) -> bool:
-        """Whether the file is what it was."""
+        """Return whether the file is what it was."""
         return (
             status.st_ctime_ns == self.changed
             and status.st_ino == self.inode
@@ -68,7 +68,7 @@ class RememberedFiles:
         return len(self._files)
 
     def find(self, path: bytes) -> RememberedFile | None:
-        """The file at `path`, if it is known and has not changed."""
+        """Return the file at `path`, if it is known and has not changed."""
         known = self._files.get(path)
         if known is None:
             return None
@@ -80,8 +80,8 @@ class RememberedFiles:
         self._forget(path)
         return None
 
-    def keep(self, path: bytes, status: os.stat_result, data: bytes, now: float) -> None:
-        """Keep what was read of a file that was looked at before; `now` in seconds since the epoch."""
+    def store(self, path: bytes, status: os.stat_result, data: bytes, now: float) -> None:
+        """Store what was read of a file that was looked at before; `now` in seconds since the epoch."""
         size = len(data) + len(path) + _OVERHEAD
         if now - status.st_ctime < _SETTLED or size > self.room or len(data) != status.st_size:
             return

@@ -106,7 +106,7 @@ class Files:
         )
 
     def root(self, request: Request) -> bytes:
-        """The directory, without a trailing slash; of an alias, what it says. nginx's `$document_root`."""
+        """Return the directory, without a trailing slash; of an alias, what it says. nginx's `$document_root`."""
         constant = self.constant
         if constant is not None:
             return constant
@@ -114,7 +114,7 @@ class Files:
         return text if text[:1] == b"/" else self.load_prefix + text
 
     def path(self, request: Request) -> bytes:
-        """The path of the file that `request.uri` means. Raises HTTPError."""
+        """Return the path of the file that `request.uri` means. Raises HTTPError."""
         kind = self.kind
         if kind == NO_ALIAS:
             return self.root(request) + request.uri
@@ -127,7 +127,7 @@ class Files:
         return path
 
     def rest(self, request: Request) -> bytes:
-        """What of the URI comes behind the prefix that a PREFIX_ALIAS replaces. Raises HTTPError."""
+        """Return what of the URI comes behind the prefix that a PREFIX_ALIAS replaces. Raises HTTPError."""
         uri = request.uri
         prefix = self.prefix
         if not uri.startswith(prefix):
@@ -139,14 +139,14 @@ class Files:
         return rest
 
     def put_behind_alias(self, request: Request, uri: bytes) -> None:
-        """In a regex location with an alias: from now on the file is the alias with `uri` behind."""
+        """Set the URI to `uri`; in a regex location with an alias, the file is the alias with `uri` behind from now on."""
         request.target = request.target.with_uri(uri)
         if request.values is None:
             request.values = {}
         request.values[_BEHIND_ALIAS] = uri
 
     def test(self, request: Request, path: bytes) -> FileInfo:
-        """What is at `path`, without opening it."""
+        """Return what is at `path`, without opening it."""
         cache = self.cache
         if cache is not None:
             return cache.find(path, self.cache_settings, request.reactor.now, True)
@@ -156,7 +156,7 @@ class Files:
 
 
 def _in_force(scope: Scope) -> tuple[Template, int, bytes]:
-    """The nearest root or alias, outwards; the kind; the prefix to replace. Raises ConfigError."""
+    """Return the nearest root or alias, outwards; the kind; the prefix to replace. Raises ConfigError."""
     current: Scope | None = scope
     while current is not None:
         root = current.own_settings(ROOT)

@@ -13,7 +13,10 @@ _CHARSET: Final = b"charset="
 
 
 def split_charset(content_type: bytes) -> tuple[bytes, bytes]:
-    """What stands before the `charset` parameter, and its value with all that follows (ngx_http_upstream_copy_content_type)."""
+    """Return what stands before the `charset` parameter, and its value with all that follows.
+
+    As ngx_http_upstream_copy_content_type.
+    """
     semicolon = content_type.find(b";")
     while semicolon >= 0:
         start = semicolon + 1
@@ -35,15 +38,15 @@ class MediaTypes:
         self.every = every
 
     def include(self, response: Response) -> bool:
-        """Whether the answer's type is one of them."""
+        """Return whether the response's type is one of them."""
         return self.has(response.content_type)
 
     def has(self, content_type: bytes) -> bool:
-        """Whether a Content-Type is one of them. A charset does not matter, any other parameter makes it another type
+        """Return whether a Content-Type is one of them. A charset does not matter, any other parameter makes it another type
         (ngx_http_test_content_type).
         """
         if self.every:
-            return True  # also an answer without a type
+            return True  # also a response without a type
         if not content_type:
             return False
         if content_type.find(b";") >= 0:
@@ -52,7 +55,7 @@ class MediaTypes:
 
 
 def media_types(statement: Statement) -> MediaTypes:
-    """The types of a directive such as `gzip_types`; text/html is always one of them (ngx_http_types_slot)."""
+    """Return the types of a directive such as `gzip_types`; text/html is always one of them (ngx_http_types_slot)."""
     found: set[bytes] = {b"text/html"}
     every = False
     for argument in statement.args:

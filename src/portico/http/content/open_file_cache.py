@@ -104,7 +104,7 @@ class OpenFileCache:
         return len(self._entries)
 
     def find(self, path: bytes, settings: OpenFileSettings, now: float, test_only: bool) -> FileInfo:
-        """What `path` is. Unless `test_only`, a regular file has a descriptor, the cache's: see `lend`."""
+        """Return what `path` is. Unless `test_only`, a regular file has a descriptor, the cache's: see `lend`."""
         entries = self._entries
         entry = entries.pop(path, None)
         if entry is None:
@@ -127,7 +127,7 @@ class OpenFileCache:
         return entry
 
     def lend(self, entry: FileInfo, settings: OpenFileSettings) -> int:
-        """A descriptor that the caller closes."""
+        """Return a descriptor that the caller closes."""
         if entry.uses < settings.min_uses:
             fd = entry.fd
             entry.fd = -1
@@ -135,7 +135,7 @@ class OpenFileCache:
         return os.dup(entry.fd)
 
     def release(self, entry: FileInfo, settings: OpenFileSettings) -> None:
-        """The caller has used `entry.fd` and is done with it."""
+        """End the use of `entry.fd`."""
         if entry.uses < settings.min_uses:
             entry.close()
 
@@ -154,7 +154,7 @@ class OpenFileCache:
     def _checked(
         self, path: bytes, entry: FileInfo, settings: OpenFileSettings, now: float, test_only: bool
     ) -> FileInfo:
-        """The entry if it is good still, else what is there now."""
+        """Return the entry if it is good still, else what is there now."""
         unopened = entry.error == 0 and entry.is_file and entry.fd < 0
         if now - entry.created < settings.valid and (not unopened or test_only):
             return entry

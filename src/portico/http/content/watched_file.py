@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST: Final = 64  # a path may hold variables: more than this many are not kept
+_MOST: Final = 64  # a path may hold variables: more than this many are not remembered
 _UNSETTLED_NS: Final = 50_000_000  # time stamps are coarse: a file just written may be written again under the same stamp
 
 Mark = tuple[int, int, int, int, int]
@@ -44,7 +44,7 @@ class WatchedFiles(Generic[T]):
         self._entries: dict[bytes, _Entry[T]] = {}
 
     def get(self, path: bytes) -> T:
-        """The parsed file as it is now. Raises OSError, and what `parse` raises."""
+        """Return the parsed file as it is now. Raises OSError, and what `parse` raises."""
         entry = self._entries.get(path)
         if entry is not None and entry.settled and _mark(os.stat(path)) == entry.mark:
             return entry.value
@@ -70,13 +70,13 @@ class FilePath:
         self.prefix = prefix
 
     def of(self, request: Request) -> bytes:
-        """The path for this request."""
+        """Return the path for this request."""
         path = self.path.render(request).partition(b"\0")[0]  # a C string, in nginx
         return path if path.startswith(b"/") else self.prefix + path
 
 
 def file_path(statement: Statement, hint: str) -> FilePath:
-    """The statement's argument. Raises ConfigError when the path is constant and cannot be read."""
+    """Return the statement's argument. Raises ConfigError when the path is constant and cannot be read."""
     path = template(statement)
     if path.constant is not None:
         full = statement.load.full_path(path.text, conf=True)

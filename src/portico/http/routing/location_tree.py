@@ -1,4 +1,4 @@
-"""Which location answers for a URI: nginx's precedence, at a cost that does not grow with the configuration.
+"""Which location serves a URI: nginx's precedence, at a cost that does not grow with the configuration.
 
 On one level, as `ngx_http_core_find_location`:
 
@@ -64,7 +64,7 @@ class Location(Generic[T]):
         """The locations inside this one; set by `nest`."""
 
     def text(self) -> str:
-        """As written: modifier and pattern."""
+        """Return it as written: modifier and pattern."""
         return MODIFIERS[self.kind] + self.pattern
 
     def nest(self, inner: "Sequence[Location[T]]") -> None:
@@ -155,7 +155,7 @@ class LocationTree(Generic[T]):
         return table
 
     def _longest(self, marker: bytes, prefixes: dict[bytes, LocationMatch[T]]) -> LocationMatch[T]:
-        """The longest location that is a prefix of a marker; the default if there is none."""
+        """Return the longest location that is a prefix of a marker; the default if there is none."""
         for length in reversed(self._lengths):
             if length <= len(marker):
                 match = prefixes.get(marker[:length])
@@ -164,16 +164,16 @@ class LocationTree(Generic[T]):
         return self._default
 
     def find(self, uri: bytes) -> LocationMatch[T]:
-        """The location for a normal URI (decoded, dots resolved, slashes merged)."""
+        """Return the location for a normal URI (decoded, dots resolved, slashes merged)."""
         match = self._search(uri)
         return self._default if match is None else match
 
     def named(self, name: str) -> Location[T] | None:
-        """The location `@name` (given with its `@`); None when there is none."""
+        """Return the location `@name` (given with its `@`); None when there is none."""
         return self._named.get(name)
 
     def _search(self, uri: bytes) -> LocationMatch[T] | None:
-        """One level and what is nested in it; None when nothing matches."""
+        """Search one level and what is nested in it; None when nothing matches."""
         match = self._whole.get(uri)
         if match is not None:
             return match
@@ -225,7 +225,7 @@ class LocationTree(Generic[T]):
 
 
 def _inside(outer: LocationMatch[T], inner: LocationMatch[T] | None) -> LocationMatch[T]:
-    """What a regex location leads to, given what matched inside it.
+    """Return what a regex location leads to, given what matched inside it.
 
     The regex has decided, so enclosing regexes are not tried. As in nginx, no redirect comes from inside it:
     the location that would redirect is entered.
@@ -248,7 +248,7 @@ def _prefix_reason(location: Location[T]) -> str:
 
 
 def duplicate(locations: Sequence[Location[T]]) -> Location[T] | None:
-    """The first location of a level that stands there already: `= /x` twice, or two of `/x` and `^~ /x`."""
+    """Return the first location of a level that stands there already: `= /x` twice, or two of `/x` and `^~ /x`."""
     seen: set[tuple[bool, bytes]] = set()
     for location in locations:
         if location.kind > PREFIX_STOP:

@@ -38,7 +38,7 @@ _MAPS: Final = (
 
 
 def _escapes(bits: tuple[int, ...]) -> list[bytes]:
-    """What each of the 256 characters is written as."""
+    """Return what each of the 256 characters is written as."""
     return [b"%%%02X" % c if bits[c >> 5] >> (c & 31) & 1 else bytes((c,)) for c in range(256)]
 
 
@@ -61,7 +61,7 @@ def normalise(target_path: bytes, merge_slashes: bool) -> RequestTarget:
     """Split and normalise a request target in origin form (`/path?args`).
 
     An absolute-form target is given from its path on; that may be empty (`http://host?x`): then it means `/`.
-    Raises `ValueError` with the reason for what nginx answers 400 to.
+    Raises `ValueError` with the reason for what nginx refuses with 400.
     """
     mark = target_path.find(b"?")
     path = target_path if mark < 0 else target_path[:mark]
@@ -137,7 +137,7 @@ _ESCAPED: Final[dict[int, bytes]] = {byte: b"%%%02X" % byte for byte in _UNPRINT
 
 
 def printable_target(target: bytes) -> bytes:
-    """A request target or Location that we make: blanks and controls are escaped, so that it cannot end its line."""
+    """Return a request target or Location that we make: blanks and controls are escaped, so that it cannot end its line."""
     if len(target.translate(None, _UNPRINTABLE)) == len(target):
         return target
     return b"".join([_ESCAPED.get(byte) or bytes((byte,)) for byte in target])
@@ -162,7 +162,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def arg(args: bytes, name: bytes) -> bytes | None:
-    """The value of the first argument of that name (`$arg_name`), undecoded; None when there is none.
+    """Return the value of the first argument of that name (`$arg_name`), undecoded; None when there is none.
 
     As `ngx_http_arg`: names compare without regard to case, and an argument without `=` does not count.
     """

@@ -1,4 +1,4 @@
-"""Variables of the connection that only HTTP has, and of the server that answers.
+"""Variables of the connection that only HTTP has, and of the server that responds.
 
 Source of names and meanings: https://nginx.org/en/docs/http/ngx_http_core_module.html#variables
 """

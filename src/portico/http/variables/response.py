@@ -1,4 +1,4 @@
-"""Variables of what is answered, and how the answering went.
+"""Variables of the response, and how its sending went.
 
 `$sent_http_…` are read from the `Response` as it was sent: from its attributes and `fields`, or, when its header section is made
 once for many responses, from `finished` and `appended`.
