@@ -75,12 +75,12 @@ class Pool(IdleHolder):
         self._room: Room | None = None  # known since the first connection was released
         self._closed = False
         self._idle: dict[PeerConnection, None] = {}  # those without a request, the longest idle first
-        self._by_peer: dict[Peer, list[PeerConnection]] = {}  # all, the most recently used last; no empty list
+        self._by_peer: dict[Peer, list[PeerConnection]] = {}  # all, the most recently used last
 
     def acquire(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
         """Return a connection to `peer` with this TLS for one more request, the most recently used; None when there is none."""
         connections = self._by_peer.get(peer)
-        if connections is None:
+        if not connections:
             return None
         place = len(connections) - 1
         connection = connections[place]
@@ -95,10 +95,7 @@ class Pool(IdleHolder):
         connection.requests += 1
         if not connection.is_available():
             connection.pool = None
-            if len(connections) == 1:
-                del self._by_peer[peer]  # the peer may have left its group
-            else:
-                connections.pop(place)
+            connections.pop(place)
         return connection
 
     def acquire_checked(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
@@ -126,9 +123,15 @@ class Pool(IdleHolder):
             connection.pool = self
             connections = self._by_peer.get(connection.peer)
             if connections is None:
+                self._forget_peers()
                 self._by_peer[connection.peer] = [connection]
             else:
                 connections.append(connection)
+
+    def _forget_peers(self) -> None:
+        """Forget those without a connection, when a new one comes: they may have left the group."""
+        for peer in [peer for peer, connections in self._by_peer.items() if not connections]:
+            del self._by_peer[peer]
 
     def remove(self, connection: PeerConnection) -> None:
         """Take a connection of this pool out of it, open."""

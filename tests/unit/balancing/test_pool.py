@@ -103,7 +103,7 @@ def test_connections_with_other_tls_or_another_name_are_passed_over(house: House
     assert pool.acquire(ONE, tls, b"b.test") is renamed
 
 
-def test_a_pool_does_not_hold_a_peer_that_has_no_connections(house: House) -> None:
+def test_a_pool_forgets_peers_without_connections_when_a_new_one_comes(house: House) -> None:
     """Peers leave: a name gets other addresses, or a `proxy_pass` with variables resolves another one."""
     pool = a_pool()
     peer = Peer(b"gone", socket.AF_UNIX, "unused")
@@ -115,6 +115,7 @@ def test_a_pool_does_not_hold_a_peer_that_has_no_connections(house: House) -> No
             acquired = pool.acquire(peer, None, b"")
             assert acquired is not None
             acquired.close()
+    pool.release(house.connection(ONE))
     house.all.clear()
     del connection, acquired
     assert sys.getrefcount(peer) == references
