@@ -115,9 +115,9 @@ def test_a_pool_forgets_peers_without_connections_when_a_new_one_comes(house: Ho
             acquired = pool.acquire(peer, None, b"")
             assert acquired is not None
             acquired.close()
-    pool.release(house.connection(ONE))
     house.all.clear()
     del connection, acquired
+    pool.release(house.connection(ONE))
     assert sys.getrefcount(peer) == references
 
 
