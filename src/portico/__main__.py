@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Run the command line; return the exit code."""
     # Ctrl-C ends us as it ends other programs, without a traceback, also while modules are imported.
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -117,7 +117,7 @@ _NGINX_DEFAULTS: Final = (
 
 
 def directives() -> tuple[Directive[object], ...]:
-    """Every directive, those of the process first."""
+    """Return every directive, those of the process first."""
     found: list[Directive[object]] = [*MAIN_DIRECTIVES, ERROR_LOG]
     for feature in FEATURES:
         found.extend(feature.directives)
@@ -125,7 +125,7 @@ def directives() -> tuple[Directive[object], ...]:
 
 
 def configure_arguments() -> str:
-    """What `-V` prints behind "configure arguments:", in nginx's own words."""
+    """Return what `-V` prints behind "configure arguments:", in nginx's own words."""
     names = {feature.name for feature in FEATURES}
     words = [feature.configure for feature in FEATURES if feature.configure]
     words.extend(f"--without-{name}_module" for name in _NGINX_DEFAULTS if name not in names)

@@ -68,7 +68,7 @@ class UsageError(Exception):
 
 
 def parse_options(words: list[str]) -> Options:
-    """nginx's own reading of its options: letters may be joined, a value may follow its letter directly."""
+    """Read options as nginx does: letters may be joined, a value may follow its letter directly. Raises UsageError."""
     options = Options()
     index = 0
     while index < len(words):
@@ -132,7 +132,7 @@ def _value(options: Options, letter: str, value: str) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The `portico` command; returns its exit code."""
+    """Run the `portico` command; return its exit code."""
     try:
         return _main(sys.argv[1:] if words is None else words)
     except BrokenPipeError:  # the reader of what we print has seen enough, as in `portico -T | head`
@@ -172,14 +172,14 @@ def _show(options: Options) -> None:
 
 
 def is_compiled() -> bool:
-    """Whether the data plane was compiled by mypyc."""
+    """Return whether the data plane was compiled by mypyc."""
     from portico.net import reactor
 
     return not str(reactor.__file__).endswith(".py")
 
 
 def version_text() -> str:
-    """What `-V` prints."""
+    """Return what `-V` prints."""
     import platform
     import ssl
 
@@ -212,14 +212,14 @@ def run(options: Options) -> int:
 
 
 def _full_prefix(prefix: str) -> str:
-    """Absolute, for a process may leave its directory; without the "." that every message would show."""
+    """Return an absolute prefix, for a process may leave its directory; without the "." that every message would show."""
     while prefix.startswith("./"):
         prefix = prefix[2:].lstrip("/")
     return os.path.join(os.getcwd(), "" if prefix == "." else prefix)
 
 
 def _early_log(prefix: str, options: Options) -> errorlog.ErrorLog:
-    """The log until the configuration names one.
+    """Return the log that is used until the configuration names one.
 
     nginx warns when it cannot be opened, whatever the configuration says later, and so do we. Only of the default prefix
     nobody need have heard: who gives -c with nginx's own file does without it.
@@ -231,7 +231,7 @@ def _early_log(prefix: str, options: Options) -> errorlog.ErrorLog:
 
 
 def _load(source: Source, running: Plan | None, options: Options) -> Program:
-    """As load_program(), and tells who has no configuration yet how to give one."""
+    """Load a program as load_program() does; tell a user who has no configuration yet how to give one. Raises LoadFailed."""
     try:
         return load_program(source, running)
     except LoadFailed as failed:
@@ -242,7 +242,7 @@ def _load(source: Source, running: Plan | None, options: Options) -> Program:
 
 
 def _where_it_may_be(conf: str | None) -> str:
-    """What to do about a configuration that is not there. One given by -c is most often in the current directory."""
+    """Return what to do about a configuration that is not there. One given by -c is most often in the current directory."""
     if conf is None:
         return NO_CONF
     if conf.startswith("/") or not os.path.isfile(conf):
@@ -274,7 +274,7 @@ def _test(source: Source, options: Options, early: errorlog.ErrorLog) -> int:
 
 
 def _dump(program: Program) -> None:
-    """-T: every file as it was read; what -g gave is none."""
+    """Print every file as it was read, for -T; what -g gave is no file."""
     for path, text in program.load.files.items():
         if path == COMMAND_LINE:
             continue

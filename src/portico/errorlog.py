@@ -50,7 +50,7 @@ ESCAPES: Final[dict[int, str]] = {code: f"\\x{code:02X}" for code in (*range(32)
 
 
 def failed_call(call: str, error: OSError) -> str:
-    """nginx's words for a system call that failed: ``open() "/x" failed (13: Permission denied)``."""
+    """Return nginx's words for a system call that failed: ``open() "/x" failed (13: Permission denied)``."""
     number = error.errno or 0
     return f"{call} failed ({number}: {os.strerror(number)})"
 
@@ -137,7 +137,7 @@ class LogFiles:
         self.files: dict[str, LogFile] = {}
 
     def get(self, path: str, where: Where | None = None) -> LogFile:
-        """The file of that path, made known so that `open` opens it."""
+        """Return the file of that path, made known so that `open` opens it."""
         file = self.files.get(path)
         if file is None:
             file = self.files[path] = LogFile(path, where)
@@ -150,7 +150,7 @@ class LogFiles:
                 file.open()
 
     def reopen(self, user: int, log: "ErrorLog") -> None:
-        """What USR1 asks for. `user`: the workers' uid when we run as root, else -1. Failures are logged."""
+        """Open all files anew, as USR1 asks. `user`: the workers' uid when we run as root, else -1. Failures are logged."""
         for file in self.files.values():
             try:
                 file.reopen(user)
@@ -197,7 +197,7 @@ class ErrorLog:
                 self._stderr = max(self._stderr, target.level)
 
     def enabled(self, level: int) -> bool:
-        """Whether a line of that level is written anywhere."""
+        """Return whether a line of that level is written anywhere."""
         return level <= self.level
 
     def write(self, level: int, message: str, connection: int = 0) -> None:
@@ -227,7 +227,7 @@ class ErrorLog:
         return self._stamp
 
     def uses_stderr(self) -> bool:
-        """Whether ``error_log stderr`` is among the targets."""
+        """Return whether ``error_log stderr`` is among the targets."""
         return self._stderr > STDERR
 
     def redirect_stderr(self) -> None:
@@ -310,19 +310,19 @@ The file is made when Portico starts, and opened anew when it receives `USR1`.""
 
 
 def error_log(scope: Scope, files: LogFiles, default_path: str = "") -> ErrorLog:
-    """The log of one block of the configuration. `default_path`: what ``-e`` gave, a path or ``stderr``."""
+    """Return the log of one block of the configuration. `default_path`: what ``-e`` gave, a path or ``stderr``."""
     return ErrorLog(
         scope.all(ERROR_LOG) or [default_target(scope.load.full_path(default_path or DEFAULT_PATH))], files
     )
 
 
 def default_target(path: str) -> LogTarget:
-    """The target that is used while, or where, no ``error_log`` is configured; `path` may be ``stderr``."""
+    """Return the target that is used while, or where, no ``error_log`` is configured; `path` may be ``stderr``."""
     return LogTarget(ERR, "" if os.path.basename(path) == "stderr" else path, None, None)
 
 
 def early(path: str) -> ErrorLog:
-    """The log for what happens before the configuration is read: nginx's default or what ``-e`` gave.
+    """Return the log for what happens before the configuration is read: nginx's default or what ``-e`` gave.
 
     When it cannot be opened this is told on stderr, and not an error: the configuration may name another one.
     """

@@ -86,7 +86,7 @@ class Wish:
         self.show = False  # --print
 
     def url(self) -> str:
-        """Where to point a browser."""
+        """Return where to point a browser."""
         address, _, port = self.listen.rpartition(":")
         address = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address, address)
         return f"{'https' if self.tls else 'http'}://{address}:{port}"
@@ -101,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_words(words: list[str]) -> Wish:
-    """Raises UsageError."""
+    """Parse the words of the command line. Raises UsageError."""
     parser = _Parser(prog="portico to", add_help=False, allow_abbrev=False)
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--listen", default=DEFAULT_LISTEN)
@@ -124,7 +124,7 @@ def parse_words(words: list[str]) -> Wish:
 
 
 def parse_target(word: str) -> Target:
-    """`localhost:3000`, `3000`, `https://example.com`, … Raises UsageError."""
+    """Parse `localhost:3000`, `3000`, `https://example.com`, … Raises UsageError."""
     scheme, separator, rest = word.partition("://")
     if not separator:
         scheme, rest = "http", word
@@ -159,7 +159,7 @@ def _listen(word: str) -> str:
 
 
 def _split(text: str, default_port: int, wrong: str) -> tuple[str, int]:
-    """Host and port, checked by shape only: whether a name resolves turns out when it is used."""
+    """Return host and port, checked by shape only: whether a name resolves turns out when it is used. Raises UsageError."""
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?", text)
     if match is None:
         raise UsageError(wrong)
@@ -181,7 +181,7 @@ def _root(word: str) -> str:
 
 
 def _unwritable(path: str) -> bool:
-    """nginx.conf has no way to write a "$" that is no variable; line ends and such are not worth a way."""
+    """Return whether nginx.conf cannot hold `path`: it has no way to write a "$" that is no variable, nor line ends and such."""
     return "$" in path or any(not character.isprintable() for character in path)
 
 
@@ -201,7 +201,7 @@ _TYPES: Final = (
 
 
 def configuration(wish: Wish, directory: str) -> str:
-    """The `nginx.conf`. `directory` is for what a running proxy keeps: pid, certificate, large bodies."""
+    """Return the `nginx.conf`. `directory` is for what a running proxy stores: pid, certificate, large bodies."""
     http = [
         "access_log off;",
         f"client_body_temp_path {_quoted(directory + '/client_body')};",
@@ -276,7 +276,7 @@ def _quoted(text: str) -> str:
 
 
 def run_to(words: list[str]) -> int:
-    """`portico to …`; returns the exit code."""
+    """Run `portico to …`; return the exit code."""
     if any(word in ("-h", "--help", "-?") for word in words):
         sys.stdout.write(USAGE.format(listen=DEFAULT_LISTEN))
         return 0
@@ -293,7 +293,7 @@ def run_to(words: list[str]) -> int:
 
 
 def _print(wish: Wish) -> int:
-    """What is printed can be used as it is, so the directory that it names is made, and stays."""
+    """Print a configuration that can be used as it is, so the directory that it names is made, and stays; return the exit code."""
     directory = os.path.join(_state_directory(), wish.listen.rpartition(":")[2])
     os.makedirs(directory, 0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
     if wish.tls:
@@ -354,7 +354,7 @@ def _remove_when_ended(directory: str) -> None:
 
 
 def _forget_places(program: Program) -> None:
-    """What is told names no line of a file that nobody wrote and nobody finds again."""
+    """Remove from what may be reported the lines of a file that nobody wrote and nobody finds again."""
     for warning in program.diagnostics.warnings:
         warning.where = None
     for listen in program.listens:
@@ -377,7 +377,7 @@ def _make_certificate(wish: Wish, directory: str) -> None:
 
 
 def _warn_unreadable(root: str) -> None:
-    """Started by root, workers run as nobody: files under /root are a riddle unless this is said."""
+    """Warn that the workers, which run as nobody when started by root, cannot read `root`: files under /root are a riddle else."""
     path = root
     while path and path != "/":
         if not os.stat(path).st_mode & stat.S_IXOTH and os.stat(path).st_uid != _uid(DEFAULT_USER):
@@ -407,7 +407,7 @@ def _greeting(wish: Wish) -> str:
 
 
 def _once(text: str) -> Callable[[], None]:
-    """A function that prints `text` when it is called first, in whichever process."""
+    """Return a function that prints `text` when it is called first, in whichever process."""
     said = mmap.mmap(-1, 1)
 
     def announce() -> None:

@@ -76,13 +76,13 @@ class Program(Plan):
         runner.run()
 
     def reopen(self, user: int = -1) -> None:
-        """USR1: what is buffered belongs to the old files."""
+        """Open the log files anew on USR1: what is buffered belongs to the old ones."""
         for service in self.services:
             service.reopen_logs()
         super().reopen(user)
 
     def close(self) -> None:
-        """Nothing is held that the process's end or the supervisor does not take back."""
+        """Close nothing: nothing is held that the process's end or the supervisor does not release."""
 
 
 def load_program(source: Source, running: Plan | None) -> Program:

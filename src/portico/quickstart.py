@@ -90,7 +90,7 @@ class Signals:
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Without a handler the interpreter would not catch the signal."""
+    """Do nothing: without a handler the interpreter would not catch the signal."""
 
 
 def end_with(parent: int) -> Callable[[], None]:
@@ -117,7 +117,7 @@ class Child:
         )  # fmt: skip
 
     def ended(self) -> bool:
-        """Whether it is gone (and reaped)."""
+        """Return whether it is gone (and reaped)."""
         return self.process.poll() is not None
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class Quickstart:
                 child.stop()
 
     def _wait(self, seconds: float | None = None) -> None:
-        """Until a signal comes: we are told to end, or a child died."""
+        """Wait for a signal, at most `seconds`: we are told to end, or a child died."""
         if self.signals.wait(seconds) & ENDINGS:
             self.told_to_end = True
 
@@ -191,7 +191,7 @@ class Quickstart:
             self.children.append(Child(f"application {name}", ["portico.demo", name, str(port)]))
 
     def _wait_for_answer(self) -> bool:
-        """Until both applications and the proxy answered; False: that will not happen, or not soon.
+        """Wait until both applications and the proxy answered; return False when that will not happen, or not soon.
 
         The applications are asked first: one that the proxy finds absent is left alone for `fail_timeout`.
         """
@@ -227,7 +227,7 @@ def _answers(opener: urllib.request.OpenerDirector, address: str) -> bool:
 
 
 def find_conf(words: list[str]) -> Path | None:
-    """The file that the command line names, else this checkout's: below here, or beside the sources."""
+    """Return the file that the command line names, else this checkout's: below here, or beside the sources; None: there is none."""
     if words:
         return Path(words[0])
     for folder in (Path(), Path(__file__).parents[2]):
@@ -237,7 +237,7 @@ def find_conf(words: list[str]) -> Path | None:
 
 
 def main(words: list[str]) -> int:
-    """Returns the exit code."""
+    """Run the quickstart; return the exit code."""
     conf = find_conf(words)
     if conf is None or not conf.is_file():
         sys.stderr.write(f"quickstart: there is no {conf or CONF} here; run this in a clone of Portico\n")

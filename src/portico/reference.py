@@ -52,7 +52,7 @@ def _name(directive: Directive[object]) -> str:
 
 
 def groups() -> list[Group]:
-    """All directives, by feature, in the order of the catalogue; features without directives are left out."""
+    """Return all directives, by feature, in the order of the catalogue; features without directives are left out."""
     features = [
         Group(feature.name, feature.directives, feature) for feature in catalogue.FEATURES if feature.directives
     ]
@@ -65,7 +65,7 @@ def groups() -> list[Group]:
 
 
 def syntax(directive: Directive[object]) -> list[str]:
-    """One line for each form, as it is written in a configuration: `gzip on | off;`."""
+    """Return one line for each form, as it is written in a configuration: `gzip on | off;`."""
     lines = (directive.syntax or _arguments(directive)).split("\n")
     return [written(directive, line) for line in lines]
 
@@ -80,12 +80,12 @@ def _arguments(directive: Directive[object]) -> str:
 
 
 def default(directive: Directive[object]) -> str:
-    """The default as text; "" when there is none."""
+    """Return the default as text; "" when there is none."""
     return "" if directive.default_text in ("", "—") else directive.default_text
 
 
 def summary(directive: Directive[object]) -> str:
-    """The first sentence."""
+    """Return the first sentence."""
     first = " ".join(directive.doc.split("\n\n", 1)[0].split())
     match = re.match(r"(.+?[.;:])(?=\s+(?:[A-Z`0-9@]|$)|$)", first)
     return (match[1] if match else first).rstrip(".;:") + "."
@@ -104,15 +104,15 @@ class Page:
         self.lines: list[str] = []
 
     def line(self, text: str = "") -> None:
-        """A line as it is."""
+        """Add a line as it is."""
         self.lines.append(text)
 
     def bold(self, text: str) -> str:
-        """For names and headings."""
+        """Return the text in bold, for names and headings, if there is colour."""
         return f"\x1b[1m{text}\x1b[0m" if self.colour else text
 
     def prose(self, markdown: str) -> None:
-        """Paragraphs, lists and indented text, wrapped; `code` loses its marks, and gains colour if there is any."""
+        """Add paragraphs, lists and indented text, wrapped; `code` loses its marks, and gains colour if there is any."""
         for block in re.split(r"\n\s*\n", markdown.strip()):
             if block.startswith(("    ", "```")):
                 self.lines += ["    " + line for line in textwrap.dedent(block).strip("`\n").split("\n")]
@@ -133,7 +133,7 @@ class Page:
         self.lines += re.sub(r"`([^`]+)`", shown, wrapped).split("\n")
 
     def field(self, name: str, texts: list[str]) -> None:
-        """A heading at the left, its lines indented beside it; long ones go on below."""
+        """Add a heading at the left, its lines indented beside it; long ones go on below."""
         for index, text in enumerate(texts):
             label = name if index == 0 else ""
             wrapped = textwrap.wrap(
@@ -145,7 +145,7 @@ class Page:
 
 
 def print_directives(words: list[str]) -> int:
-    """`portico directives [NAME]`; returns the exit code."""
+    """Run `portico directives [NAME]`; return the exit code."""
     if any(word in ("-h", "--help", "-?") for word in words):
         sys.stdout.write(USAGE)
         return 0
@@ -175,7 +175,7 @@ def _list(page: Page) -> None:
 
 
 def _describe(page: Page, name: str) -> bool:
-    """All directives of that name; False when there is none."""
+    """Add all directives of that name; return False when there is none."""
     found = [(group, directive) for group in groups() for directive in group.directives if directive.name == name]
     for group, directive in found:
         page.line(page.bold(directive.name) + f"  ({group.name}{', not in nginx' if directive.beyond else ''})")
@@ -198,7 +198,7 @@ def _unmarked(match: re.Match[str]) -> str:
 
 
 def unknown(name: str) -> str:
-    """What to answer for a name that no directive has."""
+    """Return what to print for a name that no directive has."""
     names = sorted({directive.name for directive in catalogue.directives()})
     message = f'portico directives: there is no directive "{name}"'
     nearest = min(names, key=lambda known: distance(name, known))
@@ -217,7 +217,7 @@ _GENERATED: Final = "<!-- Made by `make docs` from the declarations in src/porti
 
 
 def pages() -> dict[str, str]:
-    """File name → text of everything under `docs/directives/`."""
+    """Return file name → text of everything under `docs/directives/`."""
     made = {f"{group.name}.md": _page(group) for group in groups()}
     made["README.md"] = _index()
     return made
@@ -274,7 +274,7 @@ def _variables(feature: Feature | None) -> list[str]:
 
 
 def _code(text: str) -> str:
-    """Code in a cell of a table; `|` would end it."""
+    """Return code for a cell of a table; `|` would end it."""
     return "`" + text.replace("|", "\\|") + "`"
 
 

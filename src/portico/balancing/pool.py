@@ -99,7 +99,7 @@ class Pool(IdleHolder):
         return connection
 
     def acquire_checked(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
-        """As `acquire`, for what cannot be sent twice: the connection is looked at once more, as its events may be still to come."""
+        """Acquire a connection for what cannot be sent twice: it is looked at once more, as its events may be still to come."""
         while True:
             connection = self.acquire(peer, tls, tls_name)
             if connection is None:

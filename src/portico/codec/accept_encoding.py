@@ -29,14 +29,14 @@ class AcceptEncoding:
         self._others = weights.get(b"*", 0)
 
     def weight(self, coding: bytes) -> int:
-        """How gladly a coding (lower case) is taken, from 0, not at all, to 1000."""
+        """Return how much the client wants a content encoding (lower case), from 0, not at all, to 1000."""
         return self._weights.get(coding, self._others)
 
     def choose(self, order: tuple[bytes, ...]) -> int:
-        """The place in `order`, the server's preference, of what this client gets: its own preference goes first. -1: no coding.
+        """Return the index in `order`, the server's preference, of the client's choice, whose own comes first; -1: no encoding.
 
         A client that names identity with a higher weight than all of them wants none. One that refuses identity gets it all the same
-        where nothing else is to be had: RFC 9110 allows that, and an answer is worth more than a 406.
+        where nothing else is to be had: RFC 9110 allows that, and a response is worth more than a 406.
         """
         best = -1
         highest = 0
@@ -67,7 +67,7 @@ def parse_accept_encoding(text: bytes) -> AcceptEncoding:
 
 
 def _weight_of(parameter: bytes) -> int:
-    """Thousandths of `q=0.8`; 0 of what is no weight (ngx_http_gzip_quantity)."""
+    """Return the thousandths of `q=0.8`; 0 for what is no weight (ngx_http_gzip_quantity)."""
     if not parameter:
         return _FULL  # "gzip;"
     if not parameter.startswith(b"q="):

@@ -48,7 +48,7 @@ class ChunkedDecoder:
         self._held: bytes = b""  # a line, or the end of one, that is not complete
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The content in `data`. Raises ProtocolError: 400 (strict) or 502; 413 past `max_size`."""
+        """Return the content in `data`. Raises ProtocolError: 400 (strict) or 502; 413 past `max_size`."""
         if self._held:
             data = self._held + data
             self._held = b""
@@ -101,7 +101,7 @@ class ChunkedDecoder:
         return at
 
     def _take_size_line(self, data: bytes, at: int) -> int:
-        """A size that is not just a few digits: leading zeros, an extension, half a line, nonsense."""
+        """Read a size that is not just a few digits: leading zeros, an extension, half a line (returns -1), nonsense (raises)."""
         end = data.find(b"\n", at)
         line = data[at:] if end < 0 else data[at:end]
         if len(line) > _MAX_LINE:
@@ -127,7 +127,7 @@ class ChunkedDecoder:
         return int(digits, 16)
 
     def _line(self, line: bytes) -> bytes:
-        """A line without its CR, which only `strict` insists on."""
+        """Return a line without its CR, which only `strict` insists on. Raises ProtocolError."""
         if line.endswith(b"\r"):
             return line[:-1]
         if self.strict:
@@ -170,5 +170,5 @@ class ChunkedDecoder:
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """One chunk. Never to be called with b"", which would read as the end of the body."""
+    """Return `data` as one chunk. Never to be called with b"", which would read as the end of the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)

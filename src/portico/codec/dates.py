@@ -21,7 +21,7 @@ _ASCTIME: Final = re.compile(rb"\w{3} (\w{3}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d
 
 
 def parse_date(text: bytes) -> float:
-    """Seconds since the epoch, a whole number; -1 when `text` is not a date."""
+    """Return the seconds since the epoch, a whole number; -1 when `text` is not a date."""
     found = _IMF.match(text)
     if found is not None:
         day, month, year, hour, minute, second = found.groups()

@@ -24,6 +24,6 @@ class ProtocolError(Exception):
 
 
 def shown(data: bytes, limit: int = 256) -> str:
-    """Bytes of the peer as the error log shows them: the unprintable as `\\x0a`, cut at `limit` bytes."""
+    """Return bytes of the peer as the error log shows them: the unprintable as `\\x0a`, truncated to `limit` bytes."""
     text = "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in data[:limit])
     return text + "..." if len(data) > limit else text

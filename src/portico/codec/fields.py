@@ -90,11 +90,11 @@ class Sender:
         self.lenient: bool = lenient
 
     def refuse(self, what: str) -> ProtocolError:
-        """The error to raise for `what`."""
+        """Return the error to raise for `what`."""
         return ProtocolError(self.status, f"{self.name} sent {what}")
 
     def refuse_line(self, line: bytes) -> ProtocolError:
-        """The error to raise for a header line."""
+        """Return the error to raise for a field line."""
         return self.refuse(f'invalid {self.header}: "{shown(line)}"')
 
 
@@ -105,7 +105,7 @@ UPSTREAM: Final = Sender("upstream", 502, "header", True)
 def read_lines(
     lines: list[bytes], options: HeaderOptions, sender: Sender
 ) -> tuple[list[bytes], list[bytes], list[bytes], dict[bytes, bytes]]:
-    """Names in lower case, keys as sent, values without white space around, first value of each name."""
+    """Return the names in lower case, the keys as sent, the values without white space around, and the first value of each name."""
     names: list[bytes] = []
     keys: list[bytes] = []
     values: list[bytes] = []
@@ -132,7 +132,7 @@ def read_lines(
 
 
 def _name_of(key: bytes, colon: bytes, line: bytes, options: HeaderOptions, sender: Sender) -> bytes:
-    """The lower-case name of a line; b"" when the line is to be left out."""
+    """Return the lower-case name of a line; b"" when the line is to be left out. Raises ProtocolError."""
     if not colon:
         # nginx takes a line without a colon for a name with an empty value. From a client that is refused
         # here.
@@ -153,12 +153,12 @@ _LINE_BREAKS: Final = bytes.maketrans(_BREAKS, b"   ")
 
 
 def one_line(line: bytes) -> bytes:
-    """A field line that we make, whatever its value came from: CR, LF and NUL become spaces (RFC 9110 section 5.5)."""
+    """Return a field line that we make, whatever its value came from: CR, LF and NUL become spaces (RFC 9110 section 5.5)."""
     return line.translate(_LINE_BREAKS)
 
 
 def joined_lines(lines: list[bytes]) -> bytes:
-    """Field lines as they are sent, each with its CRLF. None of them can become two."""
+    """Return field lines as they are sent, each with its CRLF. None of them can become two."""
     text = b"".join(lines)
     if LF in text or CR in text or NUL in text:
         lines = [one_line(line) for line in lines]
@@ -166,7 +166,7 @@ def joined_lines(lines: list[bytes]) -> bytes:
 
 
 def length_of(value: bytes, sender: Sender) -> int:
-    """The number in a Content-Length: digits, no sign, no list, no white space (RFC 9110 section 8.6)."""
+    """Return the number in a Content-Length; digits only, no list (RFC 9110 section 8.6). Raises ProtocolError for anything else."""
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise sender.refuse('invalid "Content-Length" header')
     return int(value)
@@ -175,7 +175,7 @@ def length_of(value: bytes, sender: Sender) -> int:
 def duplicate(
     name: bytes, names: list[bytes], keys: list[bytes], values: list[bytes], sender: Sender
 ) -> None:
-    """Refuses a second line of `name`."""
+    """Raise ProtocolError for a second line of `name`."""
     first = names.index(name)
     if name in names[first + 1 :]:
         second = names.index(name, first + 1)
@@ -187,7 +187,7 @@ def duplicate(
 
 
 def joined(name: bytes, names: list[bytes], values: list[bytes]) -> bytes:
-    """All values of `name` as one (RFC 9110 section 5.3; RFC 6265 section 5.4 for Cookie)."""
+    """Return all values of `name` as one (RFC 9110 section 5.3; RFC 6265 section 5.4 for Cookie)."""
     found = [values[index] for index in range(len(names)) if names[index] == name]
     return (b"; " if name == b"cookie" else b", ").join(found)
 
@@ -214,7 +214,7 @@ _USUAL_CONNECTIONS: Final[dict[bytes, Connection]] = {
 
 
 def connection_of(first: dict[bytes, bytes], names: list[bytes], values: list[bytes]) -> Connection:
-    """What the Connection lines of a block say."""
+    """Return what the Connection fields of a header section say."""
     value = first.get(b"connection")
     if value is None:
         return NO_CONNECTION
@@ -258,18 +258,18 @@ class RequestFields:
         self.memo_owner: object = None
 
     def get(self, name: bytes) -> bytes | None:
-        """The first value of a lower-case name."""
+        """Return the first value of a lower-case name."""
         return self.first.get(name)
 
     def get_all(self, name: bytes) -> list[bytes]:
-        """Every value of a lower-case name, in the order sent."""
+        """Return every value of a lower-case name, in the order sent."""
         if name not in self.first:
             return []
         names = self.names
         return [self.values[index] for index in range(len(names)) if names[index] == name]
 
     def joined(self, name: bytes) -> bytes | None:
-        """All values of a lower-case name as one, with `, ` between (`; ` for cookie)."""
+        """Return all values of a lower-case name as one, with `, ` between (`; ` for cookie)."""
         value = self.first.get(name)
         if value is None or len(self.first) == len(self.names):
             return value

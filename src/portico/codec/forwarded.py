@@ -15,7 +15,7 @@ UNKNOWN: Final = b"unknown"
 
 
 def nodes_of(value: bytes) -> list[bytes]:
-    """What `for` says in each element, in order; `unknown` where it says nothing that could be an address.
+    """Return what `for` says in each element, in order; `unknown` where it says nothing that could be an address.
 
     A value that does not follow the grammar says nothing at all: [].
     """
@@ -45,7 +45,7 @@ def nodes_of(value: bytes) -> list[bytes]:
 
 
 def element(address: bytes, port: bytes, host: bytes, scheme: bytes) -> bytes:
-    """One element: who asked, for which host, by which scheme. `address` b"" or of a Unix socket: unknown."""
+    """Return one element: who asked, for which host, by which scheme. `address` b"" or of a Unix socket: unknown."""
     if not address or address.startswith(b"unix:"):
         node = UNKNOWN
     elif b":" in address:

@@ -66,7 +66,7 @@ class RequestLine:
 
 
 def parse_request_line(line: bytes) -> RequestLine:
-    """Reads a request line (without its CRLF).
+    """Parse a request line (without its CRLF).
 
     Raises ProtocolError: 400 for a method, target or version that is none, and for HTTP/0.9; 505 for a later
     major version; 405 for CONNECT and TRACE, which nginx refuses as well.
@@ -87,12 +87,12 @@ def parse_request_line(line: bytes) -> RequestLine:
 
 
 def is_method(method: bytes) -> bool:
-    """Whether a request line can hold it: for methods that configuration and variables came to."""
+    """Return whether a request line can hold it: for methods that come from the configuration and variables."""
     return bool(method) and not method.translate(None, _METHOD)
 
 
 def _spaced_parts(line: bytes) -> list[bytes]:
-    """The three parts of a line with more spaces than it needs; nginx takes it, but no space in front."""
+    """Return the three parts of a line with more spaces than it needs; nginx allows them, but none in front. Raises ProtocolError."""
     parts = [part for part in line.split(b" ") if part]
     if line[:1] == b" " or not parts or parts[0].translate(None, _METHOD):
         raise ProtocolError(400, "client sent invalid method")
@@ -102,7 +102,7 @@ def _spaced_parts(line: bytes) -> list[bytes]:
 
 
 def _version_of(protocol: bytes) -> int:
-    """10 or 11. A later minor version of HTTP/1 is spoken to as 1.1 (RFC 9110 section 2.5)."""
+    """Return 10 or 11. A later minor version is spoken to as 1.1 (RFC 9110 section 2.5). Raises ProtocolError 400 or 505."""
     if protocol == b"HTTP/1.0":
         return 10
     major, _, minor = protocol[5:].partition(b".")
@@ -119,7 +119,7 @@ def _version_of(protocol: bytes) -> int:
 
 
 def find_request_end(buffer: bytes, start: int) -> int:
-    """The index just past the blank line that ends the head in `buffer`, or -1.
+    """Return the index just past the blank line that ends the header section in `buffer`, or -1.
 
     `start` is where the head begins or, when more bytes have come, three bytes before them. A head ended by
     bare LFs is found too, so that it gets its 400 at once; one that runs on into the next is refused whole.
@@ -135,8 +135,7 @@ def find_request_end(buffer: bytes, start: int) -> int:
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
-    """(host with its port, path and query, scheme) of a request target; host and scheme empty for
-    origin-form.
+    """Return (host with its port, path and query, scheme) of a request target; host and scheme are empty for origin-form.
 
     The host of absolute-form overrides the Host header (RFC 9112 section 3.2.2); it is checked by
     `valid_host`. Raises ProtocolError 400 for everything else; nginx knows no `*` either.
@@ -161,7 +160,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def valid_host(value: bytes) -> tuple[bytes, bytes]:
-    """(name in lower case without port and trailing dot, port or b"") of a Host header or a target's host.
+    """Return (name in lower case without port and trailing dot, port or b"") of a Host field or a target's host.
 
     As nginx's `ngx_http_validate_host` (no `..`, no `/`, no controls), and held to the characters of RFC 3986
     section 3.2.2 and a numeric port, so that no two hops can see different hosts. Raises ProtocolError 400.
@@ -182,7 +181,7 @@ def valid_host(value: bytes) -> tuple[bytes, bytes]:
 
 
 def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> RequestFields:
-    """Reads a client's header block: what follows the request line's CRLF, with the CRLF of its last line.
+    """Parse a client's header section: what follows the request line's CRLF, with the CRLF of its last line.
 
     `version` is the request line's, 10 or 11. Raises ProtocolError 400, or 501 for an unknown
     Transfer-Encoding. The Host is there when it must be and not repeated; its characters are `valid_host`'s
@@ -223,7 +222,7 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
 
 
 def _bad_line(lines: list[bytes]) -> bytes:
-    """The line that holds a bare CR, a bare LF or a NUL."""
+    """Return the line that holds a bare CR, a bare LF or a NUL; b"" when none does."""
     for line in lines:
         if LF in line or CR in line or NUL in line:
             return line
@@ -231,7 +230,7 @@ def _bad_line(lines: list[bytes]) -> bytes:
 
 
 def _check_encoding(encoding: bytes, length: bytes | None, version: int) -> None:
-    """Only `chunked`, only in HTTP/1.1, and never beside a length (RFC 9112 section 6.1)."""
+    """Raise ProtocolError unless it is `chunked`, the version HTTP/1.1, and no length beside it (RFC 9112 section 6.1)."""
     if length is not None:
         raise CLIENT.refuse('"Content-Length" and "Transfer-Encoding" headers at the same time')
     if version < 11:

@@ -86,18 +86,18 @@ class ResponseHead:
         self.finished: object = None
 
     def get(self, name: bytes) -> bytes | None:
-        """The first value of a lower-case name."""
+        """Return the first value of a lower-case name."""
         return self.first.get(name)
 
     def get_all(self, name: bytes) -> list[bytes]:
-        """Every value of a lower-case name, in the order sent."""
+        """Return every value of a lower-case name, in the order sent."""
         if name not in self.first:
             return []
         names = self.names
         return [self.values[index] for index in range(len(names)) if names[index] == name]
 
     def joined(self, name: bytes) -> bytes | None:
-        """All values of a lower-case name as one, with `, ` between."""
+        """Return all values of a lower-case name as one, with `, ` between."""
         value = self.first.get(name)
         if value is None or len(self.first) == len(self.names):
             return value
@@ -105,7 +105,7 @@ class ResponseHead:
 
 
 def find_head_end(buffer: bytes, start: int) -> int:
-    """The index just past the blank line that ends the head beginning at or before `start`, or -1.
+    """Return the index just past the blank line that ends the header section beginning at or before `start`, or -1.
 
     The blank line may be CRLF or a bare LF; what a bare LF means is the parser's matter. To go on after more
     bytes have come, let `start` lie three bytes before them (never before the head's beginning).
@@ -164,7 +164,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
 
 
 def _bare_lines(head: bytes) -> list[bytes]:
-    """The lines of a head with bare LFs in it. A CR anywhere else, or a NUL, is no header."""
+    """Return the lines of a header section with bare LFs in it. Raises ProtocolError for a CR anywhere else, or a NUL."""
     lines = [line[:-1] if line.endswith(b"\r") else line for line in head.split(b"\n")]
     for line in lines:
         if CR in line or NUL in line:
@@ -173,7 +173,7 @@ def _bare_lines(head: bytes) -> list[bytes]:
 
 
 def _status_of(line: bytes) -> tuple[int, int, bytes]:
-    """(version, status, reason) of a status line; IIS's `403.1` passes as nginx lets it."""
+    """Return (version, status, reason) of a status line; IIS's `403.1` is accepted, as by nginx. Raises ProtocolError 502."""
     protocol, _, rest = line.partition(b" ")
     major, dot, minor = protocol[5:].partition(b".")
     rest = rest.lstrip(b" ")
@@ -204,7 +204,7 @@ def _check_framing(
     keys: list[bytes],
     values: list[bytes],
 ) -> None:
-    """One length, or `chunked` once, and not both (nginx since 1.23; RFC 9112 section 6.3)."""
+    """Raise ProtocolError unless there is one length, or `chunked` once, and not both (nginx since 1.23; RFC 9112 section 6.3)."""
     if length is not None and encoding is not None:
         raise UPSTREAM.refuse('"Content-Length" and "Transfer-Encoding" headers at the same time')
     if not unique:
@@ -215,7 +215,7 @@ def _check_framing(
 
 
 def _ends(version: int, connection: Connection, encoding: bytes | None) -> bool:
-    """Whether the connection ends with the response. Chunked in HTTP/1.0 is faulty: RFC 9112 section 6.1."""
+    """Return whether the connection ends with the response. Chunked in HTTP/1.0 is faulty: RFC 9112 section 6.1."""
     if version > 10:
         return connection.close
     return not connection.keep_alive or connection.close or encoding is not None

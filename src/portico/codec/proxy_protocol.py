@@ -37,7 +37,7 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """The header that `data` begins with; None when more of it has to come. Raises BrokenHeader."""
+    """Return the header that `data` begins with; None when more of it has to come. Raises BrokenHeader."""
     if data.startswith(SIGNATURE):
         return _version_2(data)
     if data.startswith(b"PROXY "):
@@ -125,7 +125,7 @@ def _text(address: bytes) -> bytes:
 
 
 def find_tlv(tlvs: bytes, wanted: int) -> bytes | None:
-    """The value of the first TLV of a type; None when there is none, or what stands before it is cut short."""
+    """Return the value of the first TLV of a type; None when there is none, or when what stands before it is truncated."""
     at = 0
     while at + 3 <= len(tlvs):
         length = tlvs[at + 1] << 8 | tlvs[at + 2]

@@ -45,7 +45,7 @@ class Member:
 
 
 def parse_dictionary(text: bytes) -> dict[bytes, Member]:
-    """The members by their keys; of two with one key the last one (section 4.2.2). Raises NotStructured."""
+    """Return the members by their keys; of two with one key the last one (section 4.2.2). Raises NotStructured."""
     members: dict[bytes, Member] = {}
     at = _skip(text, 0, b" ")
     end = len(text.rstrip(b" "))

@@ -53,7 +53,7 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def advice(name: str, declared: Iterable[str]) -> str:
-    """What to do without the directive; "" when it is not one that nginx alone has (no module of it is among `declared`)."""
+    """Return what to do without the directive; "" when it is not one that nginx alone has (no module of it is among `declared`)."""
     known = list(declared)
     families = [family for family in _FAMILIES if _is_of(name, family)]
     missing = [family for family in families if not any(_is_of(other, family) for other in known)]

@@ -26,7 +26,7 @@ _HABITS: Final = {
 def build(
     statements: list[Statement], directives: Sequence[Directive[object]], load: Load, context: int = MAIN
 ) -> Scope:
-    """The tree of blocks; mistakes go to `load.diagnostics`."""
+    """Return the tree of blocks; mistakes go to `load.diagnostics`."""
     root = Scope(context, load)
     _Builder(directives, load).fill(root, statements)
     return root
@@ -61,7 +61,7 @@ class _Builder:
             scope.add(directive, directive.parse(statement), statement.where)
 
     def _open(self, scope: Scope, directive: Directive[object], statement: Statement) -> None:
-        """A mistake in the arguments of a block does not hide those inside it."""
+        """Parse a block and what is inside: a mistake in the block's arguments does not hide those inside it. Raises ConfigError."""
         child = Scope(directive.block, self.load, scope, statement, directive)
         try:
             _check_duplicate(scope, directive, statement)
@@ -90,7 +90,7 @@ class _Builder:
         raise statement.fail(f'"{statement.name}" directive is not allowed here', hint=hint)
 
     def _meant(self, context: int, statement: Statement) -> str:
-        """The nearest known name; at equal distance one that may stand here, then the first by alphabet."""
+        """Return a hint at the nearest known name; at equal distance one that may stand here, then the first by alphabet."""
         name = statement.name
         for written_so, hint in _HABITS.items():
             if name == written_so or (written_so in "(}" and written_so in name):
@@ -126,7 +126,7 @@ def _check_shape(directive: Directive[object], statement: Statement) -> None:
 
 
 def written(directive: Directive[object], form: str) -> str:
-    """A line of a directive's syntax as it stands in a configuration: it may leave out the name and what ends a statement."""
+    """Return a line of a directive's syntax as it stands in a configuration: it may lack the name and what ends a statement."""
     text = form.strip()
     if not (text == directive.name or text.startswith((directive.name + " ", directive.name + ";"))):
         text = f"{directive.name} {text}".rstrip()
@@ -134,7 +134,7 @@ def written(directive: Directive[object], form: str) -> str:
 
 
 def _unended(statement: Statement) -> str:
-    """A statement that goes over several lines by mistake has most often lost its ";"."""
+    """Return a hint at a missing ";", the usual reason why a statement goes over several lines by mistake; "" for one line."""
     last = statement.where.line
     for argument in statement.args:
         if argument.where.line != last:
@@ -154,7 +154,7 @@ def _check_duplicate(scope: Scope, directive: Directive[object], statement: Stat
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known word that `name` was probably meant to be; "" when none is near."""
+    """Return the known word that `name` was probably meant to be; "" when none is near."""
     best = ""
     best_distance = 1 + max(1, min(3, len(name) // 3))
     for word in sorted(known):
@@ -166,7 +166,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters to insert, drop, change or swap with their neighbour to make one word the other."""
+    """Return how many letters to insert, drop, change or swap with their neighbour to make one word the other."""
     before: list[int] = []
     last = list(range(len(other) + 1))
     for i, a in enumerate(one):

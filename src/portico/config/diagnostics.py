@@ -38,7 +38,7 @@ class Where:
         return f"Where({self.path!r}, {self.line}, {self.column})"
 
     def at(self, line: int) -> str:
-        """`path:line` as nginx writes it, for another line of the same file."""
+        """Return `path:line` as nginx writes it, for another line of the same file."""
         return self.path if self.path == COMMAND_LINE else f"{self.path}:{line}"
 
 
@@ -63,7 +63,7 @@ class ConfigError(Exception):
         self.level = "emerg"
 
     def __str__(self) -> str:
-        """The message with its position, as nginx ends its own line."""
+        """Return the message with its position, as nginx ends its own line."""
         if self.where is None:
             return self.message
         return f"{self.message} in {self.where.at(self.line or self.where.line)}"
@@ -91,7 +91,7 @@ class Diagnostics:
         self.warnings.append(warning)
 
     def render(self, program: str = "portico", colour: bool = False) -> str:
-        """All warnings and errors in reading order, each ended by a newline; "" when there are none.
+        """Return all warnings and errors in reading order, each ended by a newline; "" when there are none.
 
         What a file that is included several times has wrong is told once.
         """
@@ -116,7 +116,7 @@ class Diagnostics:
         return "\n".join(lines) + "\n"
 
     def _source(self, where: Where) -> str | None:
-        """The source line at `where`, without its end; None when the text was never read or is too short."""
+        """Return the source line at `where`, without its end; None when the text was never read or is too short."""
         text = self.files.get(where.path)
         if text is None:
             return None
@@ -130,7 +130,7 @@ def _reading_order(error: ConfigError) -> tuple[int, int]:
 
 
 def _excerpt(source: str, column: int, span: int) -> tuple[str, str]:
-    """The part of the line to show, and the caret line under it (tabs stay tabs, so that they align)."""
+    """Return the part of the line to show, and the caret line under it (tabs stay tabs, so that they align)."""
     start = column - 1
     cut = max(0, start - _SHOWN // 2)
     shown = source[cut : cut + _SHOWN].rstrip()
@@ -141,7 +141,7 @@ def _excerpt(source: str, column: int, span: int) -> tuple[str, str]:
 
 
 def printable(text: str) -> str:
-    """Control characters and stray bytes become "?": a configuration must not drive the terminal."""
+    """Return the text with "?" for control characters and stray bytes: a configuration must not drive the terminal."""
     return "".join(c if c.isprintable() or c in "\t " else "?" for c in text)
 
 

@@ -52,7 +52,7 @@ _ANY_NUMBER: Final = 1 << 30
 
 
 def context_names(contexts: int) -> list[str]:
-    """The names of the contexts in a bit set, in the order of nginx's documentation."""
+    """Return the names of the contexts in a bit set, in the order of nginx's documentation."""
     return [name for bit, name in CONTEXT_NAMES.items() if contexts & bit]
 
 
@@ -102,11 +102,11 @@ class Directive(Generic[T_co]):
         return f"<directive {self.name}>"
 
     def takes(self, count: int) -> bool:
-        """Whether it may have `count` arguments."""
+        """Return whether it may have `count` arguments."""
         return any(low <= count <= high for low, high in self._arity)
 
     def has_block(self) -> bool:
-        """Whether it must be followed by braces."""
+        """Return whether it must be followed by braces."""
         return self.block != 0 or self.raw_block
 
 
@@ -160,42 +160,42 @@ class Scope:
         self._settings.setdefault(d, []).append(Setting(value, where))
 
     def get(self, d: Directive[T]) -> T:
-        """The block's own value, else the nearest outer block's, else the default."""
+        """Return the block's own value, else the nearest outer block's, else the default."""
         found = self.setting(d)
         return d.default if found is None else found.value
 
     def own(self, d: Directive[T]) -> T | None:
-        """The value given in this very block."""
+        """Return the value given in this very block; None: there is none."""
         found = self._settings.get(d)
         return cast(T, found[-1].value) if found else None
 
     def setting(self, d: Directive[T]) -> Setting[T] | None:
-        """The value that is in force with the place that gave it; None: nobody did."""
+        """Return the value that is in force with the place that gave it; None: no block gives one."""
         found = self._nearest(d)
         return cast("Setting[T]", found[-1]) if found else None
 
     def all(self, d: Directive[T]) -> list[T]:
-        """The values of the nearest block that has any: nginx inherits such lists whole or not at all."""
+        """Return the values of the nearest block that has any: nginx inherits such lists whole or not at all."""
         return [cast(T, setting.value) for setting in self._nearest(d)]
 
     def own_all(self, d: Directive[T]) -> list[T]:
-        """All values given in this very block."""
+        """Return all values given in this very block."""
         return [cast(T, setting.value) for setting in self._settings.get(d, [])]
 
     def own_settings(self, d: Directive[T]) -> list[Setting[T]]:
-        """As own_all(), each with its place."""
+        """Return what own_all() returns, each value with its place."""
         return [cast("Setting[T]", setting) for setting in self._settings.get(d, [])]
 
     def settings(self, d: Directive[T]) -> list[Setting[T]]:
-        """As all(), each with its place."""
+        """Return what all() returns, each value with its place."""
         return [cast("Setting[T]", setting) for setting in self._nearest(d)]
 
     def blocks(self, d: Directive[object]) -> list["Scope"]:
-        """The blocks inside that the directive opened, in order."""
+        """Return the blocks inside that the directive opened, in order."""
         return [child for child in self.children if child.directive is d]
 
     def opened_as(self, d: Directive[T]) -> T:
-        """`value`, typed: `d` must be the directive that opened this block."""
+        """Return `value`, typed: `d` must be the directive that opened this block."""
         assert self.directive is d
         return cast(T, self.value)
 

@@ -39,7 +39,7 @@ class Load:
         """How many words were read so far (see Where.order)."""
 
     def full_path(self, name: str, conf: bool = False) -> str:
-        """A path as nginx completes it: relative to the prefix, or to the configuration file's directory."""
+        """Return a path as nginx completes it: relative to the prefix, or to the configuration file's directory."""
         if name.startswith("/"):
             return name
         return (self.conf_prefix if conf else self.prefix) + name

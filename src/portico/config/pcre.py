@@ -77,7 +77,7 @@ class Pcre:
     """One pattern in translation; afterwards `text`, `names` and `groups` say what came of it."""
 
     def __init__(self, pattern: bytes, caseless: bool) -> None:
-        """Raises `ValueError(message, offset in bytes)`."""
+        """Translate `pattern`. Raises `ValueError(message, offset in bytes)`."""
         self._source: str = pattern.decode("latin-1")
         self._at: int = 0
         self._quoting: bool = False  # between \Q and \E
@@ -105,7 +105,7 @@ class Pcre:
         return True
 
     def _alternatives(self) -> list[str]:
-        """Branches up to the end of the group, which is left to the caller."""
+        """Return the translated branches up to the end of the group, which is left to the caller."""
         outer = self._flags
         branches: list[str] = []
         while True:
@@ -116,7 +116,7 @@ class Pcre:
         return branches
 
     def _branch(self, caseless: int) -> str:
-        """One branch. `caseless` held before the group; a change is wrapped, up to the branch's end."""
+        """Return one translated branch. `caseless` held before the group; a change is wrapped, up to the branch's end."""
         pieces: list[str] = []
         open_wrappers = 0
         while True:
@@ -169,7 +169,7 @@ class Pcre:
         return self._source[start:found]
 
     def _options(self) -> bool:
-        """`(?i)`, for the rest of the group: True when one stood here."""
+        """Read `(?i)`, which holds for the rest of the group; return whether one stood here."""
         if not self._peek("(?"):
             return False
         found = _OPTIONS.match(self._source, self._at + 2)
@@ -192,7 +192,7 @@ class Pcre:
         return flags
 
     def _repeated(self) -> str:
-        """An item with its quantifier."""
+        """Return an item with its quantifier."""
         item, repeatable, single = self._item()
         self._skip()
         if self._quoting:
@@ -226,7 +226,7 @@ class Pcre:
         return found.group()
 
     def _item(self) -> tuple[str, bool, bool]:
-        """One item: its text in `re`, may it be repeated, is it one character wide."""
+        """Return one item: its text in `re`, whether it may be repeated, whether it is one character wide."""
         c = self._source[self._at]
         if self._quoting:
             self._at += 1
@@ -273,7 +273,7 @@ class Pcre:
         return self._scoped(start)
 
     def _scoped(self, start: int) -> tuple[str, bool, bool]:
-        """`(?i:…)`; or something that is not ours to give."""
+        """Read `(?i:…)`. Raises ValueError for something that is not supported."""
         found = _OPTIONS.match(self._source, self._at)
         if found is None and _UNFINISHED.fullmatch(self._source, self._at):
             raise self._error("missing closing parenthesis", len(self._source))
@@ -297,7 +297,7 @@ class Pcre:
         return opening + "|".join(self._body()) + ")", True, False
 
     def _lookbehind(self, opening: str) -> tuple[str, bool, bool]:
-        """A fixed length is for each branch in PCRE, for all in `re`: each branch gets its own lookbehind."""
+        """Return a lookbehind for each branch: a fixed length is required of each branch in PCRE, but of all together in `re`."""
         each = [f"{opening}{branch})" for branch in self._body()]
         return "(?:" + ("|" if opening.endswith("=") else "").join(each) + ")", True, False
 
@@ -339,7 +339,7 @@ class Pcre:
         return f"(?:\\{self._number(group)})"
 
     def _number(self, group: str) -> int:
-        """The number of a group that is given by number, by number relative to here, or by name."""
+        """Return the number of a group that is given by number, by number relative to here, or by name. Raises ValueError."""
         number = self.names.get(group, 0)
         if group.lstrip("-").isdecimal():
             number = int(group) if int(group) > 0 else self.groups + 1 + int(group)
@@ -389,7 +389,7 @@ class Pcre:
         return self._backreference(group), True, False
 
     def _numbered_reference(self, c: str) -> str:
-        """`\\1`; empty for what is an octal escape after all."""
+        """Read `\\1`; return "" for what is an octal escape after all."""
         found = _NUMBER.match(self._source, self._at)
         digits = "" if found is None else found.group()
         if int(digits) >= 10 and c not in "89" and int(digits) > self.groups:
@@ -399,7 +399,7 @@ class Pcre:
         return reference
 
     def _character(self) -> int:
-        """The character that an escape stands for, inside a class or outside."""
+        """Return the character that an escape stands for, inside a class or outside. Raises ValueError."""
         c = self._source[self._at]
         if c in "01234567":
             found = _OCTAL.match(self._source, self._at)
@@ -446,7 +446,7 @@ class Pcre:
     # Classes
 
     def _class(self) -> frozenset[int]:
-        """What stands between brackets; the first is behind us."""
+        """Return what stands between brackets; the first one has been read."""
         negated = self._take("^")
         chosen: set[int] = set()
         first = True
@@ -472,7 +472,7 @@ class Pcre:
                 return
 
     def _range(self) -> frozenset[int]:
-        """One member of a class: a character, a range, or a set with a name."""
+        """Return one member of a class: a character, a range, or a set with a name."""
         low = self._member()
         self._skip_quotes()
         if self._quoting or not self._peek("-") or self._at + 1 >= len(self._source):
@@ -543,7 +543,7 @@ _UNSUPPORTED: Final = {
 
 
 def _known(letters: str) -> bool:
-    """Option letters, or something else behind `(?`."""
+    """Return whether these are option letters, and not something else behind `(?`."""
     return not letters or letters[0] in _FLAGS
 
 
@@ -552,7 +552,7 @@ def _literal(c: int) -> str:
 
 
 def _set_text(members: frozenset[int]) -> str:
-    """A set of bytes as a class of `re`, in its shorter form."""
+    """Return a set of bytes as a class of `re`, in its shorter form."""
     if len(members) == 256:
         return _ANY
     if not members:

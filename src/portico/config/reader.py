@@ -91,13 +91,13 @@ class Statement:
         return f"<{words}{';' if self.block is None else ' {...}'} at {self.where}>"
 
     def fail(self, message: str, argument: Argument | None = None, hint: str = "") -> ConfigError:
-        """The error to raise about this statement (about one argument of it)."""
+        """Return the error to raise about this statement (about one argument of it)."""
         if argument is None:
             return ConfigError(message, self.where, hint, self.span, self.end)
         return ConfigError(message, argument.where, hint, argument.span, self.end)
 
     def fail_within(self, message: str, argument: Argument | None, part: str, position: int, span: int = 1) -> ConfigError:
-        """The error about `span` characters from `position` of `part`, which is in the argument's text (None: in the name)."""
+        """Return the error about `span` characters from `position` of `part`, which is in the argument's text (None: in the name)."""
         error = self.fail(message, argument)
         text = self.name if argument is None else argument.text
         place = _place_within(self.load, error.where, text.find(part) + max(0, min(position, len(part) - 1)))
@@ -136,7 +136,7 @@ def read_text(text: str, path: str, load: Load) -> list[Statement]:
 
 
 def _text_of(path: str, load: Load, include: Statement | None) -> str:
-    """The text of a file; bytes that are not UTF-8 survive as surrogates."""
+    """Return the text of a file; bytes that are not UTF-8 survive as surrogates. Raises ConfigError."""
     try:
         data = read_file(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -204,7 +204,7 @@ class _Reader:
             self.askew.append((opened, self.line, column))
 
     def _unclosed(self) -> str:
-        """Which block lacks its "}", going by the indentation: the first that seems to end in another column than it began."""
+        """Return which block lacks its "}", going by the indentation: the first that seems to end in another column than it began."""
         lines = self.text.split("\n")
         for opened, line, column in self.askew:
             begins, ends = lines[opened.where.line - 1][: opened.where.column - 1], lines[line - 1][: column - 1]
@@ -227,7 +227,7 @@ class _Reader:
         self.depth -= 1
 
     def _marked(self, statement: Statement) -> None:
-        """To nginx the mark is a letter of the first word. It cannot be seen, so it is named; what follows is read."""
+        """Report a byte order mark, to nginx a letter of the first word; as it cannot be seen, it is named. The rest is read."""
         hint = "the file begins with a byte order mark, which editors do not show: save it as UTF-8 without one"
         self.load.diagnostics.error(statement.fail(f'unknown directive "{statement.name}"', hint=hint))
         statement.name = statement.name[len(_BYTE_ORDER_MARK) :]
@@ -327,7 +327,8 @@ class _Reader:
         self._advance(resume)
 
     def _after(self, end: int) -> int:
-        """The last that nginx reads for a word: its terminator (at `end`), and one more after a space."""
+        """Return the position of the last character that nginx reads for a word: its terminator (at `end`), one more after a space.
+        """
         return end + 1 if end < len(self.text) and self.text[end] in _SPACE else end
 
     def _bound(self, start: int, end: int, last: int, quote: str) -> None:
@@ -341,7 +342,7 @@ class _Reader:
         raise self._fail(message, start)
 
     def _size(self, start: int, end: int) -> int:
-        """Bytes between two positions (short ones are not counted: no character has more than 4 bytes)."""
+        """Return the bytes between two positions (short ones are not counted: no character has more than 4 bytes)."""
         if end - start < _BUFFER // 4:
             return 0
         return len(self.text[start:end].encode("utf-8", "surrogateescape"))
@@ -366,7 +367,7 @@ class _Reader:
         self.pos = to
 
     def _where(self, at: int) -> Where:
-        """The position `at`, which must be in the current line."""
+        """Return the position `at`, which must be in the current line."""
         self.load.order += 1
         return Where(self.path, self.line, at - self.line_start + 1, self.load.order)
 
@@ -374,7 +375,7 @@ class _Reader:
         return ConfigError(message, self._where(at))
 
     def _ended(self) -> ConfigError:
-        """The text ended within a statement: nginx names its last line, the caret is where it began."""
+        """Return the error for a text that ended within a statement: nginx names its last line, the caret is where it began."""
         self._advance(len(self.text))
         if self.path == COMMAND_LINE:
             message = 'unexpected end of parameter, expecting ";"'
@@ -393,7 +394,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _place_within(load: Load, word: Where | None, position: int) -> Where | None:
-    """Where the character stands that became the one at `position` of a word's text; None when the text is not at hand."""
+    """Return where the character stands that became the one at `position` of a word's text; None when the text is not in memory."""
     lines = [] if word is None else load.files.get(word.path, "").split("\n")
     if word is None or position < 0 or not 0 < word.line <= len(lines):
         return None
@@ -410,6 +411,6 @@ def _place_within(load: Load, word: Where | None, position: int) -> Where | None
 
 
 def _matches(pattern: str) -> list[str]:
-    """What glob(3) finds in the C locale: sorted by bytes, `[^a]` means `[!a]`, a backslash quotes."""
+    """Return what glob(3) finds in the C locale: sorted by bytes, `[^a]` means `[!a]`, a backslash quotes."""
     pattern = _QUOTED.sub(lambda found: glob.escape(found.group(1)), pattern.replace("[^", "[!"))
     return sorted(glob.glob(pattern), key=os.fsencode)

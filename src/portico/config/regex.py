@@ -77,14 +77,14 @@ class Regex:
         return None if found is None else [found.group(), *found.groups()]
 
     def named_values(self, captures: list[bytes | None]) -> dict[str, bytes] | None:
-        """What `match` captured by name (an unset group is empty, as in nginx); None: no named groups."""
+        """Return what `match` captured by name (an unset group is empty, as in nginx); None: no named groups."""
         if not self._index:
             return None
         return {name: captures[number] or b"" for name, number in self._index.items()}
 
 
 def _with_re(raw: bytes, caseless: bool) -> tuple[Pcre, re.Pattern[bytes]] | None:
-    """The pattern for `re`; None when it might not come to an end with it. Raises ValueError when `re` cannot say it."""
+    """Return the pattern for `re`; None when it might not come to an end with it. Raises ValueError when `re` cannot say it."""
     translated = Pcre(raw, caseless)
     try:
         compiled = re.compile(translated.text, re.IGNORECASE if caseless else re.NOFLAG)
@@ -94,7 +94,7 @@ def _with_re(raw: bytes, caseless: bool) -> tuple[Pcre, re.Pattern[bytes]] | Non
 
 
 def _with_pcre2(raw: bytes, caseless: bool, refused: ValueError | None) -> Any:
-    """The pattern for PCRE2. Raises ValueError(message, offset): that of `refused`, which knows the place better, if there is one."""
+    """Return the pattern for PCRE2. Raises ValueError(message, offset); if there is `refused`, which knows the place better, that."""
     pcre2: Any = importlib.import_module("pcre2")  # it has no types
 
     flags = pcre2.IGNORECASE if caseless else pcre2.NOFLAG
@@ -109,7 +109,7 @@ def _with_pcre2(raw: bytes, caseless: bool, refused: ValueError | None) -> Any:
 
 
 def _respelt(found: re.Match[bytes]) -> bytes:
-    """What nginx's PCRE and the binding read in two ways, so that both read the same. Raises ValueError(message, offset).
+    """Rewrite what nginx's PCRE and the binding would read differently, so that both agree. Raises ValueError(message, offset).
 
     The binding takes `\\x` and `\\u` for JavaScript's (PCRE2_ALT_BSUX): its `\\x{41}` is 41 times an x. And `{,3}` and `{ 3 }` are
     text before PCRE2 10.43, which nginx comes with in most places, and repeats in later ones.
@@ -136,7 +136,7 @@ def _number_of(entry: tuple[str, int]) -> int:
 
 
 def is_bounded(text: bytes, anchored: bool) -> bool:
-    """Whether `re` tries few ways to match: a number of choices that does not depend on the subject, and at most one loop over it.
+    """Return whether `re` tries few ways to match: a number of choices independent of the subject, and at most one loop over it.
 
     A search that may begin anywhere is such a loop, a repeat without end another; two make the square of the subject's length, and
     nested ones far more. In doubt, no.
@@ -152,7 +152,7 @@ def is_bounded(text: bytes, anchored: bool) -> bool:
 
 
 def _ways(items: Any) -> tuple[int, int]:
-    """(choices, loops) of a sequence: choices multiply, loops add up."""
+    """Return (choices, loops) of a sequence: choices multiply, loops add up."""
     choices, loops = 1, 0
     for operation, argument in items:
         more, deeper = _ways_of(str(operation), argument)

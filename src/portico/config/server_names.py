@@ -56,7 +56,7 @@ class ServerNames(Generic[T]):
         self._claimed: set[bytes] = set()
 
     def set_default(self, default: T) -> None:
-        """Another server answers when no name fits."""
+        """Set the server that answers when no name fits."""
         self._default = ServerMatch(default, "", DEFAULT)
 
     def add(self, name: str, value: T, regex: Regex | None = None) -> bool:
@@ -105,7 +105,7 @@ class ServerNames(Generic[T]):
         return True
 
     def find(self, host: bytes) -> ServerMatch[T]:
-        """The server for a host: lower case, no port, no trailing dot; empty when the client named none."""
+        """Return the server for a host: lower case, no port, no trailing dot; empty when the client named none."""
         match = self._exact.get(host)
         if match is not None:
             return match
@@ -160,7 +160,7 @@ def name_regex(name: str) -> Regex:
 
 
 def invalid_name(name: str) -> ValueError:
-    """The error for a name whose wildcard is not a whole first or last label."""
+    """Return the error for a name whose wildcard is not a whole first or last label."""
     return ValueError(f'invalid server name or wildcard "{name}"')
 
 

@@ -34,7 +34,7 @@ _MSEC: Final[dict[str, int]] = {
 
 
 def number_of(text: str) -> int | None:
-    """A decimal number of digits only (ngx_atoi)."""
+    """Return a decimal number of digits only (ngx_atoi); None for anything else."""
     if not text.isascii() or not text.isdigit():
         return None
     number = _digits(text)
@@ -42,23 +42,23 @@ def number_of(text: str) -> int | None:
 
 
 def port_of(text: str) -> int | None:
-    """The number of a port, 1 to 65535."""
+    """Return the number of a port, 1 to 65535; None for anything else."""
     number = number_of(text)
     return number if number is not None and 0 < number < 65536 else None
 
 
 def octets(text: str) -> bytes:
-    """The bytes that a text of the configuration was read from, UTF-8 or not."""
+    """Return the bytes that a text of the configuration was read from, UTF-8 or not."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def size_of(text: str) -> int | None:
-    """Bytes from `512`, `8k`, `10m` (ngx_parse_size)."""
+    """Return the bytes that `512`, `8k`, `10m` mean (ngx_parse_size); None when `text` is malformed."""
     return _scaled(text, {"k": _KILO, "m": _MEGA})
 
 
 def offset_of(text: str) -> int | None:
-    """Bytes from `512`, `8k`, `10m`, `2g` (ngx_parse_offset)."""
+    """Return the bytes that `512`, `8k`, `10m`, `2g` mean (ngx_parse_offset); None when `text` is malformed."""
     return _scaled(text, {"k": _KILO, "m": _MEGA, "g": _GIGA})
 
 
@@ -71,19 +71,20 @@ def _scaled(text: str, units: dict[str, int]) -> int | None:
 
 
 def time_of(text: str) -> float | None:
-    """Seconds from `10`, `500ms`, `1h30m`, `1d 2h`; units up to weeks (ngx_parse_time with is_sec = 0)."""
+    """Return the seconds that `10`, `500ms`, `1h30m`, `1d 2h` mean; units up to weeks (ngx_parse_time, is_sec = 0). None: malformed.
+    """
     msec = _time(text, 2, 8)
     return None if msec is None else msec / 1000
 
 
 def seconds_of(text: str) -> int | None:
-    """Seconds from `10`, `1h30m`, `1y`; units from years to seconds (ngx_parse_time with is_sec = 1)."""
+    """Return the seconds that `10`, `1h30m`, `1y` mean; units up to years (ngx_parse_time, is_sec = 1). None: malformed."""
     msec = _time(text, 0, 7)
     return None if msec is None else msec // 1000
 
 
 def _time(text: str, first: int, last: int) -> int | None:
-    """Milliseconds; the units _UNITS[first:last] are allowed, each once and in order."""
+    """Return milliseconds; the units _UNITS[first:last] are allowed, each once and in order. None when `text` is malformed."""
     total = 0
     pos = 0
     digits = ""
@@ -115,7 +116,7 @@ def _time(text: str, first: int, last: int) -> int | None:
 
 
 def _digits(digits: str) -> int:
-    """As int(), but "" is 0; of thousands of digits the first ones do, as the number is too large anyway."""
+    """Convert as int() does, but "" is 0; of thousands of digits the first ones do, as the number is too large anyway."""
     return int(digits.lstrip("0")[:32] or "0")
 
 
@@ -129,7 +130,7 @@ TIME: Final = "it is a time, such as 500ms, 30s, 10m or 1h"
 
 
 def flag(s: Statement) -> bool:
-    """`on` or `off`."""
+    """Parse `on` or `off`."""
     text = s.args[0].text.lower()
     if text == "on":
         return True
@@ -140,22 +141,22 @@ def flag(s: Statement) -> bool:
 
 
 def number(s: Statement) -> int:
-    """A number without unit."""
+    """Parse a number without unit."""
     return _valid(s, number_of(s.args[0].text), "invalid number", _NUMBER)
 
 
 def size(s: Statement) -> int:
-    """Bytes, with `k` or `m`."""
+    """Parse a size with `k` or `m`; return bytes."""
     return _valid(s, size_of(s.args[0].text), hint=_SIZE)
 
 
 def offset(s: Statement) -> int:
-    """Bytes, with `k`, `m` or `g`."""
+    """Parse a size with `k`, `m` or `g`; return bytes."""
     return _valid(s, offset_of(s.args[0].text), hint=_OFFSET)
 
 
 def msec(s: Statement) -> float:
-    """A time in seconds, exact to the millisecond."""
+    """Parse a time; return seconds, exact to the millisecond."""
     seconds = time_of(s.args[0].text)
     if seconds is None:
         raise invalid(s, hint=TIME)
@@ -163,31 +164,31 @@ def msec(s: Statement) -> float:
 
 
 def seconds(s: Statement) -> int:
-    """A time in whole seconds."""
+    """Parse a time; return whole seconds."""
     return _valid(s, seconds_of(s.args[0].text), hint=_SECONDS)
 
 
 def text(s: Statement) -> str:
-    """The argument as it is."""
+    """Return the argument as it is."""
     return s.args[0].text
 
 
 def texts(s: Statement) -> list[str]:
-    """All arguments as they are."""
+    """Return all arguments as they are."""
     return [argument.text for argument in s.args]
 
 
 def nothing(s: Statement) -> None:
-    """For directives that take no argument and only open a block."""
+    """Accept a directive that takes no argument and only opens a block."""
 
 
 def present(s: Statement) -> bool:
-    """For directives without arguments that mean "on" by standing there."""
+    """Return True, for directives without arguments that mean "on" by standing there."""
     return True
 
 
 def temp_path(s: Statement) -> list[str]:
-    """A directory and up to three levels: ["client_body_temp", "1", "2"]. Raises ConfigError for levels nginx refuses."""
+    """Return a directory and up to three levels: ["client_body_temp", "1", "2"]. Raises ConfigError for levels nginx refuses."""
     for index, level in enumerate(s.args[1:], 1):
         if level.text not in ("1", "2", "3"):
             raise invalid(s, index=index)
@@ -195,17 +196,17 @@ def temp_path(s: Statement) -> list[str]:
 
 
 def path(s: Statement) -> str:
-    """A path, relative to the prefix."""
+    """Return a path, relative to the prefix."""
     return s.load.full_path(s.args[0].text)
 
 
 def conf_path(s: Statement) -> str:
-    """A path, relative to the directory of the configuration file."""
+    """Return a path, relative to the directory of the configuration file."""
     return s.load.full_path(s.args[0].text, conf=True)
 
 
 def buffers(s: Statement) -> tuple[int, int]:
-    """Number and size of buffers, as in `8 4k`; neither may be 0."""
+    """Parse the number and size of buffers, as in `8 4k`; neither may be 0."""
     count = number_of(s.args[0].text)
     if not count:
         raise invalid(s)
@@ -216,7 +217,7 @@ def buffers(s: Statement) -> tuple[int, int]:
 
 
 def choice(table: dict[str, int]) -> Callable[[Statement], int]:
-    """One word of the table, in any case."""
+    """Return a parser of one word of the table, in any case."""
 
     def parse(s: Statement) -> int:
         return _looked_up(s, 0, table)
@@ -225,7 +226,7 @@ def choice(table: dict[str, int]) -> Callable[[Statement], int]:
 
 
 def bits(table: dict[str, int]) -> Callable[[Statement], int]:
-    """One or more words of the table, in any case; their values are or-ed."""
+    """Return a parser of one or more words of the table, in any case; their values are or-ed."""
 
     def parse(s: Statement) -> int:
         found = 0
@@ -240,7 +241,7 @@ def bits(table: dict[str, int]) -> Callable[[Statement], int]:
 
 
 def invalid(s: Statement, reason: str = "invalid value", index: int = 0, hint: str = "") -> ConfigError:
-    """The error for an argument, as nginx words it: `"client_max_body_size" directive invalid value`."""
+    """Return the error for an argument, as nginx words it: `"client_max_body_size" directive invalid value`."""
     return s.fail(f'"{s.name}" directive {reason}', s.args[index] if index < len(s.args) else None, hint)
 
 

@@ -27,7 +27,7 @@ async def _serve(name: str, port: int) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Returns the exit code."""
+    """Run the demo application; return the exit code."""
     if len(words) != 2 or not words[1].isdigit():
         sys.stderr.write("usage: python -m portico.demo NAME PORT\n")
         return 2

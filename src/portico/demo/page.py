@@ -27,7 +27,7 @@ class Asked:
         self.body = b""
 
     def body_length(self) -> int:
-        """Bytes of the body; -1 when it is sent in a way that is not understood here."""
+        """Return the bytes of the body; -1 when it is sent in a way that is not understood here."""
         length = self.headers.get("content-length", "0")
         return int(length) if length.isdigit() and "transfer-encoding" not in self.headers else -1
 
@@ -43,7 +43,7 @@ class Answer:
 
 
 def answer(name: str, asked: Asked) -> Answer:
-    """The answer of the application called `name`."""
+    """Return the response of the application called `name`."""
     if asked.path == "/":
         return Answer("200 OK", "text/html; charset=utf-8", _page(name, asked).encode())
     return Answer("200 OK", "application/json", _received(name, asked).encode())

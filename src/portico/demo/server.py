@@ -29,7 +29,7 @@ class Application:
         self._clients: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> None:
-        """Raises OSError when the address is taken."""
+        """Listen on the address. Raises OSError when it is taken."""
         self._server = await asyncio.start_server(self._accept, host, port)
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Application:
             writer.close()
 
     async def _exchange(self, reader: StreamReader, writer: StreamWriter) -> bool:
-        """One request and its answer; whether another may follow."""
+        """Serve one request; return whether another may follow."""
         async with asyncio.timeout(IDLE_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         asked = _parse(head)
@@ -81,7 +81,7 @@ class Application:
 
 
 def _parse(head: bytes) -> Asked | None:
-    """The request line and the header fields; None when they make no sense."""
+    """Return the request line and the header fields; None when they make no sense."""
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     words = first.split(" ")
     if len(words) != 3:

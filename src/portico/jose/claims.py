@@ -6,8 +6,8 @@ import json
 
 
 def json_object(data: bytes) -> dict[str, object]:
-    """The JSON object in `data`. Raises ValueError for anything else: also for the numbers that JSON does not have, and for texts
-    that are not UTF-8 (RFC 8259 section 8.1), where two readers could see two things.
+    """Return the JSON object in `data`. Raises ValueError for anything else: also for the numbers that JSON does not have, and for
+    texts that are not UTF-8 (RFC 8259 section 8.1), where two readers could see two things.
     """
     try:
         found = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
@@ -23,7 +23,7 @@ def _no_number(text: str) -> object:
 
 
 def member(found: dict[str, object], path: list[str]) -> bytes | None:
-    """The value at the end of `path`, a name for each level; None when there is none."""
+    """Return the value at the end of `path`, a name for each level; None when there is none."""
     value: object = found
     for name in path:
         if not isinstance(value, dict) or name not in value:
@@ -33,7 +33,7 @@ def member(found: dict[str, object], path: list[str]) -> bytes | None:
 
 
 def shown(value: object) -> bytes | None:
-    """A text as it is, an array's elements with commas between, an object as JSON; None for null, or when it is nested too deeply."""
+    """Return a text as it is, an array with commas, an object as JSON; None for null, or when it is nested too deeply."""
     try:
         return _shown(value)
     except RecursionError:

@@ -45,12 +45,12 @@ class KeySet:
         self.keys = keys
 
     def candidates(self, kid: str, algorithm: str) -> list[Key]:
-        """The keys that a token with this header may have been signed with."""
+        """Return the keys that a token with this header may have been signed with."""
         found = [key for key in self.keys if algorithm in key.algorithms]
         return [key for key in found if key.kid in (kid, "")] if kid else found
 
     def public(self) -> KeySet:
-        """Only the public keys among them. Raises KeyFileError when there are none."""
+        """Return only the public keys among them. Raises KeyFileError when there are none."""
         keys = [key for key in self.keys if not key.algorithms & _HMAC]
         if not keys:
             raise KeyFileError("no public key in it can verify a signature")
@@ -85,7 +85,7 @@ class Jose:
         self._registry = registry
 
     def key(self, parameters: dict[str, object]) -> Any:
-        """A key of the library. Raises KeyFileError with what is wrong."""
+        """Return a key of the library. Raises KeyFileError with what is wrong."""
         try:
             return self._jwk.import_key(parameters)
         except self._error as wrong:
@@ -94,7 +94,7 @@ class Jose:
             raise KeyFileError(str(invalid) or "not base64url") from None
 
     def verify(self, token: bytes, algorithm: str, key: Any) -> bool:
-        """Whether the signature of a compact token is right."""
+        """Return whether the signature of a compact token is right."""
         try:
             self._jws.deserialize_compact(token, key, [algorithm], self._registry)
         except (self._error, ValueError, TypeError, ArithmeticError):
@@ -106,7 +106,7 @@ JOSE: Final = Jose()
 
 
 def parse_keys(data: bytes) -> KeySet:
-    """The set in a file. Raises KeyFileError.
+    """Return the set in a file. Raises KeyFileError.
 
     Keys of unknown kinds, and those for encryption, are left out (RFC 7517 section 5); a known one that is malformed is an error,
     for who wrote it can mend it.
@@ -115,7 +115,7 @@ def parse_keys(data: bytes) -> KeySet:
 
 
 def parse_published_keys(data: bytes) -> KeySet:
-    """As `parse_keys`, for a set that somebody else publishes: a key that is malformed takes none of the others with it."""
+    """Parse as `parse_keys` does, a set that somebody else publishes: a key that is malformed takes none of the others with it."""
     return KeySet(_keys(data, True))
 
 
@@ -154,7 +154,7 @@ def _key(parameters: dict[str, object], algorithms: frozenset[str], index: int) 
 
 
 def _algorithms(parameters: dict[str, object]) -> frozenset[str]:
-    """What a key may verify: what its kind can, and no more than `alg`, `use` and `key_ops` allow (RFC 7517 section 4)."""
+    """Return what a key may verify: what its kind can, and no more than `alg`, `use` and `key_ops` allow (RFC 7517 section 4)."""
     kind = parameters.get("kty")
     curve = parameters.get("crv")
     algorithms = _NONE

@@ -38,7 +38,7 @@ class Token:
         self.not_before = _time(claims, "nbf", float("-inf"))
 
     def check_times(self, now: float, leeway: float) -> None:
-        """RFC 7519 sections 4.1.4 and 4.1.5. Raises InvalidToken."""
+        """Raise InvalidToken unless it is valid at `now`, in seconds since the epoch (RFC 7519 sections 4.1.4 and 4.1.5)."""
         if now >= self.expires + leeway:
             raise InvalidToken("the token has expired")
         if now < self.not_before - leeway:
@@ -58,7 +58,7 @@ def _time(claims: dict[str, object], name: str, default: float) -> float:
 
 
 def decoded(text: bytes) -> bytes:
-    """base64url without padding (RFC 7515 section 2), in its one canonical form. Raises InvalidToken."""
+    """Decode base64url without padding (RFC 7515 section 2), in its one canonical form. Raises InvalidToken."""
     if text.translate(None, _ALPHABET) or len(text) % 4 == 1:
         raise InvalidToken("the token is not base64url")
     plain = text.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(text) % 4)
@@ -69,7 +69,7 @@ def decoded(text: bytes) -> bytes:
 
 
 def verified(token: bytes, sets: list[KeySet]) -> Token:
-    """The token, when one of the keys has signed it. Raises InvalidToken."""
+    """Return the token, when one of the keys has signed it. Raises InvalidToken."""
     parts = token.split(b".")
     if len(parts) != 3:
         raise InvalidToken("the token is encrypted" if len(parts) == 5 else "the token does not have three parts")
@@ -89,7 +89,7 @@ def verified(token: bytes, sets: list[KeySet]) -> Token:
 
 
 def unverified(token: bytes) -> Token:
-    """What a signed token says, when somebody else has verified it. Raises InvalidToken."""
+    """Return what a signed token says, when somebody else has verified it. Raises InvalidToken."""
     parts = token.split(b".")
     if len(parts) != 3:
         raise InvalidToken("the token does not have three parts")
@@ -123,7 +123,7 @@ class Remembered:
         self.sets = sets
 
     def holds(self, sets: list[KeySet]) -> bool:
-        """Whether these are the same sets still."""
+        """Return whether these are the same sets still."""
         if len(sets) != len(self.sets):
             return False
         return all(sets[i] is self.sets[i] for i in range(len(sets)))
@@ -138,7 +138,7 @@ class Tokens:
         self._known: dict[bytes, Remembered] = {}
 
     def verified(self, token: bytes, sets: list[KeySet]) -> Token:
-        """As the function of that name, once for each token and set of keys. Raises InvalidToken."""
+        """Verify as the function of that name does, once for each token and set of keys. Raises InvalidToken."""
         if not self._key:
             self._key = os.urandom(32)
         tag = hashlib.blake2b(token, key=self._key, digest_size=16).digest()

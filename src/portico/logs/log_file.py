@@ -33,7 +33,7 @@ class LogWriter:
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Called about once a second: do what is due."""
+        """Do what is due; called about once a second."""
 
     def finish(self) -> None:
         """Write out what is held and let go of what can be opened again."""

@@ -44,8 +44,7 @@ class ContextError(Exception):
 
 
 def file_failed(path: str) -> str:
-    """Why `path` cannot be opened, as OpenSSL 3 words it: `SSL: error:80000002:system library::No such file
-    …`; "" if it can.
+    """Return why `path` cannot be opened, in OpenSSL 3's words: `SSL: error:80000002:system library::No such file …`; "" if it can.
     """
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):  # it would be read more than once
@@ -144,7 +143,7 @@ def _key_error(
 
 
 def _damaged(certificate: str, key: str, failed: str, failure: ssl.SSLError | None) -> ContextError:
-    """Both files look right, and OpenSSL refuses one of them: read them separately to tell which."""
+    """Return the error for two files that look right, one of which OpenSSL refuses: they are read separately to tell which."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
@@ -186,7 +185,7 @@ def prepare() -> None:
 
 
 def read_passphrases(path: str) -> list[str]:
-    """The lines of a password file. Raises OSError."""
+    """Return the lines of a password file that are not empty. Raises OSError."""
     lines = read_file(path).split(b"\n")
     return [line.rstrip(b"\r").decode("utf-8", "surrogateescape") for line in lines if line.rstrip(b"\r")]
 
@@ -202,17 +201,17 @@ class Certificate:
         self._parsed: x509.Certificate = x509.load_der_x509_certificate(der)
 
     def pem(self) -> bytes:
-        """$ssl_client_raw_cert: PEM, ended by a newline."""
+        """Return the certificate in PEM, ended by a newline, for $ssl_client_raw_cert."""
         return ssl.DER_cert_to_PEM_cert(self.der).encode("ascii")
 
     def fingerprint(self) -> bytes:
-        """SHA-1 in hex."""
+        """Return the SHA-1 in hex."""
         import hashlib
 
         return hashlib.sha1(self.der, usedforsecurity=False).hexdigest().encode("ascii")
 
     def serial(self) -> bytes:
-        """Upper-case hex, whole bytes."""
+        """Return the serial number in upper-case hex, whole bytes."""
         number = self._parsed.serial_number
         text = f"{abs(number):X}"
         if len(text) % 2:
@@ -220,33 +219,33 @@ class Certificate:
         return (f"-{text}" if number < 0 else text).encode("ascii")
 
     def issuer(self) -> bytes:
-        """By RFC 2253."""
+        """Return the issuer by RFC 2253."""
         return _rfc2253(self._parsed.issuer)
 
     def subject(self) -> bytes:
-        """By RFC 2253."""
+        """Return the subject by RFC 2253."""
         return _rfc2253(self._parsed.subject)
 
     def issuer_legacy(self) -> bytes:
-        """/C=…/O=…/CN=…"""
+        """Return the issuer as `/C=…/O=…/CN=…`."""
         return _oneline(self._parsed.issuer)
 
     def subject_legacy(self) -> bytes:
-        """/C=…/O=…/CN=…"""
+        """Return the subject as `/C=…/O=…/CN=…`."""
         return _oneline(self._parsed.subject)
 
     def valid_from(self) -> bytes:
-        """`Nov 23 09:12:56 2026 GMT`"""
+        """Return the first moment of validity: `Nov 23 09:12:56 2026 GMT`."""
         start = self._parsed.not_valid_before_utc
         return _asn1_time(start.year, start.month, start.day, start.hour, start.minute, start.second)
 
     def valid_to(self) -> bytes:
-        """`Nov 23 09:12:56 2027 GMT`"""
+        """Return the last moment of validity: `Nov 23 09:12:56 2027 GMT`."""
         end = self._parsed.not_valid_after_utc
         return _asn1_time(end.year, end.month, end.day, end.hour, end.minute, end.second)
 
     def days_left(self, now: float) -> int:
-        """Whole days until it expires, 0 when it has. `now`: seconds since the epoch."""
+        """Return the whole days until it expires, 0 when it has. `now`: seconds since the epoch."""
         return max(0, int((self._parsed.not_valid_after_utc.timestamp() - int(now)) // 86400))
 
 
@@ -282,7 +281,7 @@ _SHORT_NAMES: Final[dict[str, str]] = {
 
 
 def _rfc2253(name: x509.Name) -> bytes:
-    """As X509_NAME_print_ex(XN_FLAG_RFC2253): last first, special and non-ASCII bytes escaped."""
+    """Return a name as X509_NAME_print_ex(XN_FLAG_RFC2253) does: last first, special and non-ASCII bytes escaped."""
     parts: list[str] = []
     for group in reversed(list(name.rdns)):
         pairs = [
@@ -294,7 +293,7 @@ def _rfc2253(name: x509.Name) -> bytes:
 
 
 def _oneline(name: x509.Name) -> bytes:
-    """As X509_NAME_oneline."""
+    """Return a name as X509_NAME_oneline does."""
     text = ""
     for group in name.rdns:
         for index, pair in enumerate(group):
@@ -337,9 +336,7 @@ def _asn1_time(year: int, month: int, day: int, hour: int, minute: int, second: 
 
 
 def self_signed(names: list[str], days: int) -> tuple[bytes, bytes]:
-    """A certificate for host names and IP addresses, signed by its own key: (certificate, key) in PEM. ECDSA
-    on P-256.
-    """
+    """Make a certificate for host names and IP addresses, signed by its own key: (certificate, key) in PEM. ECDSA on P-256."""
     import datetime
     import ipaddress
 

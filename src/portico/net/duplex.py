@@ -29,11 +29,11 @@ class Duplex(Pollable):
         raise NotImplementedError
 
     def readable(self, seconds: float) -> Suspend:
-        """`await end.readable(60.0)`: wait until there may be something to read. Raises Timeout, unless `seconds` is 0."""
+        """Wait until there may be something to read: `await end.readable(60.0)`. Raises Timeout, unless `seconds` is 0."""
         raise NotImplementedError
 
     def writable(self, seconds: float) -> Suspend:
-        """`await end.writable(60.0)`: wait until more can be sent. Raises Timeout, unless `seconds` is 0."""
+        """Wait until more can be sent: `await end.writable(60.0)`. Raises Timeout, unless `seconds` is 0."""
         raise NotImplementedError
 
     def stop_waiting(self) -> None:

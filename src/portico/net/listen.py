@@ -38,16 +38,16 @@ class ListenSpec:
 
     @property
     def key(self) -> tuple[int, int, Address]:
-        """What makes a socket of the running configuration usable for another one."""
+        """Return what makes a socket of the running configuration usable for another one."""
         return (self.family, self.kind, self.address)
 
     @property
     def path(self) -> str:
-        """The file of a Unix socket, else an empty string."""
+        """Return the file of a Unix socket, else an empty string."""
         return self.address if isinstance(self.address, str) else ""
 
     def __str__(self) -> str:
-        """The address as nginx's messages write it: ``0.0.0.0:80``, ``[::]:80``, ``unix:/run/x.sock``."""
+        """Return the address as nginx's messages write it: ``0.0.0.0:80``, ``[::]:80``, ``unix:/run/x.sock``."""
         if isinstance(self.address, str):
             return f"unix:{self.address}"
         host, port = self.address

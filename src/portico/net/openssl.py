@@ -98,9 +98,7 @@ def wrap_socket(
     server_side: bool,
     name: str | None = None,
 ) -> SSLObject:
-    """A TLS connection over `sock` without the SSLSocket around it, whose Python-level checks cost more than
-    reading does.
-    """
+    """Return a TLS connection over `sock` without the SSLSocket around it, whose Python-level checks cost more than reading does."""
     wrapped: SSLObject = context._wrap_socket(sock, server_side, name)  # type: ignore[attr-defined]
     return wrapped
 
@@ -224,24 +222,22 @@ class OpenSSL:
         return "" if ok else self._reasons()
 
     def set_session_cache(self, context: ssl.SSLContext, mode: int, entries: int) -> None:
-        """Whether and how many sessions are remembered in this process; entries 0: OpenSSL's default of
-        20480.
-        """
+        """Set whether and how many sessions are stored in this process; entries 0: OpenSSL's default of 20480."""
         pointer = _context_pointer(context)
         self._context_control(pointer, _CTRL_SET_CACHE_MODE, mode, None)
         if entries > 0:
             self._context_control(pointer, _CTRL_SET_CACHE_SIZE, entries, None)
 
     def set_session_timeout(self, context: ssl.SSLContext, seconds: int) -> None:
-        """How long sessions and tickets hold."""
+        """Set how long sessions and tickets are valid."""
         self._set_timeout(_context_pointer(context), seconds)
 
     def set_session_id_context(self, context: ssl.SSLContext, name: bytes) -> None:
-        """Sessions are resumed only under the same name (at most 32 bytes)."""
+        """Set the name (at most 32 bytes) under which alone sessions are resumed."""
         self._set_id_context(_context_pointer(context), name, len(name))
 
     def set_ticket_keys(self, context: ssl.SSLContext, keys: bytes) -> bool:
-        """80 bytes: name, key of the MAC, key of AES-256."""
+        """Set the ticket keys, 80 bytes: name, key of the MAC, key of AES-256. Return whether OpenSSL accepted them."""
         buffer = ctypes.create_string_buffer(keys, len(keys))
         return bool(
             self._context_control(_context_pointer(context), _CTRL_SET_TICKET_KEYS, len(keys), buffer)
@@ -260,8 +256,8 @@ class OpenSSL:
         self._context_control(_context_pointer(context), _CTRL_MODE, _NO_AUTO_CHAIN, None)
 
     def choose_protocol(self, context: ssl.SSLContext, protocols: list[str]) -> None:
-        """ALPN: the first of `protocols` that the client offers; a client that offers others only gets the
-        alert no_application_protocol (RFC 7301 section 3.2). `ssl` would go on without ALPN.
+        """Choose by ALPN the first of `protocols` that the client offers; a client that offers others only gets the alert
+        no_application_protocol (RFC 7301 section 3.2). `ssl` would go on without ALPN.
         """
         names = b"".join([bytes((len(name),)) + name.encode("ascii") for name in protocols])
         choice = self._alpn.get(names)
@@ -283,7 +279,7 @@ class OpenSSL:
         self._set_context_verify(_context_pointer(context), VERIFY_PEER, self._accept)
 
     def set_verify_depth(self, context: ssl.SSLContext, depth: int) -> None:
-        """How many intermediate certificates a chain may have."""
+        """Set how many intermediate certificates a chain may have."""
         self._set_context_depth(_context_pointer(context), depth)
 
     def announce_authorities(self, context: ssl.SSLContext, path: str) -> None:
@@ -294,9 +290,7 @@ class OpenSSL:
         self._clear_error()
 
     def check_revocation(self, context: ssl.SSLContext) -> None:
-        """Every certificate of a chain needs a revocation list. Set on the store, so that it holds after SNI
-        too.
-        """
+        """Require a revocation list for every certificate of a chain. Set on the store, so that it holds after SNI too."""
         self._store_flags(self._store(_context_pointer(context)), _CRL_CHECK_ALL)
 
     # -- connections -----------------------------------------------------------------------------------------
@@ -311,7 +305,7 @@ class OpenSSL:
             self._set_depth(pointer, depth)
 
     def use_options(self, tls: SSLObject, options: int) -> None:
-        """Exactly these SSL_OP_* for this connection."""
+        """Set exactly these SSL_OP_* for this connection."""
         pointer = _connection_pointer(tls)
         now = self._set_options(pointer, 0)
         self._clear_options(pointer, now & ~options)
@@ -322,11 +316,11 @@ class OpenSSL:
         self._control(_connection_pointer(tls), _CTRL_SET_TLSEXT_HOSTNAME, 0, None)
 
     def pointer(self, tls: SSLObject) -> int:
-        """The `SSL *` of a connection, for `has_pending` and `shutdown`; it lives as long as `tls`."""
+        """Return the `SSL *` of a connection, for `has_pending` and `shutdown`; it lives as long as `tls`."""
         return _connection_pointer(tls)
 
     def has_pending(self, pointer: int) -> bool:
-        """Whether OpenSSL holds bytes it has read, decrypted or not."""
+        """Return whether OpenSSL holds bytes it has read, decrypted or not."""
         return bool(self._has_pending(pointer))
 
     def shutdown(self, pointer: int) -> bool:
@@ -336,16 +330,16 @@ class OpenSSL:
         return sent
 
     def verify_result(self, tls: SSLObject) -> int:
-        """X509_V_OK (0) also when the peer sent no certificate."""
+        """Return the result of the verification: X509_V_OK (0) also when the peer sent no certificate."""
         return int(self._verify_result(_connection_pointer(tls)))
 
     def verify_text(self, code: int) -> str:
-        """`certificate has expired` and the like."""
+        """Return a result of verification in words: `certificate has expired` and the like."""
         text: bytes | None = self._verify_text(code)
         return "" if text is None else text.decode("ascii", "replace")
 
     def session_name(self, tls: SSLObject) -> bytes | None:
-        """The server name under which the session in use was made."""
+        """Return the server name under which the session in use was made; None: there is none."""
         session = self._session(_connection_pointer(tls))
         if not session:
             return None
@@ -353,12 +347,12 @@ class OpenSSL:
         return name
 
     def negotiated_group(self, tls: SSLObject) -> str:
-        """The curve of the key exchange: `X25519`; "" when there was none."""
+        """Return the curve of the key exchange: `X25519`; "" when there was none."""
         group = int(self._control(_connection_pointer(tls), _CTRL_GET_NEGOTIATED_GROUP, 0, None))
         return self._group_name(group) if group > 0 else ""
 
     def client_groups(self, tls: SSLObject) -> list[str]:
-        """The curves that the client supports, in its order."""
+        """Return the curves that the client supports, in its order."""
         pointer = _connection_pointer(tls)
         count = int(self._control(pointer, _CTRL_GET_GROUPS, 0, None))
         if count <= 0:
@@ -368,9 +362,7 @@ class OpenSSL:
         return [self._group_name(groups[i]) for i in range(count)]
 
     def client_ciphers(self, tls: SSLObject) -> list[str]:
-        """The ciphers that the client offered, in its order; unknown ones as `0x0a0a`. Not known in a resumed
-        session.
-        """
+        """Return the ciphers that the client offered, in its order; unknown ones as `0x0a0a`. Not known in a resumed session."""
         pointer = _connection_pointer(tls)
         size = int(self._control(pointer, _CTRL_GET_RAW_CIPHERS, 0, None))
         start = ctypes.c_void_p()
@@ -407,7 +399,7 @@ class OpenSSL:
     # -- proof -----------------------------------------------------------------------------------------------
 
     def proves_layout(self) -> bool:
-        """Whether the pointers are where they are looked for. Runs before anything else may."""
+        """Return whether the pointers are where they are looked for. Runs before anything else may."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if context.__sizeof__() < _HEADER + _WORD or not _is_readable(_context_pointer(context)):
             return False
@@ -437,7 +429,7 @@ class ProtocolChoice:
     def _choose(
         self, _tls: int, chosen: int, length: int, offered: int, size: int, _argument: int | None
     ) -> int:
-        """nginx: ngx_http_ssl_alpn_select."""
+        """Choose the protocol (nginx: ngx_http_ssl_alpn_select)."""
         found = self._select(chosen, length, self._names, self._length, offered, size)
         return _GO_ON if found == _OVERLAP else _ALERT
 
@@ -477,7 +469,7 @@ def _connection_pointer(tls: SSLObject) -> int:
 
 
 def _is_readable(address: int) -> bool:
-    """Whether a structure may be at `address`: aligned, and the kernel can read some hundred bytes there."""
+    """Return whether a structure may be at `address`: aligned, and the kernel can read some hundred bytes there."""
     if address <= 0 or address % _WORD:
         return False
     try:
@@ -505,7 +497,7 @@ _FOUND: Final = _Found()
 
 
 def library() -> OpenSSL | None:
-    """The proved library; None where it cannot be used (another Python, OpenSSL linked in statically)."""
+    """Return the proved library; None where it cannot be used (another Python, OpenSSL linked in statically)."""
     if not _FOUND.looked:
         _FOUND.looked = True
         try:

@@ -111,7 +111,7 @@ class Pollable(Timed):
         self.registered: bool = False  # with epoll
 
     def on_event(self, events: int) -> None:
-        """Called with the epoll event mask; must not raise."""
+        """Serve the events of the epoll event mask; must not raise."""
         raise NotImplementedError
 
 
@@ -176,7 +176,7 @@ class Task:
             reactor.current = previous
 
     def _wait_for(self, future: asyncio.Future[Any]) -> None:
-        """The coroutine awaited an asyncio Future: come back when it is done (the protocol of asyncio.Task)."""
+        """Resume when an asyncio Future that the coroutine awaited is done (the protocol of asyncio.Task)."""
         future._asyncio_future_blocking = False
         self.future = future
         future.add_done_callback(self._future_done)
@@ -269,31 +269,31 @@ class Reactor:
         self._later.append(task)
 
     def turn(self) -> Suspend:
-        """`await reactor.turn()`: the others have their turn, then the running coroutine goes on. For long work in short steps."""
+        """Let the others have their turn, then go on: `await reactor.turn()`. For long work in short steps."""
         task = self.current
         assert task is not None
         self.soon(task)
         return SUSPEND
 
     def is_turn_over(self) -> bool:
-        """Whether the events at hand have been worked on for so long that a loop which its peer can keep busy, one that waits
-        only when nothing is there, should let others go first (nginx posts such connections: ngx_post_event).
+        """Return whether this wake-up has lasted so long that a loop which its peer can keep busy, one that waits only when nothing
+        is there, should let others go first (nginx posts such connections: ngx_post_event).
         """
         return time.monotonic() - self.now > TURN_SECONDS
 
     def report(self, error: BaseException) -> None:
-        """An exception nobody caught ended a task: a defect of ours. It is logged and serving goes on."""
+        """Report an exception that nobody caught and that ended a task: a defect of ours. It is logged and serving goes on."""
         if self.on_error is not None:
             self.on_error(error)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
     def wall(self) -> float:
-        """Seconds since the epoch, as of the last wake-up."""
+        """Return the seconds since the epoch, as of the last wake-up."""
         return self.wall_offset + self.now
 
     def date(self) -> bytes:
-        """The value of a Date field (RFC 9110 section 5.6.7), made once a second."""
+        """Return the value of a Date field (RFC 9110 section 5.6.7), made once a second."""
         second = int(self.wall_offset + self.now)
         if second != self.wall_second:
             self.wall_offset = time.time() - time.monotonic()  # follow a clock that was set
@@ -351,7 +351,7 @@ _MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug"
 
 
 def http_date(second: int) -> bytes:
-    """IMF-fixdate of RFC 9110 section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    """Return the IMF-fixdate of RFC 9110 section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`."""
     t = time.gmtime(second)
     return b"%s, %02d %s %04d %02d:%02d:%02d GMT" % (
         _DAYS[t.tm_wday],
@@ -446,11 +446,11 @@ class LoopSelector(selectors.BaseSelector):
         self._keys.clear()
 
     def get_map(self) -> dict[Any, selectors.SelectorKey]:
-        """Every asyncio registration, by descriptor."""
+        """Return every asyncio registration, by descriptor."""
         return dict(self._keys)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """The registration of `fileobj`; KeyError when there is none."""
+        """Return the registration of `fileobj`. Raises KeyError when there is none."""
         return self._keys[self._find(fileobj)]
 
 
@@ -479,5 +479,5 @@ class ReactorLoop(asyncio.SelectorEventLoop):
 
 
 def new_loop(reactor: Reactor) -> asyncio.SelectorEventLoop:
-    """An asyncio loop that runs on `reactor`."""
+    """Return an asyncio loop that runs on `reactor`."""
     return ReactorLoop(reactor)

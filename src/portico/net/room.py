@@ -67,7 +67,7 @@ class Room:
         return is_room
 
     def free_some(self) -> bool:
-        """No descriptor is left: close pipes and connections that are idle; return whether there were any."""
+        """Close pipes and connections that are idle, as no descriptor is left; return whether there were any."""
         return self._pipes.close_idle(_AT_ONCE) > 0 or self._close_idle(_AT_ONCE) > 0
 
     def _close_idle(self, count: int) -> int:

@@ -23,7 +23,7 @@ class TicketKeys:
         self._keys: dict[bytes, tuple[float, bytes]] = {}  # identity: when it was made, the key
 
     def of(self, identity: bytes, now: float) -> bytes:
-        """The key for an identity (the session ID context of its servers). `now`: monotonic seconds."""
+        """Return the key for an identity (the session ID context of its servers). `now`: monotonic seconds."""
         self._keys = {name: made for name, made in self._keys.items() if now - made[0] < LIFE}
         kept = self._keys.get(identity)
         if kept is None:

@@ -21,7 +21,7 @@ class Timed:
         self.slot: int = 0  # the slot that holds it; 0 = none
 
     def on_deadline(self, now: float) -> None:
-        """The deadline has passed; it has been cleared before this is called."""
+        """Act on the deadline, which has passed and has been cleared before this is called."""
         raise NotImplementedError
 
 
@@ -50,7 +50,7 @@ class Timers:
                 entries.pop(timed, None)
 
     def next_due(self) -> float:
-        """When to wake up for a timer at the latest, in monotonic seconds; -1.0 when there is none."""
+        """Return when to wake up for a timer at the latest, in monotonic seconds; -1.0 when there is none."""
         return self.due if self.due < NEVER else -1.0
 
     def _put(self, timed: Timed, slot: int) -> None:

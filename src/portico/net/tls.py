@@ -50,14 +50,12 @@ _END_WAITS_TO_WRITE: Final = 4
 
 
 def is_tls(first: int) -> bool:
-    """Whether a connection whose first byte is `first` starts a TLS handshake (nginx:
-    ngx_http_ssl_handshake).
-    """
+    """Return whether a connection whose first byte is `first` starts a TLS handshake (nginx: ngx_http_ssl_handshake)."""
     return first == HANDSHAKE_RECORD or first & SSL2_HELLO != 0
 
 
 def no_certificate(where: Where | None) -> ConfigError:
-    """The error for a server, declared at `where`, that has to present a certificate and has none."""
+    """Return the error for a server, declared at `where`, that has to present a certificate and has none."""
     return ConfigError(
         'no "ssl_certificate" is defined for the "listen ... ssl" directive',
         where,
@@ -69,7 +67,7 @@ class SessionStore:
     """Keeps sessions of connections that we opened, for the next connection to the same peer."""
 
     def keep(self, transport: TLSTransport) -> None:
-        """`transport` is about to close after a good handshake."""
+        """Store the session of `transport`, which is about to close after a good handshake."""
 
 
 @final
@@ -104,7 +102,7 @@ _STEP: Final = _Step()
 
 
 def _on_server_name(name: bytes | None) -> int:
-    """The ClientHello has been read. Returns 0 to go on, else the alert to end with."""
+    """Choose the server when the ClientHello has been read. Return 0 to go on, else the alert to end with."""
     transport = _STEP.transport
     if transport is None:
         return 0
@@ -134,12 +132,12 @@ def _call_by_name(context: ssl.SSLContext) -> None:
 
 
 def _on_decoded_name(_socket: object, name: str | None, _context: object) -> int | None:
-    """`_on_server_name` for `ssl`'s own callback."""
+    """Call `_on_server_name` for `ssl`'s own callback."""
     return _on_server_name(None if name is None else name.encode("ascii")) or None
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """A name that `ssl` cannot decode ends its handshake, and that is said in the log: no traceback besides."""
+    """Suppress the traceback for a name that `ssl` cannot decode: it ends its handshake, and that is logged."""
     if _STEP.transport is None or not isinstance(what.exc_value, UnicodeDecodeError):
         sys.__unraisablehook__(what)
 
@@ -210,7 +208,7 @@ class TLSTransport(Transport):
                 self.ready = False
 
     def _shake(self) -> int:
-        """A step of the handshake: 0 when it is done, else the event to wait for."""
+        """Make a step of the handshake; return 0 when it is done, else the event to wait for."""
         _STEP.transport = self if self.server is not None else None
         self._holds = True
         try:
@@ -246,9 +244,7 @@ class TLSTransport(Transport):
             library.use_options(self.tls, chosen.options)
 
     def _check_resumption(self) -> None:
-        """A session whose client another server has verified, by other rules, is no proof here
-        (CVE-2025-23419).
-        """
+        """Refuse a session whose client another server has verified, by other rules: it is no proof here (CVE-2025-23419)."""
         library = openssl.library()
         if library is None:
             return
@@ -308,7 +304,7 @@ class TLSTransport(Transport):
             raise self.failed(error) from None
 
     def _drained(self) -> None:
-        """OpenSSL has found the socket empty, and holds no whole record."""
+        """Note that OpenSSL has found the socket empty, and holds no whole record."""
         self.ready = False
         self._holds = False
 
@@ -360,7 +356,7 @@ class TLSTransport(Transport):
         return True
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Not to be called: the kernel cannot encrypt. Look at `secure` and read the file."""
+        """Raise NotImplementedError: the kernel cannot encrypt. Look at `secure` and read the file."""
         raise NotImplementedError
 
     def _listen_for_out(self) -> None:
@@ -371,21 +367,21 @@ class TLSTransport(Transport):
     # -- certificates ----------------------------------------------------------------------------------------
 
     def verify_result(self) -> int:
-        """X509_V_OK (0) or why the peer's certificate is not to be trusted; 0 when it sent none."""
+        """Return X509_V_OK (0) or why the peer's certificate is not to be trusted; 0 when it sent none."""
         library = openssl.library()
         return openssl.VERIFY_OK if library is None else library.verify_result(self.tls)
 
     def verify_error(self) -> str:
-        """`verify_result` in OpenSSL's words: `certificate has expired`."""
+        """Return `verify_result` in OpenSSL's words: `certificate has expired`."""
         library = openssl.library()
         return "" if library is None else library.verify_text(self.verify_result())
 
     def peer_certificate(self) -> bytes | None:
-        """The peer's certificate in DER, verified or not."""
+        """Return the peer's certificate in DER, verified or not."""
         return self.tls.getpeercert(True)
 
     def certificate(self) -> Certificate | None:
-        """The peer's certificate, parsed when first asked for."""
+        """Return the peer's certificate, parsed when first asked for."""
         if self._certificate is None:
             der = self.peer_certificate()
             if der is not None:
@@ -441,8 +437,8 @@ class TLSTransport(Transport):
 def wrap(
     reactor: Reactor, sock: socket.socket, server: ServerTLS, find: FindServer | None = None
 ) -> TLSTransport:
-    """The server's end of a connection. `server`: the listener's default, `find`: the server for the name in
-    SNI, which may be any bytes (None: the default is right). Then `register()` it and await `handshake()`.
+    """Return the server's end of a connection. `server`: the listener's default, `find`: the server for the name in SNI, which may
+    be any bytes (None: the default is right). Then `register()` it and await `handshake()`.
     """
     transport = TLSTransport(reactor, sock, openssl.wrap_socket(server.context, sock, True))
     transport.server = server
@@ -452,7 +448,7 @@ def wrap(
 
 
 def secure(plain: Transport, server: ServerTLS, find: FindServer | None = None) -> TLSTransport:
-    """As `wrap`, in the place of a transport that is registered and has read nothing; `await handshake()` is next."""
+    """Wrap a transport that is registered and has read nothing, in its place; `await handshake()` is next. See `wrap`."""
     transport = wrap(plain.reactor, plain.sock, server, find)
     plain.give_way(transport)
     return transport
@@ -461,5 +457,5 @@ def secure(plain: Transport, server: ServerTLS, find: FindServer | None = None) 
 def wrap_client(
     reactor: Reactor, sock: socket.socket, context: ssl.SSLContext, name: str | None
 ) -> TLSTransport:
-    """The client's end of a connection. `name`: for SNI and verification."""
+    """Return the client's end of a connection. `name`: for SNI and verification."""
     return TLSTransport(reactor, sock, openssl.wrap_socket(context, sock, False, name), True)

@@ -79,9 +79,7 @@ def set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
 
 
 def set_depth(context: ssl.SSLContext, depth: int) -> None:
-    """The most intermediate certificates in a chain; OpenSSL's own limit of 100 where libssl cannot be
-    reached.
-    """
+    """Set how many intermediate certificates a chain may have; where libssl cannot be reached, OpenSSL's own limit of 100 holds."""
     library = openssl.library()
     if library is not None:
         library.set_verify_depth(context, depth)
@@ -123,7 +121,7 @@ class ServerSettings:
         self.reject: bool = False
 
     def key(self) -> str:
-        """The same for settings that lead to the same context."""
+        """Return the same key for settings that lead to the same context."""
         return repr(
             (
                 self.certificates, self.keys, self.passphrases, self.protocols, self.ciphers,
@@ -155,7 +153,7 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
 
 
 def _set_protocols_above(context: ssl.SSLContext) -> None:
-    """ALPN."""
+    """Set the protocols of ALPN."""
     library = openssl.library()
     if library is None:
         context.set_alpn_protocols(ALPN)
@@ -228,9 +226,9 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
 
 
 def _identity(settings: ServerSettings) -> bytes:
-    """Who may resume whose sessions (nginx: ngx_ssl_session_id_context): servers with the same certificates that
-    trust the same clients. By the files' contents for the latter: a client whose issuer was taken out, or that was
-    revoked, must be verified anew after a reload. A renewed certificate of the server's own changes nothing.
+    """Return a digest that servers share whose sessions each other may resume (nginx: ngx_ssl_session_id_context): those with the
+    same certificates that trust the same clients. By the files' contents for the latter: a client whose issuer was taken out, or
+    that was revoked, must be verified anew after a reload. A renewed certificate of the server's own changes nothing.
     """
     parts = [repr((settings.certificates, settings.verify)).encode("utf-8", "replace")]
     if settings.verify != VERIFY_OFF:
@@ -247,7 +245,7 @@ def _digest(path: str) -> bytes:
 
 
 def _ticket_key(path: str) -> bytes:
-    """The 80 bytes that OpenSSL wants: a name, a key for the MAC, a key for AES-256; 48 are stretched."""
+    """Return the 80 bytes that OpenSSL wants: a name, a key for the MAC, a key for AES-256; 48 are stretched. Raises ContextError."""
     try:
         key = read_file(path)
     except OSError as error:

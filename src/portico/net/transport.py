@@ -49,13 +49,13 @@ class Watcher:
     """Whoever holds a transport while no coroutine reads it: a connection at work elsewhere, a pool of idle connections."""
 
     def on_peer_closed(self, transport: Transport) -> None:
-        """The peer closed (or reset) while nobody was reading."""
+        """Act on a peer that closed (or reset) while nobody was reading."""
 
     def on_unread_data(self, transport: Transport) -> None:
-        """Bytes arrived while nobody was reading; they stay in the kernel."""
+        """Act on bytes that arrived while nobody was reading; they stay in the kernel."""
 
     def on_idle_timeout(self, transport: Transport) -> None:
-        """The deadline passed while nobody was waiting."""
+        """Act on a deadline that passed while nobody was waiting."""
 
 
 class Transport(Duplex):
@@ -117,7 +117,7 @@ class Transport(Duplex):
                     watcher.on_unread_data(self)
 
     def on_deadline(self, now: float) -> None:
-        """The deadline has passed: tell the waiting coroutine, or else the watcher."""
+        """Tell the waiting coroutine, or else the watcher, that the deadline has passed."""
         waiting = self.reader
         if waiting is None:
             waiting = self.writer
@@ -139,7 +139,7 @@ class Transport(Duplex):
         return UpstreamFailed(number, text) if self.upstream else ClientFailed(number, text)
 
     def readable(self, seconds: float) -> Suspend:
-        """`await transport.readable(60.0)`: until an event says there may be something to read; raises Timeout."""
+        """Wait until an event says there may be something to read: `await transport.readable(60.0)`. Raises Timeout."""
         reactor = self.reactor
         self.reader = reactor.current
         if seconds > 0.0:
@@ -147,7 +147,7 @@ class Transport(Duplex):
         return SUSPEND
 
     def writable(self, seconds: float) -> Suspend:
-        """`await transport.writable(60.0)`: until more can be sent; raises Timeout."""
+        """Wait until more can be sent: `await transport.writable(60.0)`. Raises Timeout."""
         reactor = self.reactor
         self.writer = reactor.current
         if not self.wants_out:
@@ -164,17 +164,17 @@ class Transport(Duplex):
         self.deadline = 0.0
 
     def set_deadline(self, seconds: float) -> None:
-        """A deadline outside of any wait; the watcher's `on_idle_timeout` is told."""
+        """Set a deadline outside of any wait; the watcher's `on_idle_timeout` is called."""
         self.reactor.timers.set(self, self.reactor.now + seconds)
 
     def clear_deadline(self) -> None:
-        """No deadline any more."""
+        """Remove the deadline."""
         self.deadline = 0.0
 
     # -- bytes -------------------------------------------------------------------------------------------------------
 
     def recv(self, size: int) -> bytes | None:
-        """Bytes that are there, b"" at the end of the stream, None when there is nothing yet. Raises ConnectionFailed."""
+        """Return the bytes that are there, b"" at the end of the stream, None when there is nothing yet. Raises ConnectionFailed."""
         try:
             data = self.sock.recv(size)
         except BlockingIOError:
@@ -187,7 +187,7 @@ class Transport(Duplex):
         return data
 
     def peek(self, size: int = 1) -> bytes | None:
-        """The first bytes that are there, left where they are; b"" at the end of the stream, None when there is nothing yet.
+        """Return the first bytes that are there, left where they are; b"" at the end of the stream, None when there is nothing yet.
 
         Raises ConnectionFailed.
         """
@@ -209,7 +209,7 @@ class Transport(Duplex):
             raise self.failed(error) from None
 
     def send_both(self, head: bytes, body: bytes) -> int:
-        """As `send`, for two pieces that leave together: a long one is not copied behind the other (writev(2))."""
+        """Send two pieces that leave together, as `send` does: a long one is not copied behind the other (writev(2))."""
         if self.secure or len(body) < _WORTH_TWO:
             return self.send(head + body)
         try:
@@ -220,7 +220,7 @@ class Transport(Duplex):
             raise self.failed(error) from None
 
     def send_more(self, data: bytes) -> int:
-        """As `send`, for data that more follows: the kernel waits for it to fill the packet (MSG_MORE)."""
+        """Send data that more follows, as `send` does: the kernel waits for it to fill the packet (MSG_MORE)."""
         try:
             return self.sock.send(data, socket.MSG_MORE)
         except BlockingIOError:
@@ -282,7 +282,7 @@ class Transport(Duplex):
         return moved
 
     def set_keepalive(self) -> None:
-        """TCP keepalive (`*_socket_keepalive`)."""
+        """Turn TCP keepalive on (`*_socket_keepalive`)."""
         if self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -316,7 +316,7 @@ class Transport(Duplex):
         return self.sock
 
     def give_way(self, successor: Transport) -> None:
-        """`successor` goes on with the socket, registered as this one was: no event is lost or told again."""
+        """Let `successor` go on with the socket, registered as this one was: no event is lost or reported again."""
         self.closed = True
         self.watcher = None
         self.reactor.timers.forget(self)

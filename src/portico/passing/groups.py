@@ -50,12 +50,12 @@ class GroupHook(WorkerHook):
 
 
 def round_robin(peers: list[Peer], backup: list[Peer], table: SharedTable | None) -> Balancer:
-    """The default way of balancing."""
+    """Return a balancer of the default method."""
     return RoundRobin(peers, backup, table)
 
 
 def groups_of(http: HttpBuild) -> dict[str, Group]:
-    """The configured groups by name."""
+    """Return the configured groups by name."""
     return _GROUPS.of(http).named
 
 
@@ -66,7 +66,7 @@ def add_group(http: HttpBuild, group: Group) -> None:
 
 
 def group_of_address(http: HttpBuild, authority: str, host: str, port: int, where: Where | None) -> Group:
-    """The group made of one address, the same for everybody who names it. A name that does not resolve is a warning."""
+    """Return the group made of one address, the same for everybody who names it. A name that does not resolve is a warning."""
     made_before = _GROUPS.of(http).of_addresses
     key = host if host.startswith("unix:") else f"{host}:{port}"
     made = made_before.get((authority, key))

@@ -68,7 +68,7 @@ class Rewriter:
         return _with_prefix_replaced(self.redirects, request, value)
 
     def refresh(self, request: Request, value: bytes) -> bytes:
-        """A Refresh with its URL rewritten: `5; url=http://…`."""
+        """Return a Refresh with its URL rewritten: `5; url=http://…`."""
         at = value.lower().find(b"url=")
         if at < 0:
             return value
@@ -76,7 +76,7 @@ class Rewriter:
         return value if changed is None else value[: at + 4] + changed
 
     def cookie(self, request: Request, value: bytes) -> bytes:
-        """A Set-Cookie with domain, path and flags rewritten."""
+        """Return a Set-Cookie with domain, path and flags rewritten."""
         parts = value.split(b";")
         attributes = [part.strip(b" ") for part in parts[1:]]
         changed = False

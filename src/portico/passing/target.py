@@ -133,7 +133,7 @@ class Lookup:
         self._found: dict[tuple[str, int], tuple[Group, float]] = {}
 
     async def group(self, request: Request, url: Url) -> Group:
-        """The configured group, or one made of the host's addresses. Raises HTTPError 502."""
+        """Return the configured group, or one made of the host's addresses. Raises HTTPError 502."""
         named = self._named.get(url.authority)
         if named is not None:
             return named

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _of_attempts(text: Callable[[Attempt], bytes]) -> Getter[Request]:
-    """A getter that joins `text` of every attempt; not found when there was none."""
+    """Return a getter that joins `text` of every attempt; it finds nothing when there was none."""
 
     def get(request: Request) -> bytes | None:
         attempts = request.attempts()

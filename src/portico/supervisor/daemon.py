@@ -17,13 +17,13 @@ class Daemon:
         self._pipe = pipe
 
     def up(self) -> None:
-        """Everything serves: let the command return 0."""
+        """Let the command return 0: everything serves."""
         os.write(self._pipe, UP)
         os.close(self._pipe)
 
 
 def detach() -> Daemon:
-    """Returns in a grandchild of its own session. The caller's process waits for it, then ends.
+    """Return in a grandchild of its own session. The caller's process waits for it, then ends.
 
     stdin and stdout are let go here, before a worker can inherit them; stderr stays until all is up.
     """

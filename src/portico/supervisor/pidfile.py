@@ -37,7 +37,7 @@ def write(path: str, pid: int) -> None:
 
 
 def check(path: str) -> None:
-    """For ``-t``: whether the file could be written; raises ConfigError."""
+    """Raise ConfigError unless the file could be written, for ``-t``."""
     directory = os.path.dirname(path)
     try:
         os.stat(directory)
@@ -49,7 +49,7 @@ def check(path: str) -> None:
 
 
 def is_device(path: str) -> bool:
-    """Whether it is one, which root could replace or rename: `pid /dev/null;` is how some say that they want no pid file."""
+    """Return whether it is a device, which root could replace or rename: `pid /dev/null;` is how some say that they want no file."""
     try:
         return stat.S_ISCHR(os.stat(path).st_mode)
     except OSError:
@@ -68,7 +68,7 @@ def _refuse_directory(path: str) -> None:
 
 
 def read(path: str) -> int:
-    """The pid; raises ConfigError with nginx's words, and its level, when there is none."""
+    """Return the pid. Raises ConfigError with nginx's words, and its level, when there is none."""
     call, level = "open()", "error"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -112,14 +112,14 @@ class WorkerContext:
         self.log.redirect_stderr()
 
     def _orphaned(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The supervisor was killed: finish, so that another one can take over the ports."""
+        """Finish, as the supervisor was killed, so that another one can take over the ports."""
         loop.remove_reader(self.lifeline)
         self.log.write(INFO, "the supervisor process is gone")
         self._quit()
 
 
 def _nothing() -> None:
-    """A callback that nobody has set."""
+    """Do nothing, for a callback that nobody has set."""
 
 
 class Plan:
@@ -133,24 +133,22 @@ class Plan:
         self.diagnostics: Diagnostics = Diagnostics()  # its warnings are told at start and at reload
 
     def open(self) -> None:
-        """In the supervisor, before the fork: make what workers share (memory, temporary directories).
+        """Make what workers share (memory, temporary directories), in the supervisor, before the fork.
 
         Raises ConfigError or OSError, whose text is what the user reads. `log_files` are open already.
         """
         raise NotImplementedError
 
     def run_worker(self, worker: WorkerContext) -> None:
-        """In a child, with privileges dropped: serve until `on_quit` or `on_term` of `worker` was called."""
+        """Serve until `on_quit` or `on_term` of `worker` was called, in a child, with privileges dropped."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """In the supervisor: give back what `open` took. Also called when `open` raised."""
+        """Release what `open` acquired, in the supervisor. Also called when `open` raised."""
         raise NotImplementedError
 
     def reopen(self, user: int = -1) -> None:
-        """USR1, in supervisor and workers: open the log files anew. Lines held back are to be written
-        first.
-        """
+        """Open the log files anew on USR1, in supervisor and workers. Lines held back are to be written first."""
         self.log_files.reopen(user, self.error_log)
 
 

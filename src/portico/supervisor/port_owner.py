@@ -12,9 +12,7 @@ UDP_BOUND: Final = "07"
 
 
 def port_owner(spec: ListenSpec) -> str:
-    """``process 123 (nginx)``, or an empty string when it cannot be found (another user's, another
-    namespace).
-    """
+    """Return ``process 123 (nginx)``, or an empty string when it cannot be found (another user's, another namespace)."""
     try:
         inodes = _unix_inodes(spec.path) if spec.path else _inet_inodes(spec)
         return _process_with({f"socket:[{inode}]" for inode in inodes}) if inodes else ""
@@ -23,7 +21,7 @@ def port_owner(spec: ListenSpec) -> str:
 
 
 def _inet_inodes(spec: ListenSpec) -> set[str]:
-    """Inodes of listening sockets that conflict: the same port on the same address or on all addresses."""
+    """Return the inodes of listening sockets that conflict: the same port on the same address or on all addresses."""
     assert not isinstance(spec.address, str)
     name, state = ("tcp", TCP_LISTEN) if spec.kind == socket.SOCK_STREAM else ("udp", UDP_BOUND)
     wanted = socket.inet_pton(spec.family, spec.address[0])
@@ -45,7 +43,7 @@ def _rows(path: str) -> list[list[str]]:
 
 
 def _packed(host: str) -> bytes:
-    """The kernel prints addresses as hexadecimal words in the CPU's byte order."""
+    """Return the bytes of an address, which the kernel prints as hexadecimal words in the CPU's byte order."""
     words = (host[start : start + 8] for start in range(0, len(host), 8))
     return b"".join(struct.pack("=I", int(word, 16)) for word in words)
 
@@ -59,7 +57,7 @@ def _unix_inodes(path: str) -> set[str]:
 
 
 def _process_with(links: set[str]) -> str:
-    """The oldest process that has one of the sockets open: a master before its workers."""
+    """Return the oldest process that has one of the sockets open: a master before its workers; "" when none has."""
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
         if _has_open(pid, links):
             with open(f"/proc/{pid}/comm") as file:

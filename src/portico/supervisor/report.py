@@ -22,7 +22,7 @@ class Report:
             write_stderr(f"portico: [{LEVEL_NAMES[level]}] {printable(message)}\n".encode("utf-8", "replace"))
 
     def warnings(self, plan: Plan) -> None:
-        """What the configuration is doubtful about; at start with the source lines, for whoever is there."""
+        """Report what the configuration is doubtful about; at start with the source lines, for whoever is there."""
         if self.starting:
             write_stderr(plan.diagnostics.render().encode("utf-8", "replace"))
             if self.log.uses_stderr():
@@ -31,7 +31,7 @@ class Report:
             self.log.write(WARN, str(warning))
 
     def mistakes(self, failed: LoadFailed) -> None:
-        """All that is wrong with a configuration; on stderr once, with the source lines, though the log may be stderr too."""
+        """Report all that is wrong with a configuration; on stderr once, with the source lines, though the log may be stderr too."""
         if self.starting:
             write_stderr(failed.diagnostics.render().encode("utf-8", "replace"))
             if self.log.uses_stderr():

@@ -40,7 +40,7 @@ class Affinity:
         self.masks = masks
 
     def cpus(self, worker: int) -> set[int] | None:
-        """The CPUs of that worker; None: no matter."""
+        """Return the CPUs of that worker; None: no matter."""
         if not self.masks:
             return None
         if not self.auto:
@@ -180,7 +180,7 @@ def _parse_path(statement: Statement) -> str:
 
 
 def _nothing(statement: Statement) -> None:
-    """For the events block, which has no value of its own."""
+    """Return no value: the events block has none of its own."""
 
 
 USER: Final = Directive[User](
@@ -484,5 +484,5 @@ class ProcessSettings:
 
 
 def default_user() -> User:
-    """nginx's: ``nobody`` when started by root, otherwise whoever started it."""
+    """Return nginx's default: ``nobody`` when started by root, otherwise whoever started it."""
     return find_user(DEFAULT_USER) if os.geteuid() == 0 else User("", -1, -1)

@@ -38,7 +38,7 @@ class Received:
         self.by_process = by_process
 
     def describe(self, action: str = "") -> str:
-        """nginx's log line: ``signal 1 (SIGHUP) received from 123, reconfiguring``."""
+        """Return nginx's log line: ``signal 1 (SIGHUP) received from 123, reconfiguring``."""
         origin = f" from {self.sender}" if self.sender else ""
         number = signal.Signals(self.number)
         # Python knows 29 as SIGPOLL too; nginx says SIGIO.
@@ -52,12 +52,12 @@ def block() -> None:
 
 
 def unblock() -> None:
-    """For a process that is about to become another program."""
+    """Unblock the signals in a process that is about to become another program."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def wait(seconds: float | None) -> Received | None:
-    """The next signal, or None after that many seconds (None: no limit)."""
+    """Return the next signal, or None after that many seconds (None: no limit)."""
     found: signal.struct_siginfo | None
     try:
         found = (

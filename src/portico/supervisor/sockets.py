@@ -41,11 +41,11 @@ class Sockets:
         self.opened: dict[Key, list[socket.socket]] = {}
 
     def all(self) -> list[socket.socket]:
-        """Every socket."""
+        """Return every socket."""
         return [opened for group in self.opened.values() for opened in group]
 
     def of_worker(self, number: int) -> list[Listener]:
-        """What the worker of that number serves."""
+        """Return what the worker of that number serves."""
         found: list[Listener] = []
         for key, spec in self.specs.items():
             group = self.opened[key]
@@ -54,7 +54,7 @@ class Sockets:
         return found
 
     def close_others(self, mine: list[Listener]) -> None:
-        """In a worker: close what it does not serve."""
+        """Close what the worker does not serve, in the worker."""
         kept = {opened.fileno() for _, opened in mine}
         for opened in self.all():
             if opened.fileno() not in kept:
@@ -74,7 +74,7 @@ class Sockets:
 def open_sockets(
     specs: Sequence[ListenSpec], workers: int, running: Sockets | None, report: Report, testing: bool = False
 ) -> Sockets:
-    """Sockets for all specs: those of `running` (left as it is), and new ones.
+    """Return sockets for all specs: those of `running` (left as it is), and new ones.
 
     Raises ConfigError, and then nothing new stays open. An address in use is reported and tried five times,
     as nginx does, and is no mistake for ``-t`` (`testing`): it is most likely in use by the very server
@@ -100,7 +100,7 @@ def _abandon(sockets: Sockets, running: Sockets | None) -> None:
 
 
 def inherit(descriptors: Sequence[int]) -> Sockets:
-    """The sockets that an old program left us, by their address. A descriptor that is none is left alone."""
+    """Return the sockets that an old program left us, by their address. A descriptor that is none is left alone."""
     sockets = Sockets(1)
     for descriptor in descriptors:
         try:
@@ -115,7 +115,7 @@ def inherit(descriptors: Sequence[int]) -> Sockets:
 
 
 def _key(spec: ListenSpec) -> Key:
-    """The address in the words of getsockname(2): an IPv6 address has many spellings."""
+    """Return the address in the words of getsockname(2): an IPv6 address has many spellings."""
     if spec.family != socket.AF_INET6 or isinstance(spec.address, str):
         return spec.key
     host, port = spec.address
@@ -162,9 +162,7 @@ def _bind_group(sockets: Sockets, key: Key, report: Report, tell: bool) -> bool:
 
 
 def _allow_reuse(group: list[socket.socket]) -> None:
-    """The first socket is bound without SO_REUSEPORT, so that a second server started by mistake is
-    noticed.
-    """
+    """Set SO_REUSEPORT. The first socket is bound without it, so that a second server started by mistake is noticed."""
     for opened in group:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
@@ -207,7 +205,7 @@ def _bind_unix(opened: socket.socket, path: str) -> None:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether it is the socket of a process that is gone: nobody listens there."""
+    """Return whether it is the socket of a process that is gone: nobody listens there."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -245,7 +243,7 @@ def _listen(spec: ListenSpec, group: list[socket.socket], report: Report) -> Non
 
 
 def _options(spec: ListenSpec) -> list[tuple[int, int, int]]:
-    """(level, option, value) for setsockopt(2)."""
+    """Return (level, option, value) for setsockopt(2)."""
     options: list[tuple[int, int, int]] = []
     if spec.rcvbuf:
         options.append((socket.SOL_SOCKET, socket.SO_RCVBUF, spec.rcvbuf))

@@ -52,7 +52,7 @@ def prepare(load: Load, running: Prepared | None, inherited: Sockets | None, rep
 
 
 def _survive(running: Prepared | None, report: Report) -> None:
-    """A mistake of ours is not hidden at start, and does not end a server that runs."""
+    """Log a mistake of ours, which does not end a server that runs; raise it again at start, where it is not hidden."""
     if running is None:
         raise
     log_traceback(report.log)
@@ -77,8 +77,7 @@ def close(plan: Plan) -> None:
 
 
 def test(plan: Plan, report: Report) -> bool:
-    """What ``-t`` does beyond reading: open logs, memory and sockets, and give them back. False: it was
-    reported.
+    """Do what ``-t`` does beyond reading: open logs, memory and sockets, and release them. Return False when that failed (reported).
     """
     try:
         plan.log_files.open()

@@ -87,7 +87,7 @@ def _begin(load: Load, early: ErrorLog, hangup_ends: bool) -> "Supervisor | Sing
 
 
 def _greet(report: Report, first: Prepared) -> None:
-    """What nginx logs at start (ngx_os_status)."""
+    """Log what nginx logs at start (ngx_os_status)."""
     report.write(NOTICE, 'using the "epoll" event method')
     report.write(NOTICE, f"portico/{__version__}")
     report.write(NOTICE, f"OS: {platform.system()} {platform.release()}")
@@ -134,7 +134,7 @@ class Supervisor:
         self._actions[signal.SIGHUP] = self._actions[signal.SIGTERM]
 
     def run(self) -> int:
-        """The loop. Returns the exit code."""
+        """Run the loop; return the exit code."""
         title.show(title.MASTER)
         self.workers.start(self.running.plan, self.running.sockets)
         while self.state == RUNNING or self.workers.alive:
@@ -158,13 +158,13 @@ class Supervisor:
         act()
 
     def _patience(self) -> float | None:
-        """Seconds until something is to be done without a signal; None: nothing is."""
+        """Return the seconds until something is to be done without a signal; None: nothing is."""
         moments = list(self.workers.due.values())
         moments += [moment for moment in (self.retire_at, self.kill_at) if moment]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _look_after(self) -> None:
-        """What time and the deaths of children ask for."""
+        """Do what time and the deaths of children ask for."""
         now = time.monotonic()
         if self.state == RUNNING and self.serving:
             self.workers.start_due(self.running.plan, self.running.sockets)
@@ -174,7 +174,7 @@ class Supervisor:
             self.workers.tell(list(self.workers.alive.values()), signal.SIGKILL)
 
     def _settle(self, now: float) -> None:
-        """Once the new workers serve, older ones go; and whoever started us may know."""
+        """Dismiss older workers once the new ones serve, and tell whoever started us."""
         current = self.workers.current()
         ready = self.workers.all_ready()
         if not current and not self.workers.due:
@@ -186,7 +186,7 @@ class Supervisor:
             self._up()
 
     def _nobody_serves(self) -> None:
-        """Every worker of this configuration said that it can never run."""
+        """Terminate, as every worker of this configuration said that it can never run."""
         self.retire_at = 0.0
         if not self.workers.alive and self.state == RUNNING:
             self.report.write(EMERG, "no worker process can be started")
@@ -194,7 +194,7 @@ class Supervisor:
             self.state = TERMINATING
 
     def _up(self) -> None:
-        """Started: from now on there is only the log."""
+        """Report that it has started: from now on there is only the log."""
         self.report.starting = False
         self.running.plan.error_log.redirect_stderr()
         if self.daemon is not None:
@@ -217,7 +217,7 @@ class Supervisor:
                 self.workers.died(pid, status)
 
     def _new_binary_died(self, status: int) -> None:
-        """The upgrade is off: take the pid file back, and serve again if WINCH had stopped that."""
+        """End the upgrade: take the pid file back, and serve again if WINCH had stopped that."""
         tell_death(self.report, "new binary process", self.new_binary, status)
         self.new_binary = 0
         path = self.running.plan.settings.pid
@@ -334,7 +334,7 @@ class Supervisor:
     # -- the end
 
     def _owns_files(self) -> bool:
-        """Whether the files of Unix sockets are ours to remove: not while another binary serves them too."""
+        """Return whether the files of Unix sockets are ours to remove: not while another binary serves them too."""
         return not self._binary_is_changing()
 
     def _close_sockets(self) -> None:
@@ -352,4 +352,4 @@ class Supervisor:
 
 
 def _nothing() -> None:
-    """SIGCHLD and SIGIO only wake the loop up."""
+    """Do nothing: SIGCHLD and SIGIO only wake the loop up."""

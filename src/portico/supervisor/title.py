@@ -36,12 +36,12 @@ def show(title: str) -> None:
 
 
 def _command() -> str:
-    """``portico -c nginx.conf``, without the Python that runs it."""
+    """Return ``portico -c nginx.conf``, without the Python that runs it."""
     return " ".join(["portico", *sys.argv[1:]])
 
 
 def _argument_area() -> tuple[int, int]:
-    """Where that memory begins and ends: part of the main thread's stack, there as long as the process is."""
+    """Return where that memory begins and ends: part of the main thread's stack, there as long as the process is."""
     with open("/proc/self/stat", "rb") as file:
         stat = file.read()
     # The second field is the name in parentheses, which may hold anything.

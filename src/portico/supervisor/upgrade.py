@@ -20,7 +20,7 @@ VARIABLE: Final = "PORTICO"
 
 
 def inherited_sockets(report: Report) -> Sockets | None:
-    """What an old program handed over; None: it is an ordinary start."""
+    """Return what an old program handed over; None: it is an ordinary start."""
     value = os.environ.pop(VARIABLE, None)
     if value is None:
         return None

@@ -26,7 +26,7 @@ PR_SET_DUMPABLE: Final = 4
 
 
 def run(plan: Plan, context: WorkerContext) -> int:
-    """Be a worker. Returns the exit code; signals of `OF_WORKERS` are blocked and wait for `attach`."""
+    """Run a worker; return the exit code. Signals of `OF_WORKERS` are blocked and wait for `attach`."""
     log = plan.error_log
     title.show(title.WORKER)
     try:
@@ -60,7 +60,7 @@ def log_traceback(log: ErrorLog) -> None:
 
 
 def _ignored(number: int, frame: FrameType | None) -> None:
-    """Unlike SIG_IGN this is not passed on to programs that the worker starts."""
+    """Ignore a signal; unlike SIG_IGN this is not passed on to programs that the worker starts."""
 
 
 def _ignore_signals() -> None:
@@ -71,7 +71,7 @@ def _ignore_signals() -> None:
 
 
 def _become(settings: ProcessSettings, number: int, log: ErrorLog) -> None:
-    """Raises OSError, with nginx's words for text, when going on would be unsafe; the rest is logged."""
+    """Set user, limits and CPUs. Raises OSError, with nginx's words for text, when going on would be unsafe; the rest is logged."""
     filter_environment(settings)
     _set_limits(settings, log)
     _change_user(settings)

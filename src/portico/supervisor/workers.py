@@ -89,7 +89,7 @@ class Workers:
         self.report.write(NOTICE, f"start worker process {pid}")
 
     def _context(self, plan: Plan, sockets: Sockets, number: int) -> WorkerContext:
-        """In the child: keep the worker's own ends and sockets, close the rest."""
+        """Return the worker's context, in the child: keep its own ends and sockets, close the rest."""
         listeners = sockets.of_worker(number)
         sockets.close_others(listeners)
         os.close(self._life)
@@ -101,7 +101,7 @@ class Workers:
         return context
 
     def _say_ready(self) -> None:
-        """In the child."""
+        """Tell the supervisor that this worker serves, in the child."""
         os.write(self._ready_end, f"{os.getpid()}\n".encode())
         os.close(self._ready_end)
 
@@ -117,18 +117,18 @@ class Workers:
                 found.ready = True
 
     def current(self) -> list[Worker]:
-        """Those of the last generation that are not told to go."""
+        """Return those of the last generation that are not told to go."""
         return [worker for worker in self.alive.values() if self._is_current(worker)]
 
     def _is_current(self, worker: Worker) -> bool:
         return worker.generation == self.generation and not worker.leaving
 
     def older(self) -> list[Worker]:
-        """Those of earlier generations that are not told to go yet."""
+        """Return those of earlier generations that are not told to go yet."""
         return [w for w in self.alive.values() if w.generation < self.generation and not w.leaving]
 
     def all_ready(self) -> bool:
-        """Whether the whole last generation serves."""
+        """Return whether the whole last generation serves."""
         return not self.due and all(worker.ready for worker in self.current())
 
     def dismiss(self, workers: list[Worker], number: int) -> None:
@@ -164,7 +164,7 @@ class Workers:
         return True
 
     def _delay(self, worker: Worker) -> float:
-        """At once for the first death, then later and later while it keeps dying young."""
+        """Return the seconds to wait: none for the first death, then more and more while it keeps dying young."""
         if time.monotonic() - worker.born > SHORT_LIFE:
             self._short_lives.pop(worker.number, None)
             return 0.0

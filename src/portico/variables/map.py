@@ -38,7 +38,7 @@ class Map:
         self.lines: list[Statement] = []  # of the regexes
 
     def get(self, session: Session) -> bytes | None:
-        """The variable's value; but for `volatile` found once for a session."""
+        """Return the variable's value; but for `volatile` found once for a session."""
         known = session.values
         if known is not None and self.name in known:
             return known[self.name]
@@ -100,7 +100,7 @@ class Map:
             self._add_string(line, value)
 
     def _begin_hostnames(self) -> None:
-        """From here on a string may be a mask; those before are what they are, `*` and all."""
+        """Let strings be masks from here on; those before are what they are, `*` and all."""
         self.hostnames = True
         for key, value in self.strings.items():
             self.masks.add_exact(key, value)

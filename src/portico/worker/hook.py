@@ -12,10 +12,10 @@ class WorkerHook:
     """Something that lives in each worker: a feature's state of its own, upkeep, logs."""
 
     def start(self, runtime: Runtime) -> None:
-        """Called in the worker before it serves."""
+        """Start in the worker, before it serves."""
 
     def every_second(self) -> None:
-        """Called about once a second while the worker serves."""
+        """Do what is due about once a second while the worker serves."""
 
     def stop(self) -> None:
-        """Called in the worker when it ends."""
+        """Stop in the worker, when it ends."""

@@ -51,7 +51,7 @@ class Rows:
     """The rows of one table. Everything between `enter` and `leave`: `enter(); try: … finally: leave()`."""
 
     def __init__(self, table: SharedTable, columns: int, age: int = 0, summed: int = 0, mixed: bool = False) -> None:
-        """`age`: a column to order the ring by when it is made anew; 0: there is no ring.
+        """Use `table` for rows. `age`: a column to order the ring by when it is made anew; 0: there is no ring.
 
         `summed`: a column of which row 0 has the sum; it is changed by `set_summed` only. `mixed`: the keys are no secret hashes.
         """
@@ -91,12 +91,12 @@ class Rows:
     # -- with the lock held ------------------------------------------------------------------------------------------------
 
     def find(self, first: int, second: int) -> int:
-        """The row of a key; 0: there is none."""
+        """Return the row of a key; 0: there is none."""
         tag = self._tag(first)
         return self._match(first, second, tag, self._home(tag))
 
     def find_all(self, first: int, second: int) -> list[int]:
-        """The rows of a key, for owners that have several for one."""
+        """Return the rows of a key, for owners that have several for one."""
         rows: list[int] = []
         tag = self._tag(first)
         row = self._match(first, second, tag, self._home(tag))
@@ -106,7 +106,7 @@ class Rows:
         return rows
 
     def _match(self, first: int, second: int, tag: int, place: int) -> int:
-        """The first row of a key from a place of the directory on, which becomes `_place`; 0: there is none up to the next gap."""
+        """Return the first row of a key from `place` of the directory on and note its place; 0: there is none up to the next gap."""
         cells = self.cells
         while True:
             found = cells[place]
@@ -120,11 +120,11 @@ class Rows:
             place = self._after(place)
 
     def has_room(self, spare: int = 0) -> bool:
-        """Whether `add` finds a row, and `spare` more are left then."""
+        """Return whether `add` finds a row, and `spare` more are left then."""
         return self.cells[self._count] + spare < self.most
 
     def add(self, first: int, second: int) -> int:
-        """A row for a key, its other columns 0, as the newest of the ring. Needs room."""
+        """Return a row for a key, its other columns 0, as the newest of the ring. Needs room."""
         cells = self.cells
         cells[DIRTY] = 1
         row = cells[self._free]
@@ -168,15 +168,15 @@ class Rows:
         cells[DIRTY] = 0
 
     def oldest(self) -> int:
-        """The row used longest ago; 0: none is used."""
+        """Return the row used longest ago; 0: none is used."""
         return self.cells[_OLDEST]
 
     def newest(self) -> int:
-        """The row used last; 0: none is used."""
+        """Return the row used last; 0: none is used."""
         return self.cells[_NEWEST]
 
     def newer(self, row: int) -> int:
-        """The row that was used next after this one; 0: none."""
+        """Return the row that was used next after this one; 0: none."""
         return self.cells[row + NEWER]
 
     def set_summed(self, row: int, value: int) -> None:
@@ -188,19 +188,19 @@ class Rows:
         cells[DIRTY] = 0
 
     def used(self) -> list[int]:
-        """All rows that stand for a key; walks through every one."""
+        """Return all rows that stand for a key; walks through every one."""
         cells = self.cells
         return [row for row in range(self.width, cells[_REACHED] + 1, self.width) if cells[row + SECOND]]
 
     def between(self, start: int, count: int) -> tuple[range, int]:
-        """`count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
+        """Return `count` rows from `start` on (0: from the first one), used or not, and where to go on; 0: those were all."""
         start = max(start, self.width)
         last = self.cells[_REACHED]
         end = start + count * self.width
         return range(start, min(end, last + 1), self.width), end if end <= last else 0
 
     def rebuild(self) -> None:
-        """Somebody died while this was changed: make directory, ring, free rows and the sum from the rows."""
+        """Make directory, ring, free rows and the sum anew from the rows, as somebody died while they were changed."""
         cells = self.cells
         cells[DIRTY] = 1
         for cell in range(self._directory, self._end):
@@ -231,11 +231,11 @@ class Rows:
         return first * self._secret >> _TAG_AT & _TAG if self._secret else first & _TAG
 
     def _home(self, tag: int) -> int:
-        """Where in the directory a key belongs."""
+        """Return where in the directory a key belongs."""
         return self._directory + tag % self._places
 
     def _after(self, place: int) -> int:
-        """The next place of the directory."""
+        """Return the next place of the directory."""
         place += 1
         return place if place < self._end else self._directory
 

@@ -126,13 +126,14 @@ def _use(d: CacheDirectives) -> str:
 
 
 def _same_path(path: str, where: Where, other: Where) -> ConfigError:
-    """Two caches in one directory, also when it is written in two ways, would remove each other's files. (nginx: ngx_add_path.)"""
+    """Return the error for two caches in one directory, however it is written: they would remove each other's files (ngx_add_path).
+    """
     text = f'the same path name "{path}" used in {other} and'
     return ConfigError(text, where, "each cache needs a directory of its own")
 
 
 def _check_directory(path: str, where: Where) -> None:
-    """Raises ConfigError for a path that can never be a directory of ours."""
+    """Raise ConfigError for a path that can never be a directory of ours."""
     if os.path.isdir(path):
         if not os.access(path, os.W_OK | os.X_OK):
             raise ConfigError(f'the cache "{path}" cannot be written to', where, "give the directory to the user of the workers")

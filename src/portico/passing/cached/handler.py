@@ -187,7 +187,7 @@ class CachedProxy(Handler):
     def _use_by_rfc(
         self, request: Request, caching: Caching, entry: Entry, now: int, control: RequestControl | None, fresh: bool
     ) -> Response | None:
-        """RFC 9111 sections 4.2.4 and 5.2.1: the same, as the upstream allows and the client wants."""
+        """Use what is stored by RFC 9111 sections 4.2.4 and 5.2.1: as the upstream allows and the client wants."""
         caching.stale_forbidden = not fresh and control_for(head_of(entry), self.ignore).forbids_stale()
         if control is not None:
             valid = caching.store.index.valid(entry.row, entry.generation)
@@ -224,7 +224,7 @@ class CachedProxy(Handler):
         return None
 
     async def _wait(self, request: Request, caching: Caching, control: RequestControl | None) -> Response | None:
-        """`proxy_cache_lock`: return None with the right to fetch, or when the time is up, or what another request has fetched."""
+        """Wait as `proxy_cache_lock` says; return what another request has fetched, or None to fetch it ourselves."""
         reactor = request.reactor
         deadline = reactor.now + self.settings.lock_timeout
         pause = _LOOK_SECONDS

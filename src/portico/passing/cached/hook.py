@@ -129,7 +129,7 @@ class CacheResponseHook(ResponseHook):
         return caching.store.index.error(entry.row, entry.generation) >= int(request.reactor.wall())
 
     def _compare(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead) -> None:
-        """RFC 9111 section 4.3.5: a response to HEAD freshens what is stored, or shows that it is another one by now."""
+        """Freshen what is stored by a response to HEAD, or purge it when it is another one by now (RFC 9111 section 4.3.5)."""
         if is_same_as_head(head_of(entry), head):
             self.writer.revalidated(request, caching, entry, head)
         else:

@@ -187,7 +187,7 @@ class CacheWriter:
     # -- revalidation ----------------------------------------------------------------------------------------------------
 
     def revalidated(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead) -> None:
-        """304: the entry is fresh again, for as long as the new header section says, or the old one's status allows."""
+        """Freshen the entry after a 304, for as long as the new header section says, or the old one's status allows."""
         now = int(request.reactor.wall())
         if self.rfc:
             self._freshen(request, caching, entry, head, now)
