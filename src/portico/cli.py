@@ -47,7 +47,7 @@ Commands:
 
 @final
 class Options:
-    """The command line, taken apart."""
+    """The command line, parsed."""
 
     def __init__(self) -> None:
         self.help = False

@@ -7,7 +7,7 @@ that lines of several processes never mix::
 
 Three objects share the work: `LogFiles` owns every log file of one configuration (each path once, also the
 access logs'), `LogTarget` is one ``error_log`` line as configured, `ErrorLog` is what one block of the
-configuration logs to. Nothing here raises once serving: a full disk costs log lines, not answers.
+configuration logs to. Nothing here raises once serving: a full disk costs log lines, not responses.
 """
 
 import errno
@@ -237,7 +237,7 @@ class ErrorLog:
         os.dup2(self._files[0][1].fd, STDERR_FD)
 
     def close(self) -> None:
-        """Give back what is not a file: those belong to `LogFiles`, unless this log is the `early` one."""
+        """Release what is not a file: those belong to `LogFiles`, unless this log is the `early` one."""
         for _, syslog in self._syslogs:
             syslog.close()
         if self._own_files is not None:
@@ -324,7 +324,7 @@ def default_target(path: str) -> LogTarget:
 def early(path: str) -> ErrorLog:
     """Return the log for what happens before the configuration is read: nginx's default or what ``-e`` gave.
 
-    When it cannot be opened this is told on stderr, and not an error: the configuration may name another one.
+    When it cannot be opened this is reported on stderr, and not an error: the configuration may name another one.
     """
     files = LogFiles()
     target = default_target(path)

@@ -75,7 +75,7 @@ class Target:
 
 @final
 class Wish:
-    """The command line, taken apart and checked."""
+    """The command line, parsed and checked."""
 
     def __init__(self, targets: list[Target], listen: str, tls: bool, root: str, host: str) -> None:
         self.targets = targets

@@ -81,7 +81,7 @@ class Signals:
         signal.signal(signal.SIGCHLD, _nothing)
 
     def wait(self, seconds: float | None) -> frozenset[int]:
-        """Wait for one, `seconds` at most (None: without a limit); returns the numbers of all that came."""
+        """Wait for one, `seconds` at most (None: without a limit); return the numbers of all that came."""
         select.select([self._reading], [], [], seconds)
         try:
             return frozenset(os.read(self._reading, select.PIPE_BUF))
@@ -145,7 +145,7 @@ class Quickstart:
         self.told_to_end = False
 
     def run(self) -> int:
-        """Serve until told to end, or until a child ends by itself; returns the exit code."""
+        """Serve until told to end, or until a child ends by itself; return the exit code."""
         try:
             self._fill_directory()
             self._start()

@@ -144,7 +144,7 @@ class Syslog:
         return connected
 
     def close(self) -> None:
-        """Give the socket back; the next line opens another."""
+        """Close the socket; the next line opens another."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

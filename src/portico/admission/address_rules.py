@@ -38,7 +38,7 @@ def parse_source(statement: Statement) -> Source:
     if text == "unix:":
         return Source(text, UNIX, None)
     found = network(text)
-    if found is None or "." in text.partition("/")[2] or text == "255.255.255.255":  # nginx takes this for "no address"
+    if found is None or "." in text.partition("/")[2] or text == "255.255.255.255":  # nginx reads this as "no address"
         hint = "an address, a network such as 192.0.2.0/24 or 2001:db8::/32, `unix:` or `all`"
         raise statement.fail(f'invalid parameter "{text}"', statement.args[0], f"it may be: {hint}")
     if not found.exact:
@@ -70,7 +70,7 @@ class AddressRules:
         """Return what the first rule that fits says of the client, ADMITTED or REFUSED; NO_RULE when none does."""
         address = session.packed_address()
         size = len(address)
-        # nginx: the rules for IPv4 judge an IPv4 client that came over IPv6, if there are any
+        # As in nginx, the rules for IPv4, if there are any, judge an IPv4 client that came over IPv6.
         if size == 16 and 4 in self.sizes:
             address = unmapped(address)
             size = len(address)

@@ -1,4 +1,4 @@
-"""What the limits (`limit_req`, `limit_conn`) have in common: how zones and levels are written, and told apart."""
+"""What the limits (`limit_req`, `limit_conn`) have in common: how zones and levels are written and distinguished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALLEST: Final = 32768  # bytes: nginx's eight pages
 
 
 class LimitZone:
-    """What every `limit_…_zone` declares: name, bytes, and the text by which sessions are told apart."""
+    """What every `limit_…_zone` declares: name, bytes, and the text by which sessions are distinguished."""
 
     def __init__(self, name: str, size: int, key: Template) -> None:
         self.name = name

@@ -7,8 +7,8 @@ A balancer knows no HTTP and does no I/O.  For each attempt of a request::
     finally: balancer.free(peer, failed, now)
     tried = [*(tried or ()), peer]                 # for the next attempt of the same request
 
-``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is kept per request.  A request
-remembers the peers that it has tried as objects: ``replace`` may change their order meanwhile, but whoever
+``pick`` is a function of the group's state, ``key`` and ``tried`` only: nothing is stored per request.  A request
+holds the peers that it has tried as objects: ``replace`` may change their order meanwhile, but whoever
 holds a peer holds the same one as the balancer as long as it is in the group.
 
 With a *zone* the state of the peers lives in a shared table.  A pick then acquires the table's lock, copies

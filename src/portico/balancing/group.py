@@ -78,7 +78,7 @@ def _name_of(family: int, address: Address) -> bytes:
 
 
 def _number(servers: list[Server]) -> None:
-    """Tell apart the servers that are written alike: each of them has peers of its own."""
+    """Number the servers that are written alike: each of them has peers of its own."""
     seen: dict[str, int] = {}
     for server in servers:
         server.number = seen.get(server.text, 0)

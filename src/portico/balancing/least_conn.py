@@ -16,7 +16,7 @@ class LeastConn(Balancer):
         for peer in peers:
             if (tried is not None and peer in tried) or not peer.is_available(now):
                 continue
-            # connections / weight, compared crosswise
+            # The connections divided by the weight are compared crosswise.
             difference = -1
             if best is not None:
                 difference = peer.connections * best.settings.weight - best.connections * peer.settings.weight

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, TypeAlias, final
 
-# what socket.connect takes: (host, port), (host, port, flow, scope), or the path of a unix socket
+# This is what socket.connect accepts: (host, port), (host, port, flow, scope), or the path of a Unix socket.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str
 
 
@@ -51,7 +51,7 @@ class Peer:
 
     ``name`` is the address as ``$upstream_addr`` shows it. ``server`` is the text of the `server` that it belongs to (several peers
     share it when it resolves to several addresses). ``id`` is made of the two, so it is the same in every worker and after every
-    `Balancer.replace`; ``number`` tells apart servers of a group that are written alike.
+    `Balancer.replace`; ``number`` distinguishes servers of a group that are written alike.
     """
 
     def __init__(

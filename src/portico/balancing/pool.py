@@ -112,7 +112,7 @@ class Pool(IdleHolder):
             connection.close()
 
     def release(self, connection: PeerConnection) -> None:
-        """End a request that went well on its connection, which is kept for others, or closed when it has served enough."""
+        """End a request that went well on its connection, which becomes idle, or is closed when it has served enough."""
         connection.active -= 1
         if connection.active == 0:
             if not self._is_reusable(connection):
@@ -134,7 +134,7 @@ class Pool(IdleHolder):
             del self._by_peer[peer]
 
     def remove(self, connection: PeerConnection) -> None:
-        """Take a connection of this pool out of it, open."""
+        """Remove a connection from this pool without closing it."""
         if connection in self._idle:
             self._end_idleness(connection)
         connection.pool = None

@@ -46,11 +46,11 @@ class Caching:
         self.merged: object = None  # `entry`'s header section with what a 304 says, for this request: not all of it may be stored
         self.stored = -1  # when the cached response was stored, less the age that it had then; -1: the response is the upstream's
         self.asked_at = 0  # when the upstream was asked, in seconds since the epoch; 0: it was not
-        # of `proxy_cache_rfc`:
+        # These belong to `proxy_cache_rfc`:
         self.forced = False  # the client wants the upstream asked, although what is stored is fresh
         self.stale_forbidden = False  # `entry` may not be served stale, whatever happens
         self.forward_reason: bytes = b"uri-miss"  # why the upstream is asked (RFC 9211 section 2.2)
-        self.upstream_status = 0  # when what is stored answers in its place
+        self.upstream_status = 0  # when what is stored is sent in its place
         self.collapsed = False  # it waited for the response to another request
         self.cache_status_sent = False
 
@@ -68,7 +68,7 @@ class Caching:
             self.entry = None
 
     def release_claim(self) -> None:
-        """Give up the right to fetch the key, unless a fill has taken it over. Safe to call twice."""
+        """Release the right to fetch the key, unless a fill has taken it over. Safe to call twice."""
         if self.claimed and self.fill is None:
             self.claimed = False
             self.store.release(self.first, self.second)

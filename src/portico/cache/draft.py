@@ -58,7 +58,7 @@ class Draft:
 
     def _link(self, path: str) -> None:
         """Give it a name. Raises OSError."""
-        # with src_dir_fd it is linkat(AT_SYMLINK_FOLLOW): the new name is for what the link shows
+        # With src_dir_fd it is linkat(AT_SYMLINK_FOLLOW): the new name is for what the link shows.
         os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd)
 
     def copy_to(self, other: Draft) -> None:

@@ -90,7 +90,7 @@ class Index:
         return self._still(row, generation, _VALID) if generation else 0
 
     def failing(self, row: int) -> int:
-        """Return until when the failure that is stored without a file answers."""
+        """Return until when the failure that is stored without a file is served, in seconds since the epoch."""
         return self._cells[row + _VALID]
 
     def updating(self, row: int, generation: int) -> int:
@@ -165,7 +165,7 @@ class Index:
     # -- who fetches -------------------------------------------------------------------------------------------------------
 
     def claim(self, first: int, second: int, owner: int, now_ms: int, age_ms: int) -> int:
-        """Take the right to fetch a key; return 0, or the identity of the worker that has it, for at most `age_ms`."""
+        """Acquire the right to fetch a key; return 0, or the identity of the worker that has it, for at most `age_ms`."""
         self._rows.enter()
         try:
             row = self._rows.find(first, second)
@@ -245,7 +245,7 @@ class Index:
             self._rows.leave()
 
     def store_failure(self, first: int, second: int, status: int, valid: int, now: int, purges: int) -> Removed | None:
-        """Let an error answer for a key until `valid`, unless it was purged since `purges`; return what was evicted for it."""
+        """Store an error for a key, served until `valid`, unless it was purged since `purges`; return what was evicted for it."""
         self._rows.enter()
         try:
             cells = self._cells

@@ -120,7 +120,7 @@ class Keeper:
         self._next_look = time.monotonic() + min(_REST_SECONDS, max(1.0, settings.inactive / 4.0))
 
     async def _release_dead(self) -> bool:
-        """Release the claims of dead workers that kept entries from being evicted; return whether there were any."""
+        """Release the claims of dead workers that prevented entries from being evicted; return whether there were any."""
         index = self.store.index
         dead = {owner for owner in index.blocking_owners() if not is_alive(owner)}
         start = 0

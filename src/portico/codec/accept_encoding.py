@@ -1,10 +1,10 @@
-"""Accept-Encoding: which content codings a client takes, and how gladly (RFC 9110 sections 8.4.1 and 12.5.3).
+"""Accept-Encoding: which content encodings a client accepts, with which weight (RFC 9110 sections 8.4.1 and 12.5.3).
 
     gzip, br;q=0.8, *;q=0.1, identity;q=0
 
 An element without a weight has the weight 1, one with the weight 0 is not acceptable, `*` stands for all that are not named. What
-is not coded at all (`identity`) is acceptable unless `identity;q=0` or `*;q=0` says otherwise. An
-element that is not well formed counts as not acceptable, and of a coding that is named twice the first counts, both as in nginx
+is not encoded at all (`identity`) is acceptable unless `identity;q=0` or `*;q=0` says otherwise. An
+element that is not well formed counts as not acceptable, and of an encoding that is named twice the first counts, both as in nginx
 (ngx_http_gzip_accept_encoding), which knows neither `*` nor identity.
 """
 
@@ -17,7 +17,7 @@ IDENTITY: Final = b"identity"
 
 _FULL: Final = 1000  # weights are counted in thousandths: they have at most three digits behind the point
 _ALIASES: Final[dict[bytes, bytes]] = {b"x-gzip": GZIP}  # RFC 9110 section 8.4.1.3
-_LONGEST: Final = 64  # elements that are looked at; there are a dozen codings in the world
+_LONGEST: Final = 64  # elements that are looked at; there are a dozen encodings in the world
 
 
 @final
@@ -28,9 +28,9 @@ class AcceptEncoding:
         self._weights = weights
         self._others = weights.get(b"*", 0)
 
-    def weight(self, coding: bytes) -> int:
+    def weight(self, encoding: bytes) -> int:
         """Return how much the client wants a content encoding (lower case), from 0, not at all, to 1000."""
-        return self._weights.get(coding, self._others)
+        return self._weights.get(encoding, self._others)
 
     def choose(self, order: tuple[bytes, ...]) -> int:
         """Return the index in `order`, the server's preference, of the client's choice, whose own comes first; -1: no encoding.
@@ -49,7 +49,7 @@ class AcceptEncoding:
 
 
 NOTHING: Final = AcceptEncoding({})
-"""A client that says nothing gets no coding: it may know none (RFC 9110 would allow any)."""
+"""A client that says nothing gets no encoding: it may know none (RFC 9110 would allow any)."""
 
 
 def parse_accept_encoding(text: bytes) -> AcceptEncoding:

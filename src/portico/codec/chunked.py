@@ -28,7 +28,7 @@ _MAX_SIZE_DIGITS: Final = 15
 
 @final
 class ChunkedDecoder:
-    """Takes a chunked body as it comes, in pieces of any length, and gives back its content.
+    """Reads a chunked body as it comes, in pieces of any length, and returns its content.
 
     `done`: the body has ended; `remainder` holds what followed it, `trailers` its trailer section as sent,
     without the blank line. `received` counts the bytes of content so far. `max_size` (0: no bound) is held
@@ -116,7 +116,7 @@ class ChunkedDecoder:
     def _size_of(self, line: bytes) -> int:
         digits, _, extension = line.partition(b";")
         if not self.strict:
-            # nginx takes white space for the beginning of an extension too.
+            # White space begins an extension too, as in nginx.
             digits = digits.replace(b"\t", b" ").partition(b" ")[0]
         if digits.startswith(b"0"):
             digits = digits.lstrip(b"0") or b"0"

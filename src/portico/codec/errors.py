@@ -1,7 +1,7 @@
 """The one exception of the codecs.
 
 Exception
-└── ProtocolError      the peer broke the protocol: which status answers it, and nginx's words for the error
+└── ProtocolError      the peer broke the protocol: which status responds to it, and nginx's words for the error
 log
 """
 
@@ -12,7 +12,7 @@ from typing import final
 class ProtocolError(Exception):
     """What the peer sent cannot be understood without guessing, so it is refused and the connection ends.
 
-    `status` answers a client (400, 405, 413, 501, 505) or stands for the upstream's failure (502).
+    `status` is sent to a client (400, 405, 413, 501, 505) or stands for the upstream's failure (502).
     `reason` is the line for the error log, in nginx's words where nginx has them; bytes of the peer in it are
     escaped.
     """

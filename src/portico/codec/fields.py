@@ -1,11 +1,11 @@
-"""The header block of an HTTP/1 message (RFC 9110 section 5, RFC 9112 section 5).
+"""The header section of an HTTP/1 message (RFC 9110 section 5, RFC 9112 section 5).
 
-A block is parsed in one pass over its lines. What makes two parsers disagree about where a message ends is
+A section is parsed in one pass over its lines. What makes two parsers disagree about where a message ends is
 refused, never repaired: a bare CR or LF, NUL, a folded line, a space before the colon, an empty name (RFC
 9112 section 11.2).
 
 A name that is legal but outside nginx's alphabet (letters, digits, `-`, and `_` where
-`underscores_in_headers` allows it) is dropped in silence, or kept when `ignore_invalid_headers` is off; nginx
+`underscores_in_headers` allows it) is dropped in silence, or passed on when `ignore_invalid_headers` is off; nginx
 does the same.
 """
 
@@ -61,7 +61,7 @@ KNOWN: Final[dict[bytes, bytes]] = {
     for spelling in (lowered, name, name.title())
 }
 
-# What Connection may never take out of a message: the proxy's framing and routing rest on them.
+# What Connection may never remove from a message: the proxy's framing and routing rest on them.
 _NOT_NOMINATED: Final = frozenset(
     (b"", b"close", b"keep-alive", b"upgrade", b"host", b"content-length", b"transfer-encoding")
 )
@@ -81,7 +81,7 @@ class HeaderOptions:
 
 @final
 class Sender:
-    """Whose header block it is: decides how strictly it is read, and how a refusal is told."""
+    """Whose header section it is: decides how strictly it is read, and how a refusal is worded."""
 
     def __init__(self, name: str, status: int, header: str, lenient: bool) -> None:
         self.name: str = name
@@ -134,8 +134,7 @@ def read_lines(
 def _name_of(key: bytes, colon: bytes, line: bytes, options: HeaderOptions, sender: Sender) -> bytes:
     """Return the lower-case name of a line; b"" when the line is to be left out. Raises ProtocolError."""
     if not colon:
-        # nginx takes a line without a colon for a name with an empty value. From a client that is refused
-        # here.
+        # To nginx a line without a colon is a name with an empty value. From a client it is refused here.
         if not sender.lenient or not line:
             raise sender.refuse_line(line)
         if line.startswith(b"HTTP/"):

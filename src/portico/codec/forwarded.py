@@ -1,4 +1,4 @@
-"""The field `Forwarded`, by which proxies tell who stands behind them (RFC 7239).
+"""The field `Forwarded`, by which proxies say who stands behind them (RFC 7239).
 
     Forwarded: for=192.0.2.60;proto=https, for="[2001:db8::17]:4711";host=example.com
 """

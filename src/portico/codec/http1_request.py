@@ -1,11 +1,11 @@
-"""The head of an HTTP/1 request: its line, its target, its header block (RFC 9112 sections 3, 5 and 6).
+"""The start of an HTTP/1 request: its line, its target, its header section (RFC 9112 sections 3, 5 and 6).
 
     GET /path?query HTTP/1.1 CRLF       parse_request_line, split_target
     Name: value CRLF ...                parse_request_fields
     CRLF
 
-A head that two parsers could read differently is refused with 400 and never forwarded (RFC 9112 section
-11.2). What is merely unusual is taken as nginx takes it.
+A request that two parsers could read differently is refused with 400 and never forwarded (RFC 9112 section
+11.2). What is merely unusual is accepted as by nginx.
 """
 
 from typing import Final, final
@@ -24,7 +24,7 @@ from portico.codec.fields import (
     read_lines,
 )
 
-# nginx: upper-case letters, `_` and `-`. RFC 9110 allows any token; nobody uses more.
+# As in nginx: upper-case letters, `_` and `-`. RFC 9110 allows any token; nobody uses more.
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _COMMON_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
 _REFUSED_METHODS: Final = frozenset((b"CONNECT", b"TRACE"))
@@ -121,7 +121,7 @@ def _version_of(protocol: bytes) -> int:
 def find_request_end(buffer: bytes, start: int) -> int:
     """Return the index just past the blank line that ends the header section in `buffer`, or -1.
 
-    `start` is where the head begins or, when more bytes have come, three bytes before them. A head ended by
+    `start` is where the request begins or, when more bytes have come, three bytes before them. A section ended by
     bare LFs is found too, so that it gets its 400 at once; one that runs on into the next is refused whole.
     """
     end = buffer.find(b"\r\n\r\n", start)

@@ -108,7 +108,7 @@ def find_head_end(buffer: bytes, start: int) -> int:
     """Return the index just past the blank line that ends the header section beginning at or before `start`, or -1.
 
     The blank line may be CRLF or a bare LF; what a bare LF means is the parser's matter. To go on after more
-    bytes have come, let `start` lie three bytes before them (never before the head's beginning).
+    bytes have come, let `start` lie three bytes before them (never before the section's beginning).
     """
     end = buffer.find(b"\n\r\n", start)
     bare = buffer.find(b"\n\n", start, end + 1) if end >= 0 else buffer.find(b"\n\n", start)
@@ -120,7 +120,7 @@ def find_head_end(buffer: bytes, start: int) -> int:
 def check_beginning(data: bytes) -> None:
     """Raise ProtocolError 502 for what can never become a header section, though no line of it has ended.
 
-    Who speaks another protocol may be waiting for us.
+    A peer that speaks another protocol may be waiting for us.
     """
     if data[:5] != b"HTTP/"[: len(data)]:
         raise ProtocolError(502, _NO_VALID_HEADER)

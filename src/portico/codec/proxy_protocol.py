@@ -25,7 +25,7 @@ class BrokenHeader(Exception):
 
 @final
 class ProxyHeader:
-    """What the header says. `length` is its own, in bytes; addresses are empty when it tells none (UNKNOWN, LOCAL)."""
+    """What the header says. `length` is its own, in bytes; addresses are empty when it says none (UNKNOWN, LOCAL)."""
 
     def __init__(self, length: int) -> None:
         self.length = length

@@ -1,7 +1,7 @@
 """Dictionaries of Structured Fields (RFC 9651, before it RFC 8941): `max-age=60, no-cache="a, b", must-revalidate`.
 
 Strict, as section 4.2 demands: what is not one of them to the last byte is none at all. Parameters and the members of inner lists
-are read and thrown away, for nothing here needs them.
+are read and ignored, for nothing here needs them.
 
     member value    integer   decimal  "string"  token   :Ynl0ZXM=:  ?1    @date    %"display"   (inner list)
     Member.kind     INTEGER   OTHER    STRING    TOKEN   OTHER       BOOLEAN        OTHER        OTHER

@@ -1,6 +1,6 @@
 """What was wrong with a configuration, and where: one error type and the list that collects them.
 
-nginx stops at the first mistake.  Portico goes on, collects every mistake of one load, and tells them in
+nginx stops at the first mistake.  Portico goes on, collects every mistake of one load, and reports them in
 the order in which nginx would have met them.  Each starts with nginx's own line, so that scripts and habits
 that look for it keep working; the source line, a caret under the offending word and a hint follow.
 """
@@ -93,7 +93,7 @@ class Diagnostics:
     def render(self, program: str = "portico", colour: bool = False) -> str:
         """Return all warnings and errors in reading order, each ended by a newline; "" when there are none.
 
-        What a file that is included several times has wrong is told once.
+        What is wrong in a file that is included several times is reported once.
         """
         found = sorted(self.warnings + self.errors, key=_reading_order)
         return "".join(dict.fromkeys(self._one(error, program, colour) for error in found))

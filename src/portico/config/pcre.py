@@ -160,7 +160,7 @@ class Pcre:
         return True
 
     def _to(self, end: str, message: str) -> str:
-        """Pass everything up to and with `end`; gives what stood before it."""
+        """Pass everything up to and with `end`; return what stood before it."""
         start = self._at
         found = self._source.find(end, start)
         if found < 0:

@@ -11,7 +11,7 @@ A statement is words ended by ";" or by "{ ... }".  Rules of a word, all nginx's
 - A word, or a comment, is at most about 4095 bytes long (nginx reads through a buffer of 4096).
 - Ours alone: no word holds a zero byte, at which nginx stops to read it where it is a path or a name.
 
-The first syntax error ends the reading; what was read so far is returned, so that its mistakes are told too.
+The first syntax error ends the reading; what was read so far is returned, so that its mistakes are reported too.
 """
 
 import errno
@@ -262,7 +262,7 @@ class _Reader:
     # -- words
 
     def _next_words(self) -> int:
-        """Collect the words up to the next ";", "{", "}" or the end; returns which."""
+        """Collect the words up to the next ";", "{", "}" or the end; return which."""
         self.words = []
         while True:
             self._skip_blank()

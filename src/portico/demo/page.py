@@ -1,4 +1,4 @@
-"""What a demo application answers: its page at /, and for every other path what it received, as JSON."""
+"""What a demo application responds: its page at /, and for every other path what it received, as JSON."""
 
 from __future__ import annotations
 

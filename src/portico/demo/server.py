@@ -1,6 +1,6 @@
 """One demo application: HTTP/1.1 over asyncio streams, keepalive, a WebSocket echo under /ws/.
 
-It trusts its proxy to send correct HTTP, and answers 400 and closes where it does not understand.
+It trusts its proxy to send correct HTTP, and responds 400 and closes where it does not understand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BAD_REQUEST: Final = Answer("400 Bad Request", "text/plain", b"not understood\n
 
 @final
 class Application:
-    """Listens, answers, and tells its name in each answer."""
+    """Listens, responds, and says its name in each response."""
 
     def __init__(self, name: str) -> None:
         self.name = name

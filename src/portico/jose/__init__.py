@@ -1,7 +1,7 @@
 """JSON Web Keys and Tokens: what `auth_jwt` and `auth_oidc` have in common.
 
     keys.py        JSON Web Key Sets (RFC 7517), and the algorithms that each key may be used with
-    token.py       a compact token taken apart and verified (RFC 7515)
+    token.py       a compact token parsed and verified (RFC 7515)
     claims.py      what it says, as values of variables
 
 What keeps a token from being accepted by mistake (RFC 8725):
@@ -11,5 +11,5 @@ What keeps a token from being accepted by mistake (RFC 8725):
 * `crit` is refused, as no extension is understood.
 
 Signatures are verified by `joserfc` and `cryptography`. A client sends the same token again and again: what was verified is
-remembered by a keyed hash of the token, as long as the keys are the same; `exp` and `nbf` are looked at each time.
+stored by a keyed hash of the token, as long as the keys are the same; `exp` and `nbf` are looked at each time.
 """

@@ -1,4 +1,4 @@
-"""A compact token (RFC 7515 section 7.1): taken apart, verified, and remembered once it was right."""
+"""A compact token (RFC 7515 section 7.1): parsed, verified, and stored once it was right."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class LogWriter:
     """Takes finished lines."""
 
     def write(self, line: bytes, session: Session) -> None:
-        """Take one line with its newline; `session` tells the error log and the variables. Never raises."""
+        """Write one line with its newline; `session` has the error log and the variables. Never raises."""
         raise NotImplementedError
 
     def flush(self) -> None:
@@ -166,7 +166,7 @@ class _OpenLog:
 
 
 class PathWriter(LogWriter):
-    """Lines for a path with variables: the file is opened for each line, or kept open by `open_log_file_cache`."""
+    """Lines for a path with variables: the file is opened for each line, or stays open by `open_log_file_cache`."""
 
     def __init__(self, path: Template, prefix: str, cache: OpenLogFileCache) -> None:
         self.path = path

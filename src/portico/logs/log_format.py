@@ -99,7 +99,7 @@ class LogFormat(Late):
         self._pieces.append(constant.encode("utf-8", "surrogateescape") + b"\n")
 
     def resolve(self, environment: object) -> None:
-        """Bind the names to their getters. Raises ConfigError for an unknown variable, when all others have been told."""
+        """Bind the names to their getters. Raises ConfigError for an unknown variable, when all others have been reported."""
         assert isinstance(environment, Variables)
         getters: list[Getter[Session]] = []
         unknown: dict[str, ConfigError] = {}

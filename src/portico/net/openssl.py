@@ -108,7 +108,7 @@ class OpenSSL:
     """The functions of libssl and libcrypto. Only `library()` makes one."""
 
     def __init__(self) -> None:
-        # PyDLL keeps the interpreter lock: each of these calls takes less time than giving it up.
+        # PyDLL keeps the interpreter lock: each of these calls takes less time than releasing it.
         self._lib = ctypes.PyDLL(_ssl.__file__)
         lib = self._lib
         pointer = ctypes.c_void_p
@@ -209,7 +209,7 @@ class OpenSSL:
         self._set_callback.restype = ctypes.c_long
         self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
         self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
-        # nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to answer.
+        # As in nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to respond to.
         self._accept = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_accept_any)
 
     # -- contexts --------------------------------------------------------------------------------------------

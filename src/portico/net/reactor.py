@@ -1,6 +1,6 @@
 """The readiness driver: coroutines resumed straight from epoll, inside an ordinary asyncio loop.
 
-An asyncio loop asks its selector "which descriptors are ready?". Ours (`ReactorSelector`) answers only for descriptors that
+An asyncio loop asks its selector "which descriptors are ready?". Ours (`ReactorSelector`) returns only descriptors that
 asyncio registered. Those that Portico owns are dispatched right there, inside `select()`, to their `Pollable`, which resumes
 the coroutine that waits for it with one `send(None)`. No `asyncio.Task`, no `call_soon`, no handle object per wake-up: that is
 what makes the difference to asyncio's transports (ARCHITECTURE.md has the figures), and still everything written for asyncio
@@ -107,7 +107,7 @@ class Pollable(Timed):
         super().__init__()
         self.fd: int = -1
         self.batch: int = 0  # the batch of events during which it was registered (`Reactor.dispatch`)
-        self.idle: bool = False  # nobody uses it, but somebody may take it: its events are dispatched before others
+        self.idle: bool = False  # nobody uses it, but a request may acquire it: its events are dispatched before others
         self.registered: bool = False  # with epoll
 
     def on_event(self, events: int) -> None:
@@ -134,7 +134,7 @@ class Task:
         self.reactor = reactor
         self.coroutine = coroutine
         self.done = False
-        self.queued = False  # among those that the reactor resumes after the events at hand
+        self.queued = False  # among those that the reactor resumes after the events of this wake-up
         self.future: asyncio.Future[Any] | None = None
 
     def resume(self) -> None:
@@ -262,7 +262,7 @@ class Reactor:
         return task
 
     def soon(self, task: Task) -> None:
-        """Resume `task` after the events at hand, unless something else resumes it before: for work that must not go on
+        """Resume `task` after the events of this wake-up, unless something else resumes it before: for work that must not go on
         inside the caller.
         """
         task.queued = True

@@ -70,7 +70,7 @@ def resolve_blocking(host: str, port: int, kind: int = socket.SOCK_STREAM) -> Re
 
 
 def _ask(host: str, port: int, kind: int) -> list[Any]:
-    """Return what getaddrinfo(3) answers. Raises ResolveError."""
+    """Return what getaddrinfo(3) returns. Raises ResolveError."""
     if "\0" in host:  # no name has one, and the C library would ask for what stands before it
         raise ResolveError(host, socket.EAI_NONAME, "Name or service not known")
     try:

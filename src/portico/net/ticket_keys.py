@@ -25,10 +25,10 @@ class TicketKeys:
     def of(self, identity: bytes, now: float) -> bytes:
         """Return the key for an identity (the session ID context of its servers). `now`: monotonic seconds."""
         self._keys = {name: made for name, made in self._keys.items() if now - made[0] < LIFE}
-        kept = self._keys.get(identity)
-        if kept is None:
-            kept = self._keys[identity] = (now, os.urandom(SIZE))
-        return kept[1]
+        stored = self._keys.get(identity)
+        if stored is None:
+            stored = self._keys[identity] = (now, os.urandom(SIZE))
+        return stored[1]
 
 
 KEPT: Final = TicketKeys()

@@ -2,18 +2,18 @@
 
 `TLSTransport` follows the rules of `Transport`: try first, then wait. What differs:
 
-* OpenSSL may hold bytes that it has read from the socket and not given out. No event will announce them, so
+* OpenSSL may hold bytes that it has read from the socket and not returned. No event will announce them, so
   `ready` stays set until OpenSSL itself says that it needs more from the socket, or has read a little from it
-  while it held nothing. What it gives out of its own, or completes by another read, says nothing about the
+  while it held nothing. What it returns of its own, or completes by another read, says nothing about the
   socket: an event may have come since, and such a read asks for no more than its buffer has room for.
 * A refused write has been encrypted already. OpenSSL demands the same bytes again at the next write; they
-  are kept here, so that the caller needs to know nothing: what it offers next counts from where the last
+  are stored here, so that the caller needs to know nothing: what it offers next counts from where the last
   success ended, in pieces of any size.
 * Reading may have to write and writing to read (a key update, TLS 1.3). `on_event` crosses the two in that
   case.
 
 Contexts are made in the supervisor: its children inherit the keys that session tickets are sealed with, so a
-ticket of one worker is good at the others, and after a reload (`net/ticket_keys.py`). Sessions kept by their
+ticket of one worker is good at the others, and after a reload (`net/ticket_keys.py`). Sessions stored by their
 number (`ssl_session_cache`) stay in the worker that made them.
 """
 

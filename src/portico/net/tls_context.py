@@ -16,7 +16,7 @@ from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
 
-# ssl_protocols, as bits.
+# The values of ssl_protocols, as bits.
 SSLV2: Final = 1
 SSLV3: Final = 2
 TLSV1: Final = 4
@@ -32,9 +32,9 @@ DEFAULT_CIPHERS: Final = "HIGH:!aNULL:!MD5"
 
 ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # nginx: NGX_HTTP_ALPN_PROTOS
 
-# ssl_session_cache
+# The values of ssl_session_cache.
 CACHE_OFF: Final = 0  # clients are told not to reuse sessions
-CACHE_NONE: Final = 1  # clients are told they may, and nothing is kept
+CACHE_NONE: Final = 1  # clients are told they may, and nothing is stored
 CACHE_KEPT: Final = 2
 SESSIONS_PER_MEGABYTE: Final = 4000  # nginx's documentation of shared:name:size
 TICKET_KEY_SIZES: Final = (48, 80)
@@ -209,7 +209,7 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
     library.set_read_ahead(context)
     library.send_chain_as_given(context)
     if not settings.tickets and settings.cache in (CACHE_OFF, CACHE_NONE):
-        context.num_tickets = 0  # TLS 1.3 would send tickets for sessions that nobody keeps
+        context.num_tickets = 0  # TLS 1.3 would send tickets for sessions that nobody stores
     if settings.cache == CACHE_OFF:
         library.set_session_cache(context, openssl.CACHE_OFF, 0)
     elif settings.cache == CACHE_NONE:
@@ -226,8 +226,8 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
 
 
 def _identity(settings: ServerSettings) -> bytes:
-    """Return a digest that servers share whose sessions each other may resume (nginx: ngx_ssl_session_id_context): those with the
-    same certificates that trust the same clients. By the files' contents for the latter: a client whose issuer was taken out, or
+    """Return a digest: servers with the same one resume each other's sessions (nginx: ngx_ssl_session_id_context). They have the
+    same certificates and trust the same clients. By the files' contents for the latter: a client whose issuer was removed, or
     that was revoked, must be verified anew after a reload. A renewed certificate of the server's own changes nothing.
     """
     parts = [repr((settings.certificates, settings.verify)).encode("utf-8", "replace")]

@@ -38,7 +38,7 @@ from portico.net.reactor import (
     UpstreamTimeout,
 )
 
-READ_SIZE: Final = 8192  # heads: a small buffer is 1–2 µs cheaper than 64 KB a read
+READ_SIZE: Final = 8192  # header sections: a small buffer is 1–2 µs cheaper than 64 KB a read
 BODY_READ_SIZE: Final = 65536
 SEND_PIECE: Final = 131072  # the most that one send is offered, so that a partial send copies little again
 _OF_THE_FILE: Final = (errno.EIO, errno.EINVAL, errno.EBADF, errno.EOVERFLOW, errno.ESTALE, errno.ENOMEM, errno.EISDIR)  # sendfile(2)
@@ -200,7 +200,7 @@ class Transport(Duplex):
             raise self.failed(error) from None
 
     def send(self, data: bytes) -> int:
-        """Send what fits; the number of bytes taken, 0 when nothing fits now. Raises ConnectionFailed."""
+        """Send what fits; return the number of bytes accepted, 0 when nothing fits now. Raises ConnectionFailed."""
         try:
             return self.sock.send(data)
         except BlockingIOError:
@@ -308,7 +308,7 @@ class Transport(Duplex):
         self.sock.close()
 
     def detach(self) -> socket.socket:
-        """Give the socket up, open and unregistered: another transport (TLS) takes over."""
+        """Return the socket, open and unregistered: another transport (TLS) takes over."""
         self.closed = True
         self.watcher = None
         self.reactor.timers.forget(self)

@@ -84,7 +84,7 @@ class UpstreamBody(Body):
         try:
             return self._receive()
         except BodyCutShort:
-            return None  # what the caller has goes out first, if only the head: the next call tells
+            return None  # what the caller has goes out first, if only the header section: the next call tells
 
     def _receive(self) -> bytes | None:
         """Return the next content from the connection; b"" at the end; None when nothing is there. Raises BodyCutShort."""

@@ -60,7 +60,7 @@ class Exchange:
         self.tls_name = tls_name
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
-        self.streamed = False  # a part of a body that is not kept was sent: no second attempt
+        self.streamed = False  # a part of a body that is not stored was sent: no second attempt
         self.hints: HintRules | None = None  # the client gets early hints
         self.failure = 0  # how the last attempt failed (failure.py)
 

@@ -15,7 +15,7 @@ The other server is not trusted with more than its response:
   message, could have been cut by anybody on the way (RFC 9112 section 9.8);
 * redirects are followed when the request allows some, for GET and HEAD, never from https to http, and credentials stay with the
   server that they are for;
-* what went wrong is told without the path, the query, the fields or the body of either side: they may hold secrets.
+* what went wrong is reported without the path, the query, the fields or the body of either side: they may hold secrets.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class RequestFieldRules:
 
 
 def forwarded_element(request: Request) -> bytes:
-    """Return the value of Forwarded: who asked, behind what a trusted proxy has told (RFC 7239 section 4)."""
+    """Return the value of Forwarded: who asked, behind what a trusted proxy has said (RFC 7239 section 4)."""
     client = request.client
     scheme = b"https" if client.secure else b"http"
     before = request.fields.joined(b"forwarded") if request.told_address else None

@@ -24,9 +24,9 @@ FastCGI     `encode`: BEGIN_REQUEST, PARAMS, and a body in memory as STDIN recor
 uwsgi, SCGI `needs_length`, as the length goes first. The response is as CGI's (uwsgi: or HTTP's), and ends with the connection.
 memcached   `encode`: one `get` line. `read_head`: VALUE gives the length, END alone is a 404. The body reader takes the END line off
             behind the last byte of content, and is done when it has seen it.
-HTTP/2      `encode`: the header block, without a dynamic table and so without a connection; `begin` numbers its stream and frames it.
+HTTP/2      `encode`: the header section, with no dynamic table and so no connection; `begin` numbers its stream and frames it.
             `stream_of` makes a stream for each request and sets `PeerConnection.concurrency`: the pool hands out by that. A task of
-            the connection reads its frames in order and decodes header blocks; what is of a stream waits at its `end`, whose
+            the connection reads its frames in order and decodes header sections; what is of a stream waits at its `end`, whose
             sending is bounded by the windows. `is_unprocessed` after GOAWAY and REFUSED_STREAM; `stop_sending` resets the stream,
             and the connection stays reusable.
 gRPC        HTTP/2 whose body readers have trailers. Where a response begins before the request has ended, `has_begun` stays False

@@ -4,7 +4,7 @@ Decisions only: who fails and who is asked next, `exchange.py` and the balancer 
 
     the location names the condition         `*_next_upstream error timeout http_503 …`
     it may be sent twice                     it is idempotent, or nothing of it was sent, or the location says `non_idempotent`
-    it can be sent twice                     no part of a body was sent that is not kept
+    it can be sent twice                     no part of a body was sent that is not stored
     another attempt is left                  `*_next_upstream_tries`, and no more than there are peers
     there is time for it                     `*_next_upstream_timeout`
 
@@ -53,7 +53,7 @@ class RetryPolicy:
     def may_retry(self, condition: int, sent: bool, streamed: bool, tries: int, elapsed: float) -> bool:
         """Return whether another attempt follows one that ended with `condition` (failure.py).
 
-        sent: a part of the request was sent; streamed: a part of a body that is not kept; tries: attempts so far; elapsed: seconds
+        sent: a part of the request was sent; streamed: a part of a body that is not stored; tries: attempts so far; elapsed: seconds
         since the first began.
         """
         return (

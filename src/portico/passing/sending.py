@@ -33,7 +33,7 @@ class RequestSender:
         self._request = request
         self._attempt = attempt
         self._seconds = seconds  # the longest pause between two sends
-        self.streamed = False  # a part of a body was sent that is not kept
+        self.streamed = False  # a part of a body was sent that is not stored
 
     async def send(self, data: bytes) -> bool:
         """Send all of `data`; return False when the upstream began to respond, or closed, before it took everything."""

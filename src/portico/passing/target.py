@@ -126,7 +126,7 @@ def upstream_uri(request: Request, uri: bytes, prefix: bytes, whole: bool) -> by
 
 @final
 class Lookup:
-    """Groups for hosts that only a request names: looked up with the system's resolver, kept for half a minute."""
+    """Groups for hosts that only a request names: looked up with the system's resolver, stored for half a minute."""
 
     def __init__(self, named: dict[str, Group]) -> None:
         self._named = named

@@ -76,7 +76,7 @@ def _bytes_received(attempt: Attempt) -> bytes:
     return b"%d" % attempt.bytes_received
 
 
-# -- what the last one answered
+# -- what the last upstream sent
 
 
 def _header_family(name: str) -> Getter[Request]:

@@ -18,7 +18,7 @@ SIGNALS: Final[dict[str, int]] = {
 
 
 def send(name: str, pid_path: str, log: ErrorLog) -> int:
-    """Send the signal of that name (a key of `SIGNALS`); returns the exit code, failures go to stderr and
+    """Send the signal of that name (a key of `SIGNALS`); return the exit code, failures go to stderr and
     `log`: as with nginx the one that is open before the configuration is read. No other is opened.
     """
     report = Report(log, starting=True)

@@ -130,7 +130,7 @@ class Plan:
         self.error_log: ErrorLog = error_log
         self.log_files: LogFiles = log_files
         self.listens: list[ListenSpec] = []
-        self.diagnostics: Diagnostics = Diagnostics()  # its warnings are told at start and at reload
+        self.diagnostics: Diagnostics = Diagnostics()  # its warnings are reported at start and at reload
 
     def open(self) -> None:
         """Make what workers share (memory, temporary directories), in the supervisor, before the fork.

@@ -71,7 +71,7 @@ def find_user(name: str, group: str = "") -> User:
     except KeyError:
         raise ConfigError(f'getpwnam("{name}") failed') from None
     try:
-        # nginx takes a group of the user's name; the user's primary group is that one wherever both exist.
+        # In nginx it is the group of the user's name; the user's primary group is that one wherever both exist.
         gid = grp.getgrnam(group).gr_gid if group else _group_of(name, entry.pw_gid)
     except KeyError:
         raise ConfigError(f'getgrnam("{group}") failed') from None

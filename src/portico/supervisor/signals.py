@@ -1,4 +1,4 @@
-"""The supervisor's signals, taken one by one: they stay blocked and are fetched with sigtimedwait(2).
+"""The supervisor's signals, fetched one by one: they stay blocked and are waited for with sigtimedwait(2).
 
 So no handler interrupts anything, no signal is lost between a test and a wait, and the kernel tells who
 sent it. What each of them does is the table `Supervisor._actions` (supervisor.py): SIGHUP, `_reconfigure`. In

@@ -32,7 +32,7 @@ class Single:
         self.context: WorkerContext = self._context()
 
     def run(self) -> int:
-        """Serve until told to stop; returns the exit code."""
+        """Serve until told to stop; return the exit code."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - OF_WORKERS - BETWEEN_LOOPS)
         filter_environment(self.running.plan.settings)
         while True:

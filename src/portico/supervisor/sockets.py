@@ -140,7 +140,7 @@ def _bind_all(sockets: Sockets, report: Report, testing: bool) -> None:
 
 
 def _bind_group(sockets: Sockets, key: Key, report: Report, tell: bool) -> bool:
-    """Open what the address lacks; False when it is in use (reported if `tell`)."""
+    """Open what the address lacks; return False when it is in use (reported if `tell`)."""
     spec, group = sockets.specs[key], sockets.opened[key]
     wanted = sockets.workers if spec.reuseport else 1
     if len(group) < wanted and spec.reuseport:

@@ -70,7 +70,7 @@ def _open(plan: Plan, running: Prepared | None, inherited: Sockets | None, repor
 
 
 def close(plan: Plan) -> None:
-    """Give back what a plan has open."""
+    """Release what a plan has open."""
     plan.close()
     plan.error_log.close()
     plan.log_files.close()

@@ -48,7 +48,7 @@ NEW_BINARY_IN_THE_WAY: Final = (
 
 
 def supervise(load: Load, early: ErrorLog, hangup_ends: bool = False) -> int:
-    """Serve until told to stop; returns the exit code. `early` is the log until a configuration is read.
+    """Serve until told to stop; return the exit code. `early` is the log until a configuration is read.
 
     `hangup_ends`: HUP is no reload, but ends everything as TERM does.
     """
@@ -57,7 +57,7 @@ def supervise(load: Load, early: ErrorLog, hangup_ends: bool = False) -> int:
 
 
 def _begin(load: Load, early: ErrorLog, hangup_ends: bool) -> "Supervisor | Single | None":
-    """Open the sockets and write the pid file; return what serves the configuration, None when that is impossible (and was told)."""
+    """Open the sockets and write the pid file; return what serves the configuration, None when that is impossible (and reported)."""
     report = Report(early, starting=True)
     inherited = inherited_sockets(report)
     garbage.freeze()
@@ -238,7 +238,7 @@ class Supervisor:
         if self.state != RUNNING:
             return
         if self.new_binary:
-            # nginx's way back from an upgrade: the configuration that the workers had.
+            # This is nginx's way back from an upgrade: the configuration that the workers had.
             if not self.serving:
                 self._serve_again()
             return

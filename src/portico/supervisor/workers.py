@@ -172,7 +172,7 @@ class Workers:
         return 0.0 if deaths == 1 else min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(deaths - 2, 10))
 
     def close(self) -> None:
-        """Give the pipes back."""
+        """Close the pipes."""
         for fd in (self._lifeline, self._life, self._ready, self._ready_end):
             os.close(fd)
 

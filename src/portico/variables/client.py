@@ -32,7 +32,7 @@ class Client:
         self.number = number  # nginx's $connection, unique in the supervisor's life as far as one worker counts
         self.requests = 0  # nginx's $connection_requests
         self.started: float = transport.reactor.now
-        # of whoever connected; that of a session may be another one (`Session.remote_addr`)
+        # This is the address of whoever connected; that of a session may be another one (`Session.remote_addr`).
         self.remote_addr: bytes = b"unix:" if peer is None else peer[0].partition("%")[0].encode()  # no scope of a link-local one
         self.remote_port: bytes = b"" if peer is None else b"%d" % peer[1]
         self.local: tuple[str, int] | None = None  # asked for when a variable needs it

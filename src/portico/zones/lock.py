@@ -27,10 +27,10 @@ import os
 from collections.abc import Callable
 from typing import Final, final
 
-# pthread_mutex_t is 40 bytes (x86-64) or 48 (arm64), and a cache line of its own is best
+# pthread_mutex_t is 40 bytes (x86-64) or 48 (arm64), and a cache line of its own is best.
 LOCK_SIZE: Final = 64
 
-# <pthread.h>, the same numbers in glibc and musl
+# These are from <pthread.h>; the numbers are the same in glibc and musl.
 _PTHREAD_PROCESS_SHARED: Final = 1
 _PTHREAD_MUTEX_ROBUST: Final = 1
 _PTHREAD_MUTEX_ERRORCHECK: Final = 2
@@ -53,7 +53,7 @@ class _Pthread:
     """The functions of libpthread that robust mutexes need, looked up once."""
 
     def __init__(self) -> None:
-        # PyDLL keeps the GIL over the call: these return at once, and giving it up would cost more
+        # PyDLL keeps the GIL over the call: these return at once, and releasing it would cost more.
         libc = ctypes.PyDLL(None, use_errno=False)
         pointer = [ctypes.c_void_p]
         for name in ("lock", "unlock", "consistent"):

@@ -8,7 +8,7 @@ A key is 128 bits, and a row is named by the place of its first cell. A table of
     3 cells                              free, count, secret
 
 The directory is probed cell by cell from the key's own place on, and half of it is always empty. It stands apart from the rows, and
-a cell has enough of the key to be told from others: to find one row among a million, the processor touches one place of the directory
+a cell has enough of the key to be recognised: to find one row among a million, the processor touches one place of the directory
 and the row itself. What takes long in a lookup is the memory that it has to wait for. Where clients have a say in the keys, a
 key's place depends on the table's secret (the tag is a multiply-shift hash, Dietzfelbinger et al. 1997): nobody can choose keys that
 stand in each other's way.
@@ -16,7 +16,7 @@ stand in each other's way.
 Measured (bench/cache_entries.py): a lookup among a million rows takes 1.3 µs, among a thousand 0.9; chains through the rows
 waited for up to 0.3 µs more, and pages of 2 MB, where a system allows them for shared memory, gain 0.1 µs.
 
-Rows in use form a ring by use through row 0, for owners that ask for it; those that were given back are chained. All of that
+Rows in use form a ring by use through row 0, for owners that ask for it; those that were freed are chained. All of that
 changes in several stores, and the writer may be killed between two of them: it raises `dirty` before and lowers it after, and whoever
 finds it raised makes everything anew from the rows. A key's second half is stored last and cleared first: a row without it is free.
 """
@@ -75,7 +75,7 @@ class Rows:
         self._place = 0  # in the directory, of what `_match` found last
 
     def enter(self) -> None:
-        """Take the lock."""
+        """Acquire the lock, and rebuild the rows if a process died while it changed them."""
         self._lock.acquire()
         if self.cells[DIRTY]:
             try:
@@ -85,7 +85,7 @@ class Rows:
                 raise
 
     def leave(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._lock.release()
 
     # -- with the lock held ------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Rows:
         return row
 
     def remove(self, row: int) -> None:
-        """Give a row back."""
+        """Free a row."""
         cells = self.cells
         cells[DIRTY] = 1
         self._hash_remove(row)
@@ -154,7 +154,7 @@ class Rows:
         if self._summed:
             cells[self._summed] -= cells[row + self._summed]
         cells[self._count] -= 1
-        self._give_back(row)
+        self._free_row(row)
         cells[DIRTY] = 0
 
     def freshen(self, row: int) -> None:
@@ -214,7 +214,7 @@ class Rows:
             rows.sort(key=self._age_of)
         for row in rows:
             if not cells[row + SECOND]:
-                self._give_back(row)
+                self._free_row(row)
                 continue
             cells[self._count] += 1
             self._hash_insert(row, cells[row])
@@ -271,7 +271,7 @@ class Rows:
             place = self._after(place)
         cells[gap] = 0
 
-    def _give_back(self, row: int) -> None:
+    def _free_row(self, row: int) -> None:
         cells = self.cells
         cells[row + SECOND] = 0
         cells[row] = cells[self._free]

@@ -1,6 +1,6 @@
 """States by key in shared memory: two numbers for each key, the one used longest ago goes first.
 
-What `limit_req` remembers of each client. A key is not kept itself, whatever its length, but as 128 bits of keyed hash (SipHash with
+What `limit_req` stores of each client. A key is not stored itself, whatever its length, but as 128 bits of keyed hash (SipHash with
 the supervisor's random secret: nobody can choose keys that collide). A state takes 64 bytes; a megabyte holds 16383 of them.
 
     row    first second | newer older | last excess        (rows.py)
@@ -54,12 +54,12 @@ class States:
         self._cells[row + _EXCESS] = excess
 
     def add(self, first: int, second: int, last: int, excess: int) -> None:
-        """Add a key that is not there yet. When every row is used, the state used longest ago is forgotten."""
+        """Add a key that is not there yet. When every row is used, the state used longest ago is removed."""
         rows = self._rows
         if not rows.has_room():
             rows.remove(rows.oldest())
         self.put(rows.add(first, second), last, excess)
 
     def used(self) -> int:
-        """Return how many keys are remembered; walks through all of them."""
+        """Return how many keys are stored; walks through all of them."""
         return len(self._rows.used())

@@ -128,7 +128,7 @@ class Finder:
     # -- the right to fetch ------------------------------------------------------------------------------------------------
 
     def claim(self, request: Request, caching: Caching) -> bool:
-        """Take the right to fetch the key; False: somebody else, who lives, has it."""
+        """Acquire the right to fetch the key; return False when another worker, which lives, has it."""
         store = caching.store
         now = int(request.reactor.now * 1000)
         age = int(self.settings.lock_age * 1000)

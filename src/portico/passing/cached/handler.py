@@ -201,7 +201,7 @@ class CachedProxy(Handler):
         return self._use_stale(request, caching, entry, now)
 
     def _use_stale(self, request: Request, caching: Caching, entry: Entry, now: int) -> Response | None:
-        """Return the response of an entry that is not fresh, or not fresh enough, where it may answer; None: ask the upstream."""
+        """Return the response of an entry that is not fresh, or not fresh enough, where it may be served; None: ask the upstream."""
         settings = self.settings
         caching.hold_entry(entry)
         if caching.forward_reason != b"request":

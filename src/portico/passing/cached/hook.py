@@ -2,7 +2,7 @@
 
     before the request is sent    GET for HEAD; If-None-Match and If-Modified-Since of what is stored
     no response, or a failure     a stale one takes its place where that is allowed
-    304                           what is stored is fresh again, and answers
+    304                           what is stored is fresh again, and is sent
     anything else                 is stored if it may be, while the client gets it
 """
 
@@ -45,7 +45,7 @@ def caching_of(request: Request) -> Caching | None:
 
 @final
 class CacheResponseHook(ResponseHook):
-    """Fills the cache of one location, and answers from it where the upstream says 304 or fails.
+    """Fills the cache of one location, and responds from it where the upstream says 304 or fails.
 
     Acts on the request's caching; where that is None, the cache has nothing to do with the request.
     """
@@ -101,7 +101,7 @@ class CacheResponseHook(ResponseHook):
         return self._substitute_stored(request, caching, caching.entry, head)
 
     def _substitute_stored(self, request: Request, caching: Caching, entry: Entry, head: ResponseHead) -> Response | None:
-        """Return the stored response if the upstream's is a 304 or a failure for which a stale one may answer; else None."""
+        """Return the stored response if the upstream's is a 304 or a failure for which a stale one may be served; else None."""
         if head.status == 304 and caching.revalidate:
             self.writer.revalidated(request, caching, entry, head)
             caching.status = REVALIDATED
@@ -119,7 +119,7 @@ class CacheResponseHook(ResponseHook):
             raise HTTPError(502, "the stored response that the upstream confirmed is damaged", ERR) from None
 
     def may_use_stale(self, request: Request, caching: Caching, entry: Entry, failure: int) -> bool:
-        """Return whether a stale entry may answer in place of such a failure (failure.py; 0: it is none)."""
+        """Return whether a stale entry may be served in place of such a failure (failure.py; 0: it is none)."""
         if caching.stale_forbidden or caching.forced:
             return False
         if self.settings.use_stale & failure:

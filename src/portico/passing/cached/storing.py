@@ -174,7 +174,7 @@ class CacheWriter:
         self._store_status(request, caching, status, now + seconds, now)
 
     def _store_status(self, request: Request, caching: Caching, status: int, valid: int, now: int) -> None:
-        """Let the status answer without a file. A request that bypassed the cache stores nothing (nginx does not know its node)."""
+        """Store the status without a file. A request that bypassed the cache stores nothing (nginx does not know its node)."""
         if caching.status == BYPASS or not caching.may_store or caching.uses < self.settings.min_uses:
             return
         if self.rfc and self.settings.no_cache and any_set(self.settings.no_cache, request):

@@ -94,7 +94,7 @@ class Http1UpstreamStream(UpstreamStream):
         return self._parsed(data[:end])
 
     def _parsed(self, section: bytes) -> ResponseHead:
-        """Return a header section that is not the one before; a final one is remembered."""
+        """Return a header section that is not the one before; a final one is stored for the next response."""
         head = parse_response_head(section)
         if head.status >= 200 or head.status == 101:
             self._section = section
