@@ -25,9 +25,7 @@ class Fill:
     """One response that is being stored. Its owner calls `finish` or `abort`; both release the right to fetch the key."""
 
     def __init__(self, store: Store, first: int, second: int, purges: int, claimed: bool) -> None:
-        """Begin a fill. `purges`: of the index when the upstream was asked. `claimed`: the fill takes over the right to fetch the
-        key.
-        """
+        """Begin a fill. `purges`: of the index when the upstream was asked. `claimed`: the fill takes over the right to fetch."""
         self.store = store
         self.first = first
         self.second = second

@@ -101,7 +101,7 @@ class ChunkedDecoder:
         return at
 
     def _take_size_line(self, data: bytes, at: int) -> int:
-        """Read a size that is not just a few digits: leading zeros, an extension, half a line (returns -1), nonsense (raises)."""
+        """Read a size that is not just a few digits: leading zeros, an extension, half a line (-1), nonsense (ProtocolError)."""
         end = data.find(b"\n", at)
         line = data[at:] if end < 0 else data[at:end]
         if len(line) > _MAX_LINE:
