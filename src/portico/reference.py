@@ -56,8 +56,8 @@ def groups() -> list[Group]:
     features = [
         Group(feature.name, feature.directives, feature) for feature in catalogue.FEATURES if feature.directives
     ]
-    taken = {directive for group in features for directive in group.directives}
-    process = [directive for directive in catalogue.directives() if directive not in taken]
+    listed = {directive for group in features for directive in group.directives}
+    process = [directive for directive in catalogue.directives() if directive not in listed]
     return [Group(PROCESS, process, None), *features]
 
 

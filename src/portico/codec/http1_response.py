@@ -126,12 +126,12 @@ def check_beginning(data: bytes) -> None:
         raise ProtocolError(502, _NO_VALID_HEADER)
 
 
-def parse_response_head(head: bytes) -> ResponseHead:
+def parse_response_head(section: bytes) -> ResponseHead:
     """Return a header section, with or without the blank line that ends it, as parsed. Raises ProtocolError 502."""
-    lines = head.split(b"\r\n")
+    lines = section.split(b"\r\n")
     text = b"".join(lines)
     if LF in text or CR in text or NUL in text:
-        lines = _bare_lines(head)
+        lines = _bare_lines(section)
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -159,13 +159,13 @@ def parse_response_head(head: bytes) -> ResponseHead:
         first.get(b"upgrade", b"") if connection.upgrade else b"",
         connection.nominated,
     )
-    parsed.raw = head
+    parsed.raw = section
     return parsed
 
 
-def _bare_lines(head: bytes) -> list[bytes]:
+def _bare_lines(section: bytes) -> list[bytes]:
     """Return the lines of a header section with bare LFs in it. Raises ProtocolError for a CR anywhere else, or a NUL."""
-    lines = [line[:-1] if line.endswith(b"\r") else line for line in head.split(b"\n")]
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in section.split(b"\n")]
     for line in lines:
         if CR in line or NUL in line:
             raise UPSTREAM.refuse_line(line)

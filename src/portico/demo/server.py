@@ -57,8 +57,8 @@ class Application:
     async def _exchange(self, reader: StreamReader, writer: StreamWriter) -> bool:
         """Serve one request; return whether another may follow."""
         async with asyncio.timeout(IDLE_SECONDS):
-            head = await reader.readuntil(b"\r\n\r\n")
-        asked = _parse(head)
+            section = await reader.readuntil(b"\r\n\r\n")
+        asked = _parse(section)
         length = asked.body_length() if asked is not None else -1
         if asked is None or not 0 <= length <= LARGEST_BODY:
             await _send(writer, _BAD_REQUEST, "GET", False)
@@ -80,9 +80,9 @@ class Application:
         await echo(reader, writer)
 
 
-def _parse(head: bytes) -> Asked | None:
+def _parse(section: bytes) -> Asked | None:
     """Return the request line and the header fields; None when they make no sense."""
-    first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    first, *lines = section.decode("latin-1").split("\r\n")[:-2]
     words = first.split(" ")
     if len(words) != 3:
         return None
@@ -94,10 +94,10 @@ def _parse(head: bytes) -> Asked | None:
 
 
 async def _send(writer: StreamWriter, answer: Answer, method: str, keep: bool) -> None:
-    head = (
+    section = (
         f"HTTP/1.1 {answer.status}\r\nContent-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(answer.body)}\r\nCache-Control: no-store\r\n"
         f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
     )
-    writer.write(head.encode("latin-1") + (b"" if method == "HEAD" else answer.body))
+    writer.write(section.encode("latin-1") + (b"" if method == "HEAD" else answer.body))
     await writer.drain()

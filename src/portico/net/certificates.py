@@ -81,17 +81,14 @@ def load_pair(context: ssl.SSLContext, certificate: str, key: str, passphrases: 
     failure: ssl.SSLError | None = None
     for passphrase in passphrases or [""]:
         try:
-            context.load_cert_chain(certificate, key, _answer(passphrase))
+            # A passphrase is given even when it is empty: otherwise OpenSSL would ask at the terminal.
+            context.load_cert_chain(certificate, key, passphrase)
             return
         except ssl.SSLError as error:
             failure = error
             if error.reason in _MISMATCHES:
                 break
     raise _key_error(certificate, key, passphrases, failure)
-
-
-def _answer(passphrase: str) -> str:
-    return passphrase  # given even when empty: otherwise OpenSSL would ask at the terminal
 
 
 def _check_certificate(path: str) -> None:

@@ -32,8 +32,8 @@ def detach() -> Daemon:
     if child:
         os.close(writing)
         os.waitpid(child, 0)
-        answer = os.read(reading, len(UP))  # empty when the grandchild ended without a word
-        leave(0 if answer == UP else 1)
+        word = os.read(reading, len(UP))  # empty when the grandchild ended without a word
+        leave(0 if word == UP else 1)
     os.close(reading)
     os.setsid()
     if os.fork():

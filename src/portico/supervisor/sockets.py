@@ -55,19 +55,19 @@ class Sockets:
 
     def close_others(self, mine: list[Listener]) -> None:
         """Close what the worker does not serve, in the worker."""
-        kept = {opened.fileno() for _, opened in mine}
+        served = {opened.fileno() for _, opened in mine}
         for opened in self.all():
-            if opened.fileno() not in kept:
+            if opened.fileno() not in served:
                 opened.close()
 
     def close(self, unlink: bool, keep: "Sockets | None" = None) -> None:
         """Close all except those that `keep` has as well. `unlink`: remove the files of Unix sockets."""
         for key, group in self.opened.items():
-            kept = keep.opened.get(key, []) if keep is not None else []
+            still_used = keep.opened.get(key, []) if keep is not None else []
             for opened in group:
-                if opened not in kept:
+                if opened not in still_used:
                     opened.close()
-            if unlink and group and not kept and isinstance(key[2], str):
+            if unlink and group and not still_used and isinstance(key[2], str):
                 _unlink(key[2])
 
 

@@ -64,9 +64,9 @@ def _open(plan: Plan, running: Prepared | None, inherited: Sockets | None, repor
         report.log = plan.error_log
     report.warnings(plan)
     plan.open()
-    taken = running.sockets if running is not None else inherited
+    reused = running.sockets if running is not None else inherited
     workers = plan.settings.worker_processes if plan.settings.master_process else 1
-    return Prepared(plan, open_sockets(plan.listens, workers, taken, report))
+    return Prepared(plan, open_sockets(plan.listens, workers, reused, report))
 
 
 def close(plan: Plan) -> None:

@@ -54,9 +54,9 @@ def start_new_binary(sockets: Sockets, report: Report) -> int:
     return pid
 
 
-def _become(command: list[str], environment: dict[str, str], kept: Sequence[int], report: Report) -> None:
+def _become(command: list[str], environment: dict[str, str], inherited: Sequence[int], report: Report) -> None:
     try:
-        for descriptor in kept:
+        for descriptor in inherited:
             os.set_inheritable(descriptor, True)
         signals.unblock()
         os.execve(command[0], command, environment)

@@ -127,12 +127,12 @@ def _change_user(settings: ProcessSettings) -> None:
 
 def filter_environment(settings: ProcessSettings) -> None:
     """Leave only what ``env`` lists, and TZ."""
-    kept = {name: os.environ.get(name) if value is None else value for name, value in settings.env}
-    kept.setdefault("TZ", os.environ.get("TZ"))
+    variables = {name: os.environ.get(name) if value is None else value for name, value in settings.env}
+    variables.setdefault("TZ", os.environ.get("TZ"))
     for name in list(os.environ):
-        if name not in kept:
+        if name not in variables:
             del os.environ[name]
-    for name, value in kept.items():
+    for name, value in variables.items():
         if value is not None and name:
             os.environ[name] = value
 

@@ -23,7 +23,7 @@ Piece = tuple[int, int, bytes]
 class Ranges:
     """Values by range of IPv4 addresses.
 
-    As in nginx a range is kept in pieces, one for each /16 that it touches. A new piece may be where none is, inside another one, or
+    As in nginx a range is stored in pieces, one for each /16 that it touches. A new piece may be where none is, inside another, or
     in place of the same one; what lies across the end of another is refused (ngx_http_geo_add_range).
     """
 
@@ -43,12 +43,12 @@ class Ranges:
             if index < 0 or pieces[index][1] < low:
                 pieces.insert(index + 1, whole if high - low == 0xFFFF else (low, high, value))
                 continue
-            start, end, kept = pieces[index]
+            start, end, current = pieces[index]
             if low < start or high > end:
                 return None, _written(block, pieces[index])
             if low == start and high == end:
-                old = kept
-            parts = [(start, low - 1, kept), (low, high, value), (high + 1, end, kept)]
+                old = current
+            parts = [(start, low - 1, current), (low, high, value), (high + 1, end, current)]
             pieces[index : index + 1] = [part for part in parts if part[0] <= part[1]]
         return old, ""
 

@@ -284,7 +284,7 @@ class CachedProxy(Handler):
         try:
             return await self.proxy.handle_async(request)
         except HTTPError as error:
-            return self._stale_instead(request, caching, error)
+            return self._substitute_stale(request, caching, error)
         except BaseException:
             if caching.fill is not None:
                 caching.fill.abort()
@@ -293,7 +293,7 @@ class CachedProxy(Handler):
             caching.release_claim()
             caching.release_entry()
 
-    def _stale_instead(self, request: Request, caching: Caching, error: HTTPError) -> Response:
+    def _substitute_stale(self, request: Request, caching: Caching, error: HTTPError) -> Response:
         """Return the stale response where it may take an error's place, which is logged then. Else raises the error."""
         entry = caching.entry
         if caching.failure:
