@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.parity.backend import Answers, Close, Notify, Turns, Wait, chunked, raw_reply, reply
 from tests.parity.exchange import Act, Age, Exchange, Pause, Read, get, request
 from tests.parity.harness import Group, Servers, exchanges
@@ -715,7 +713,6 @@ OLD = (
 )
 
 
-@pytest.mark.xdist_group("parity of what is old in a cache")  # one process, one wait
 @exchanges(CACHE, *OLD)
 def test_what_is_old(servers: Servers, exchange: Exchange) -> None:
     servers.begin(*OLD)
