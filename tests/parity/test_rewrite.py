@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.parity.backend import reply
 from tests.parity.exchange import Exchange, get, request
 from tests.parity.harness import Group, Servers, exchanges
 
@@ -91,6 +92,17 @@ REWRITES = Group(
         location /mapped/ { if ($arg_other) { set $x 1; } proxy_pass http://@BACKEND@/base/; }
         location /rewritten/ { rewrite ^/rewritten/(.*)$ /new/$1 break; proxy_pass http://@BACKEND@; }
         location /rewrittenbase/ { rewrite ^/rewrittenbase/(.*)$ /new/$1 break; proxy_pass http://@BACKEND@/ignored/; }
+        location /setbase/ { set $args "n=1"; proxy_pass http://@BACKEND@; }
+        location /breaking/ {
+            rewrite ^/breaking/(.*)$ /new/$1 break;
+            proxy_intercept_errors on; error_page 404 =200 /shown/page;
+            proxy_pass http://@BACKEND@;
+        }
+        location /shown/ { proxy_pass http://@BACKEND_2@/base/; }
+        rewrite ^/early2/(.*)$ /late/$1 break;
+        rewrite ^/early3/(.*)$ /latest/$1 break;
+        location /late/ { set $x 1; proxy_pass http://@BACKEND@/base/; }
+        location /latest/ { proxy_pass http://@BACKEND@/base/; }
         location /tried/ { try_files $uri /state/tried; if ($arg_a) { add_header X-A a; } }
         location /break2/ { set $x 1; if ($arg_a) { break; } set $x 2; STATE }
         location /breakfiles/ { break; rewrite ^ /state last; }
@@ -250,7 +262,9 @@ def test_if(servers: Servers, exchange: Exchange) -> None:
     *_rows(
         "/proxied/a", "/proxied/a?other=1", "/proxied/a?header=1", "/proxied/a?other=1&header=1", "/mapped/a", "/mapped/a?other=1",
         "/rewritten/a", "/rewritten/a?b=c", "/rewritten/a%20b", "/rewrittenbase/a", "/rewrittenbase/a%2fb",
+        "/setbase/a?orig=1", "/early2/a", "/early3/a",
     ),
+    Exchange("an error page behind a break", get("/breaking/a"), backend=reply(404), status=200),
 )
 def test_proxied(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)

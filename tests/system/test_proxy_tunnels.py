@@ -11,7 +11,13 @@ from tests.system.proxied import End, Proxied, pattern, running
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n"
 UPGRADE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
-LOCATIONS = {"both": UPGRADE, "brief": UPGRADE + "proxy_read_timeout 400ms;", "plain": "", "unasked": ""}
+LOCATIONS = {
+    "both": UPGRADE,
+    "brief": UPGRADE + "proxy_read_timeout 400ms;",
+    "plain": "",
+    "unasked": "",
+    "filtered": UPGRADE + "sub_filter a b; sub_filter_types *;",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,15 @@ def test_what_the_client_sent_ahead_arrives(proxy: Proxied) -> None:
     upstream.send(SWITCH)
     assert upstream.exactly(5) == b"ahead"
     client.close()
+
+
+def test_no_filter_of_bodies_sees_them(proxy: Proxied) -> None:
+    client, upstream = _tunnel(proxy, "filtered", b"a")
+    assert client.exactly(1) == b"a"
+    client.send(b"GET / HTTP/1.1")
+    assert upstream.exactly(14) == b"GET / HTTP/1.1"
+    client.close()
+    assert upstream.ended()
 
 
 @pytest.mark.parametrize("first", ["client", "upstream"])

@@ -40,7 +40,7 @@ class Hash(Balancer):
             peer = peer_at(peers, value % self.total_weight)
             if (tried is None or peer not in tried) and peer.is_available(now):
                 return peer
-            skipped += count_skipped(peer, tried, seen)
+            skipped += note_unusable(peer, tried, seen)
         return round_robin(peers, tried, now)
 
 
@@ -92,7 +92,7 @@ def peer_at(peers: list[Peer], place: int) -> Peer:
     return peers[-1]
 
 
-def count_skipped(peer: Peer, tried: list[Peer] | None, seen: list[Peer]) -> int:
+def note_unusable(peer: Peer, tried: list[Peer] | None, seen: list[Peer]) -> int:
     """Return 1 when a peer that cannot be picked counts as skipped; 0 when a tried one is met for the first time.
 
     ``seen`` has the tried peers that were met. It is called only for peers that cannot be picked, so that a pick whose first

@@ -3,7 +3,7 @@
 from typing import Final, final
 
 from portico.balancing.balancer import Balancer
-from portico.balancing.hash import REHASHES, count_skipped, peer_at
+from portico.balancing.hash import REHASHES, note_unusable, peer_at
 from portico.balancing.peer import Peer
 from portico.balancing.round_robin import round_robin
 
@@ -30,7 +30,7 @@ class IpHash(Balancer):
             peer = peer_at(peers, value % self.total_weight)
             if (tried is None or peer not in tried) and peer.is_available(now):
                 return peer
-            skipped += count_skipped(peer, tried, seen)
+            skipped += note_unusable(peer, tried, seen)
         return round_robin(peers, tried, now)
 
 

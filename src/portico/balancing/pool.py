@@ -123,13 +123,14 @@ class Pool(IdleHolder):
             connection.pool = self
             connections = self._by_peer.get(connection.peer)
             if connections is None:
-                self._forget_peers()
+                if len(self._by_peer) > 2 * self.most:
+                    self._forget_peers()
                 self._by_peer[connection.peer] = [connection]
             else:
                 connections.append(connection)
 
     def _forget_peers(self) -> None:
-        """Forget those without a connection, when a new one comes: they may have left the group."""
+        """Forget those without a connection: they may have left the group."""
         for peer in [peer for peer, connections in self._by_peer.items() if not connections]:
             del self._by_peer[peer]
 

@@ -225,7 +225,9 @@ def connection_of(first: dict[bytes, bytes], names: list[bytes], values: list[by
 
 @final
 class RequestFields:
-    """The header section of requests, checked and never changed again: those of a connection that repeat it share it."""
+    """The header section of requests, checked and never changed again. Requests with the same bytes share it, also on different
+    connections: nothing in it may depend on who sends it.
+    """
 
     def __init__(
         self,
@@ -253,8 +255,8 @@ class RequestFields:
         self.upgrade: bytes = upgrade
         self.expect_continue: bool = expect_continue
         self.connection_tokens: frozenset[bytes] = connection.nominated
-        self.memo: bytes = b""  # what `memo_owner` has made of them last: it holds as long as they do
-        self.memo_owner: object = None
+        self.passed_on: bytes = b""  # the lines of those fields that `passed_on_by` lets pass to its upstreams
+        self.passed_on_by: object = None
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of a lower-case name."""

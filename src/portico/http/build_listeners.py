@@ -36,6 +36,7 @@ class ListenerBuilder:
                 listener = self.listeners[key] = Listener(listen.spec, server)
             self._apply(listen, listener, server)
             listener.servers.append(server)
+            listener.least_header_buffer = min(listener.least_header_buffer, server.core.large_buffer_size)
             self._add_names(listener, server, names, listen)
 
     def _apply(self, listen: Listen, listener: Listener, server: VirtualServer) -> None:

@@ -14,7 +14,7 @@ from portico.http.body import check_length
 from portico.http.error_pages import error_response, own_page
 from portico.http.errors import FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS, NO_ERROR_PAGE
-from portico.http.response import Response
+from portico.http.response import UPGRADED, Response
 from portico.http.routing.uri import ESCAPE_URI, escape_uri, unescape
 
 if TYPE_CHECKING:
@@ -101,9 +101,12 @@ def _finished(request: Request, response: Response) -> Response:
         _carry_over(request.carried, response)
     request.response = response  # for $sent_http_…, as far as it is made
     location = request.location
+    body = response.body
     for header_filter in location.header_filters if response.finished is None else location.adding_filters:
         if request.parent is None or header_filter.concerns_subrequests():
             header_filter.apply(request, response)
+    if body.kind == UPGRADED:
+        response.body = body  # bytes of another protocol: no filter of bodies sees them (nginx: r->upgrade)
     return response
 
 

@@ -106,6 +106,7 @@ class Listener:
         self.spec = spec
         self.default = default
         self.names: ServerNames[VirtualServer] = ServerNames(default)
+        self.least_header_buffer = default.core.large_buffer_size  # of its servers: up to this no header section is too large
         self.ssl = False
         self.proxy_protocol = False  # every connection begins with a header that says who the client is
         self.captures_names = False  # some server_name is a regex with named groups

@@ -25,10 +25,9 @@ MAX_REDIRECTS: Final = 10  # nginx: NGX_HTTP_MAX_URI_CHANGES
 NO_ERROR_PAGE: Final = -1  # no page of `error_page` is being shown
 
 
-
 @final
 class SectionMemo:
-    """What was made of a header section that a connection repeats, and of nothing else of a request: it holds as long as both do."""
+    """What depends on the client's connection and on the header section that it repeats, and on nothing else: made once for both."""
 
     def __init__(self) -> None:
         self.owner: object = None  # whoever made it
@@ -93,7 +92,7 @@ class Request(Session):
         self.location: Location = server.fallback
         self.target: RequestTarget = ROOT
         self.asked_host: bytes = b""  # the host that the client named, b"" when it named none
-        self.memo: SectionMemo | None = None  # what was made of the header section; None: this request has more than that
+        self.memo: SectionMemo | None = None  # None: what upstreams are sent depends on more, or is made for the first time
         self.body: RequestBody | None = None
         self.keep_alive = True  # the connection may serve another request
         self.stream: ClientStream | None = None  # None: the client has no part in it (a subrequest in the background)

@@ -35,8 +35,7 @@ def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     request.told_address = parent.told_address
     request.internal = True
     request.stream = parent.stream
-    request.target = RequestTarget(parent.target.raw, uri, args, False)
-    request.target.is_plain = False
+    request.target = RequestTarget(parent.target.raw, uri, args, quoted=False, is_plain=False)
     request.asked_host = parent.asked_host
     request.keep_alive = parent.keep_alive
     if parent.values is None:

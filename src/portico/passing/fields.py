@@ -79,11 +79,11 @@ class RequestFieldRules:
 
     def passed_on(self, fields: RequestFields) -> bytes:
         """Return the client's fields that are passed on, as HTTP/1 sends them. They are made once for a header section."""
-        if fields.memo_owner is not self:
+        if fields.passed_on_by is not self:
             lines = self.lines_of(fields)
-            fields.memo = joined_lines(lines) if lines else b""
-            fields.memo_owner = self
-        return fields.memo
+            fields.passed_on = joined_lines(lines) if lines else b""
+            fields.passed_on_by = self
+        return fields.passed_on
 
     def lines_of(self, fields: RequestFields) -> list[bytes]:
         """Return the client's fields that are passed on, each as `name: value`."""

@@ -155,7 +155,7 @@ def test_lines_are_made_once_for_a_header_section(site: Site) -> None:
         made.append(protocol.encode(ask))
     assert made[0] == made[1] == made[2] == made[3]
     assert memo.owner is protocol and made[0].endswith(memo.text)
-    assert shared.memo_owner is ours and shared.memo == b"X-Field: 1\r\n"
+    assert shared.passed_on_by is ours and shared.passed_on == b"X-Field: 1\r\n"
     other = Http1Protocol(rules(("X-Own", "2")), 11)
     ask.is_repeatable, ask.request.memo = True, memo
     assert b"X-Own: 2" in other.encode(ask) and memo.owner is other

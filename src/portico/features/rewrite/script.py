@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.http.response import Response
 
+
 @final
 class Outcome:
     """What a step comes to."""

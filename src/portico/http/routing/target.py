@@ -11,7 +11,16 @@ class RequestTarget:
     what rewrites a request gives it another one.
     """
 
-    def __init__(self, raw: bytes, uri: bytes, args: bytes, quoted: bool) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        uri: bytes,
+        args: bytes,
+        quoted: bool,
+        is_plain: bool = True,
+        seeks_location: bool = False,
+        left_location: bool = False,
+    ) -> None:
         self.raw: bytes = raw
         """Path and query as the client sent them. nginx's `$request_uri`."""
         self.uri: bytes = uri
@@ -20,53 +29,38 @@ class RequestTarget:
         """What follows `?`, undecoded; empty when there is none. nginx's `$args`."""
         self.quoted: bool = quoted
         """The path as sent held a `%`: nginx escapes `uri` again when it builds an upstream path from it."""
-        self.is_plain = True
-        """`raw` can be passed on unchanged: neither rewritten nor redirected since (nginx: valid_unparsed_uri)."""
-        self.seeks_location = False
+        self.is_plain: bool = is_plain
+        """`raw` can be passed on unchanged: nothing of it was rewritten, redirected or set since (nginx: valid_unparsed_uri)."""
+        self.seeks_location: bool = seeks_location
         """By `rewrite`: another location is to be found (nginx: uri_changed)."""
-        self.left_location = False
-        """By `rewrite … break`: the URI is not what the location was chosen for (nginx: not valid_location)."""
+        self.left_location: bool = left_location
+        """By `rewrite … break`: the URI is not what a location was chosen for (nginx: not valid_location)."""
 
     def with_uri(self, uri: bytes) -> RequestTarget:
         """Return one with another path, which only this location looks at (`try_files`)."""
-        return self._copy(self.raw, uri, self.args)
+        return RequestTarget(self.raw, uri, self.args, self.quoted, self.is_plain, self.seeks_location, self.left_location)
 
     def with_args(self, args: bytes) -> RequestTarget:
-        """Return one with other arguments."""
-        return self._copy(self.raw, self.uri, args)
+        """Return one with other arguments, which upstreams get as well (ngx_http_variable_set_args)."""
+        return RequestTarget(self.raw, self.uri, args, self.quoted, False, self.seeks_location, self.left_location)
 
     def without_query(self) -> RequestTarget:
         """Return one whose query nobody can see any more, in logs neither."""
-        return self._copy(self.uri, self.uri, self.args)
+        return RequestTarget(self.uri, self.uri, b"", self.quoted, self.is_plain, self.seeks_location, self.left_location)
 
     def redirected(self, uri: bytes, args: bytes) -> RequestTarget:
-        """Return the one that an internal redirect leads to."""
-        made = self._copy(self.raw, uri, args)
-        made.is_plain = False
-        return made
+        """Return the one that an internal redirect leads to; it begins anew (ngx_http_handler)."""
+        return RequestTarget(self.raw, uri, args, self.quoted, False)
 
     def rewritten(self, uri: bytes, args: bytes, stays: bool) -> RequestTarget:
         """Return the one that `rewrite` leads to. `stays`: with `break`, in the location that the request is in."""
-        made = self.redirected(uri, args)
-        made.seeks_location = not stays
-        made.left_location = stays
-        return made
+        return RequestTarget(self.raw, uri, args, self.quoted, False, not stays, stays or self.left_location)
 
     def settled(self) -> RequestTarget:
-        """Return one for a rewrite phase to begin with: nothing was rewritten in this location yet."""
-        if not self.seeks_location and not self.left_location:
+        """Return one for a rewrite phase to begin with: its location is the one that was sought (ngx_http_core_find_config_phase)."""
+        if not self.seeks_location:
             return self
-        made = self._copy(self.raw, self.uri, self.args)
-        made.seeks_location = False
-        made.left_location = False
-        return made
-
-    def _copy(self, raw: bytes, uri: bytes, args: bytes) -> RequestTarget:
-        made = RequestTarget(raw, uri, args, self.quoted)
-        made.is_plain = self.is_plain
-        made.seeks_location = self.seeks_location
-        made.left_location = self.left_location
-        return made
+        return RequestTarget(self.raw, self.uri, self.args, self.quoted, self.is_plain, False, self.left_location)
 
 
 ROOT: Final = RequestTarget(b"/", b"/", b"", False)

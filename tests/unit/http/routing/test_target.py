@@ -23,8 +23,9 @@ def test_as_it_was_sent() -> None:
 def test_other_parts() -> None:
     assert parts(SENT.with_uri(b"/x")) == (b"/a%20b?c=d", b"/x", b"c=d")
     assert parts(SENT.with_args(b"")) == (b"/a%20b?c=d", b"/a b", b"")
-    assert parts(SENT.without_query()) == (b"/a b", b"/a b", b"c=d")
-    assert flags(SENT.with_uri(b"/x")) == flags(SENT.with_args(b"")) == flags(SENT)
+    assert parts(SENT.without_query()) == (b"/a b", b"/a b", b"")
+    assert flags(SENT.with_uri(b"/x")) == flags(SENT)
+    assert flags(SENT.with_args(b"")) == (True, False, False, False)  # upstreams get the other arguments
     assert parts(SENT) == (b"/a%20b?c=d", b"/a b", b"c=d")
 
 
@@ -39,9 +40,13 @@ def test_a_rewrite_leads_to_another_location_or_stays() -> None:
     stayed = moved.rewritten(b"/y", b"", stays=True)
     assert flags(stayed) == (True, False, False, True)
     assert flags(stayed.with_args(b"z")) == flags(stayed)
+    assert flags(stayed.rewritten(b"/z", b"", stays=False)) == (True, False, True, True)
+    assert flags(stayed.redirected(b"/z", b"")) == (True, False, False, False), "an internal redirect begins anew"
 
 
 def test_a_rewrite_phase_begins_anew() -> None:
     assert SENT.settled() is SENT
-    settled = SENT.rewritten(b"/x", b"y", stays=True).settled()
+    settled = SENT.rewritten(b"/x", b"y", stays=False).settled()
     assert parts(settled) == (b"/a%20b?c=d", b"/x", b"y") and flags(settled) == (True, False, False, False)
+    left = SENT.rewritten(b"/x", b"y", stays=True)
+    assert left.settled() is left, "what a server's `break` has left stays left"

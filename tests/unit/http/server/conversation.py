@@ -62,6 +62,10 @@ class Conversation:
         self.transport.append(data)
         self._event(IN)
 
+    def wake(self) -> None:
+        """Bytes arrive that are none yet: a part of a TLS record."""
+        self._event(IN)
+
     def half_close(self) -> None:
         """The client ends its stream."""
         self.transport.incoming.append(b"")

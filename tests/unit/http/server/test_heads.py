@@ -200,12 +200,16 @@ def test_large_client_header_buffers(heads: RequestHeads, buffer: bytes, status:
         assert "large_client_header_buffers is 2 of 64 bytes" in str(request.refusal)
 
 
-def test_the_limits_are_those_of_the_server_of_the_request_before(heads: RequestHeads) -> None:
-    """As in nginx, where the connection's server has them until Host says otherwise."""
+def test_the_limits_are_those_of_the_server_that_host_names(heads: RequestHeads) -> None:
+    """As in nginx: the default server's for the request line, and until Host says otherwise, whatever was asked before."""
     line = b"GET /" + b"x" * 100 + b" HTTP/1.1\r\n"
-    assert heads.oversized(line) == 414
-    heads.request_of(head("/", "joe.third"))
-    assert heads.oversized(line) == 0
+    field = b"X: " + b"x" * 100 + b"\r\n"
+    for _ in range(2):
+        assert heads.oversized(line) == 414
+        assert heads.oversized(b"GET / HTTP/1.1\r\n" + field) == TOO_LARGE_HEADER
+        assert heads.oversized(b"GET / HTTP/1.1\r\nhost: joe.third:80\r\n" + field) == 0
+        assert heads.oversized(b"GET / HTTP/1.1\r\nHost: a/b\r\n" + field) == TOO_LARGE_HEADER
+        heads.request_of(head("/", "joe.third"))
 
 
 def test_a_request_that_ends_before_its_header_section_does_is_only_logged(heads: RequestHeads) -> None:

@@ -311,6 +311,36 @@ def test_an_idle_connection_is_closed(talk: Talk) -> None:
     assert one.is_over and one.statuses() == [200]
 
 
+@pytest.mark.parametrize("requests", [0, 1, 2])
+def test_bytes_that_are_no_request_do_not_extend_idleness(talk: Talk, requests: int) -> None:
+    """A client that sends a TLS record byte by byte is idle all the same, and no less than others when connections become few."""
+    one = talk("keepalive_timeout 10s; client_header_timeout 10s; " + SITE)
+    for _ in range(requests):
+        one.send(GET)
+    other = list(one.runtime.idle)
+    for _ in range(9):
+        one.wait(1.05)
+        one.wake()
+        assert list(one.runtime.idle) == other and not one.is_over
+    one.wait(1.0)
+    assert one.is_over
+
+
+def test_the_buffers_for_a_header_section_are_those_of_the_server_that_host_names(talk: Talk) -> None:
+    """As in nginx, whatever the connection has asked for before: the default server's hold up to Host, and for the request line."""
+    big = "} server { listen 127.0.0.1:8080; server_name big; large_client_header_buffers 4 4k; location / { return 200 big; }"
+    one = talk("large_client_header_buffers 2 1k; " + SITE + big)
+    large = b"Cookie: " + b"a" * 3000 + b"\r\n\r\n"
+    for _ in range(3):
+        one.send(b"GET / HTTP/1.1\r\nHost: big\r\n" + large)
+        assert one.said().endswith(b"big")
+    one.send(b"GET /" + b"a" * 1100 + b" HTTP/1.1\r\nHost: big\r\n\r\n")
+    assert one.statuses() == [414] and one.state == LINGERING
+    one = talk("large_client_header_buffers 2 1k; " + SITE)
+    one.send(b"GET / HTTP/1.1\r\nHost: small\r\n" + large)
+    assert one.statuses() == [400] and one.state == LINGERING
+
+
 def test_a_header_section_that_takes_too_long(talk: Talk) -> None:
     one = talk("client_header_timeout 10s; error_log logs/error.log info; " + SITE)
     one.send(b"GET / HTTP/1.1\r\n")

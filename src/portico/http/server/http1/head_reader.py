@@ -62,7 +62,7 @@ class HeadReader:
             if not may_be_http(buffer):
                 return heads.request_of(buffer.partition(b"\n")[0] + b"\r\n\r\n")
             self._checked = b"\n" in buffer
-        if len(buffer) > heads.section.server.core.large_buffer_size:
+        if len(buffer) > heads.listener.least_header_buffer:
             status = heads.oversized(buffer)
             if status:
                 return heads.refused_as_too_large(buffer, status)
@@ -71,7 +71,7 @@ class HeadReader:
     def _whole(self, buffer: bytes, end: int) -> Request:
         """Return the request whose header section are the first `end` bytes."""
         heads = self.heads
-        if end > heads.section.server.core.large_buffer_size:
+        if end > heads.listener.least_header_buffer:
             status = heads.oversized(buffer[:end])
             if status:
                 return heads.refused_as_too_large(buffer[:end], status)

@@ -1,11 +1,12 @@
-"""The heads of one client connection, and the requests that they are.
+"""The header sections of one client connection, and the requests that they are.
 
-A browser repeats its header block with every request, so the last block of the connection is remembered with everything it led to
-(fields, virtual server, host): the same bytes again cost one comparison.
+A browser repeats its header section with every request, so the connection holds on to the last one with everything it led to
+(`sections.py`: fields, virtual server, host): the same bytes again cost one comparison.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import ProtocolError
@@ -22,8 +23,10 @@ from portico.http.server.http1.sections import NO_FIELDS, Section, Sections, no_
 if TYPE_CHECKING:
     from portico.http.plan import Listener
     from portico.http.server.http1.lines import RequestLines
+    from portico.http.settings import CoreSettings
     from portico.variables.client import Client
 
+_HOST: Final = re.compile(rb"\nhost:([^\n]*)\n", re.IGNORECASE)
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 
 
@@ -46,12 +49,16 @@ class RequestHeads:
         return len(raw) > 0 and buffer.endswith(raw + b"\r\n") and buffer.find(b"\n") == len(buffer) - len(raw) - 3
 
     def oversized(self, buffer: bytes) -> int:
-        """Whether a head breaks `large_client_header_buffers`: the status to answer, 0 when it does not."""
-        core = self.section.server.core
-        size = core.large_buffer_size
+        """Return the status to respond with when a header section breaks `large_client_header_buffers`; 0 when it does not.
+
+        The request line has the default server's buffers, the fields have those of the server that Host names, as in nginx.
+        """
+        size = self.listener.default.core.large_buffer_size
         line_end = buffer.find(b"\n")
         if line_end < 0 or line_end >= size:
             return 414 if line_end >= size or len(buffer) > size else 0
+        core = self._core_of(buffer)
+        size = core.large_buffer_size
         if len(buffer) > size * core.large_buffers:
             return TOO_LARGE_HEADER
         at = line_end + 1
@@ -61,6 +68,17 @@ class RequestHeads:
                 return TOO_LARGE_HEADER
             at = end + 1
         return 0
+
+    def _core_of(self, buffer: bytes) -> CoreSettings:
+        """Return the settings of the server that the Host line of a header section names; the default server's before that line."""
+        default = self.listener.default
+        found = _HOST.search(buffer)
+        if found is None:
+            return default.core
+        try:
+            return self.listener.find(valid_host(found[1].strip(b" \t\r"))[0]).core
+        except (ProtocolError, RegexFailed):
+            return default.core  # the request is refused for it when it is whole
 
     def forget(self) -> None:
         """Idle for a while: what is remembered of the last header section is not worth its memory."""
@@ -132,7 +150,7 @@ class RequestHeads:
 
     def refused_as_too_large(self, buffer: bytes, status: int) -> Request:
         """The request of a head that `oversized` does not let pass."""
-        core = self.section.server.core
+        core = self.listener.default.core if status == 414 else self._core_of(buffer)
         line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
         limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
         what = "URI" if status == 414 else "header line or too many of them"

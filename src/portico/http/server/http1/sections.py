@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 128
 LONGEST: Final = 2048  # bytes
+MOST_FIELDS: Final = 50  # each is some objects: with all bounds a full table takes about a megabyte
 NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 
 
@@ -56,7 +57,7 @@ class Sections:
         fields = parse_request_fields(block, version, HeaderOptions(core.underscores_in_headers, core.ignore_invalid_headers))
         host = b"" if fields.host is None else valid_host(fields.host)[0]
         section = Section(listener, version, fields, host, listener.find(host))
-        if len(block) <= LONGEST and self._recent.is_again(hash(block), MOST):
+        if len(block) <= LONGEST and len(fields.names) <= MOST_FIELDS and self._recent.is_again(hash(block), MOST):
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[block] = section

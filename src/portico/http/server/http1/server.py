@@ -123,25 +123,26 @@ class Http1Server(ServedProtocol):
         """
         self._enter(IDLE)
         request = self._begin_reading()
-        while request is None and not self._has_begun():
+        if request is None and not self._has_begun():
             data = self.connection.transport.recv(READ_SIZE) if self.connection.transport.ready else None
             if data is None:
-                seconds = _COOLING if idle_timeout > _COOLING and self.reader is not None else idle_timeout
+                until = self.connection.runtime.reactor.now + idle_timeout
                 self.connection.runtime.idle[self.connection] = None
                 try:
-                    await self.connection.transport.readable(seconds)
-                except Timeout:
-                    idle_timeout -= seconds
-                    if idle_timeout <= 0.0:
-                        raise
-                    self.reader = None
+                    while data is None:
+                        seconds = self._patience(until - self.connection.runtime.reactor.now)
+                        try:
+                            await self.connection.transport.readable(seconds)
+                        except Timeout:
+                            if self.reader is None:
+                                raise
+                            self.reader = None
+                        data = self.connection.transport.recv(READ_SIZE) if self.connection.transport.ready else None
                 finally:
                     self.connection.runtime.idle.pop(self.connection, None)
-                continue
             if not data:
                 return None
             request = self._head_reader().feed(data)
-            break
         if request is None:
             request = await self._read_head(self.connection.listener.default.core.client_header_timeout)
             if request is None:
@@ -152,6 +153,12 @@ class Http1Server(ServedProtocol):
         connection.client.requests += 1
         connection.runtime.requests += 1
         return request
+
+    def _patience(self, left: float) -> float:
+        """Return for how long to wait at once when `left` seconds are left. Raises ClientTimeout when none are."""
+        if left <= 0.0:
+            raise self.connection.transport.timed_out()
+        return _COOLING if left > _COOLING and self.reader is not None else left
 
     def _begin_reading(self) -> Request | None:
         """Return the next request when its whole header section has come behind the one before."""
