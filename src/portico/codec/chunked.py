@@ -114,10 +114,12 @@ class ChunkedDecoder:
         return self._begin(self._size_of(self._line(line)), end + 1)
 
     def _size_of(self, line: bytes) -> int:
-        digits, _, extension = line.partition(b";")
-        if not self.strict:
-            # White space begins an extension too, as in nginx.
-            digits = digits.replace(b"\t", b" ").partition(b" ")[0]
+        digits, mark, extension = line.partition(b";")
+        if self.strict:
+            if mark:
+                digits = digits.rstrip(b" \t")  # RFC 9112 section 7.1.1: white space before an extension
+        else:
+            digits = digits.replace(b"\t", b" ").partition(b" ")[0]  # it begins an extension too, as in nginx
         if digits.startswith(b"0"):
             digits = digits.lstrip(b"0") or b"0"
         if not digits or len(digits) > _MAX_SIZE_DIGITS or digits.translate(None, _HEX):

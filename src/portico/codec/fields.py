@@ -118,9 +118,9 @@ def read_lines(
             name = _name_of(key, colon, line, options, sender)
             if not name:
                 continue
-            value = value.strip(b" ")
+            value = value.strip(b" \t")
         elif value and (value[0] <= 32 or value[-1] <= 32):
-            value = value.strip(b" ")
+            value = value.strip(b" \t")
         names.append(name)
         keys.append(key)
         values.append(value)
@@ -129,6 +129,9 @@ def read_lines(
         for index in range(len(names) - 1, -1, -1):
             first[names[index]] = values[index]
     return names, keys, values, first
+
+
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 
 def _name_of(key: bytes, colon: bytes, line: bytes, options: HeaderOptions, sender: Sender) -> bytes:
@@ -144,6 +147,8 @@ def _name_of(key: bytes, colon: bytes, line: bytes, options: HeaderOptions, send
         return name
     if not key or len(key.translate(None, _NOT_IN_NAME)) != len(key):
         raise sender.refuse_line(line)
+    if not sender.lenient and name.replace(b"\0", b"") in _FRAMING:
+        raise sender.refuse_line(line)  # to others, who drop the bytes that no name has, it says where the message ends
     return b"" if options.ignore_invalid else key.lower()
 
 
@@ -241,6 +246,7 @@ class RequestFields:
         connection: Connection,
         upgrade: bytes,
         expect_continue: bool,
+        has_bare_lf: bool = False,
     ) -> None:
         self.raw: bytes = raw
         self.names: list[bytes] = names
@@ -254,6 +260,7 @@ class RequestFields:
         self.keep_alive: bool = connection.keep_alive
         self.upgrade: bytes = upgrade
         self.expect_continue: bool = expect_continue
+        self.has_bare_lf: bool = has_bare_lf  # a line ends without CR
         self.connection_tokens: frozenset[bytes] = connection.nominated
         self.passed_on: bytes = b""  # the lines of those fields that `passed_on_by` lets pass to its upstreams
         self.passed_on_by: object = None

@@ -119,18 +119,15 @@ def _version_of(protocol: bytes) -> int:
 
 
 def find_request_end(buffer: bytes, start: int) -> int:
-    """Return the index just past the blank line that ends the header section in `buffer`, or -1.
+    """Return the index just past the first blank line, which ends the header section in `buffer`, or -1.
 
-    `start` is where the request begins or, when more bytes have come, three bytes before them. A section ended by
-    bare LFs is found too, so that it gets its 400 at once; one that runs on into the next is refused whole.
+    A line ends with CRLF or with a bare LF (RFC 9112 section 2.2). `start` is where the request begins or, when more bytes have come,
+    three bytes before them.
     """
-    end = buffer.find(b"\r\n\r\n", start)
-    if end >= 0:
-        return end + 4
-    end = buffer.find(b"\n\n", start)
-    if end >= 0:
-        return end + 2
     end = buffer.find(b"\n\r\n", start)
+    bare = buffer.find(b"\n\n", start, len(buffer) if end < 0 else end)
+    if bare >= 0:
+        return bare + 2
     return end + 3 if end >= 0 else -1
 
 
@@ -181,7 +178,7 @@ def valid_host(value: bytes) -> tuple[bytes, bytes]:
 
 
 def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> RequestFields:
-    """Parse a client's header section: what follows the request line's CRLF, with the CRLF of its last line.
+    """Parse a client's header section: what follows the request line, with the end of its last line.
 
     `version` is the request line's, 10 or 11. Raises ProtocolError 400, or 501 for an unknown
     Transfer-Encoding. The Host is there when it must be and not repeated; its characters are `valid_host`'s
@@ -192,8 +189,10 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
         lines.pop()
     # One search of what is left once the CRLFs are gone costs less than counting the marks of every line.
     text = b"".join(lines)
+    has_bare_lf = False
     if LF in text or CR in text or NUL in text:
-        raise CLIENT.refuse_line(_bad_line(lines))
+        lines = _loose_lines(block)
+        has_bare_lf = True
     names, keys, values, first = read_lines(lines, options, CLIENT)
     if len(first) != len(names):
         for name in _UNIQUE:
@@ -218,15 +217,19 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
         connection,
         first.get(b"upgrade", b"") if connection.upgrade else b"",
         expect is not None and expect.lower() == b"100-continue",
+        has_bare_lf,
     )
 
 
-def _bad_line(lines: list[bytes]) -> bytes:
-    """Return the line that holds a bare CR, a bare LF or a NUL; b"" when none does."""
+def _loose_lines(block: bytes) -> list[bytes]:
+    """Return the lines of a header section with bare LFs in it. Raises ProtocolError for a CR anywhere else, and for a NUL."""
+    lines = [line.removesuffix(b"\r") for line in block.split(b"\n")]
+    if not lines[-1]:
+        lines.pop()
     for line in lines:
-        if LF in line or CR in line or NUL in line:
-            return line
-    return b""
+        if CR in line or NUL in line:
+            raise CLIENT.refuse_line(line)
+    return lines
 
 
 def _check_encoding(encoding: bytes, length: bytes | None, version: int) -> None:

@@ -62,9 +62,14 @@ BAD_SIZES = [b"", b"g", b"+5", b"-5", b"0x5", b"5 5", b" 5", b"5h", b"1_0", b"5,
 
 
 @pytest.mark.parametrize("piece", [0, 1])
-@pytest.mark.parametrize("size", [*BAD_SIZES, b"5 ", b"5\t", b"5 ;x"])
+@pytest.mark.parametrize("size", [*BAD_SIZES, b"5 ", b"5\t", b"5 5;x", b" ;x", b"5\x0b;x"])
 def test_client_sends_a_bad_size(size: bytes, piece: int) -> None:
     assert refused(size + b"\r\nhello\r\n0\r\n\r\n", True, piece) == (400, "client sent invalid chunked body")
+
+
+@pytest.mark.parametrize("size", [b"5;a=b", b"5 ;a=b", b"5\t ;a=b", b"05 ; a"])
+def test_white_space_before_an_extension(size: bytes) -> None:
+    assert decoded(size + b"\r\nhello\r\n0 ;x\r\n\r\n") == b"hello"
 
 
 @pytest.mark.parametrize("size", [size for size in BAD_SIZES if size != b"5 5"])

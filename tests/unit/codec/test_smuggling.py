@@ -26,7 +26,6 @@ VECTORS = {
     "length with exponent": b"Content-Length: 1e1\r\n",
     "length empty": b"Content-Length: \r\n",
     "length with inner space": b"Content-Length: 1 2\r\n",
-    "length with tab": b"Content-Length: \t6\r\n",
     "length with vertical tab": b"Content-Length: \x0b6\r\n",
     "length with form feed": b"Content-Length: 6\x0c\r\n",
     "length in Arabic digits": b"Content-Length: \xd9\xa6\r\n",
@@ -51,7 +50,6 @@ VECTORS = {
     "encoding with x": b"Transfer-Encoding: xchunked\r\n",
     "encoding with control": b"Transfer-Encoding: \x0bchunked\r\n",
     "encoding with NUL": b"Transfer-Encoding: chunked\0\r\n",
-    "encoding after bare LF": b"Foo: bar\nTransfer-Encoding: chunked\r\n",
     "encoding after bare CR": b"Foo: bar\rTransfer-Encoding: chunked\r\n",
     "encoding with bare CR": b"Transfer-Encoding: chunked\r\r\n",
     "line of LF": b"Foo: bar\n\r\n",
@@ -65,6 +63,9 @@ VECTORS = {
     "second host": b"Host: evil\r\n",
     "host in disguise": b"Host : evil\r\n",
     "DEL in name": b"Transfer-Encoding\x7f: chunked\r\n",
+    "encoding with a byte behind": b"Transfer-Encoding\xa0: chunked\r\n",
+    "length with a byte behind": b"Content-Length\x85: 6\r\n",
+    "length with a byte inside": b"Content\xa0-Length: 6\r\n",
 }
 
 
@@ -80,7 +81,7 @@ def test_vector_is_refused(vector: bytes, options: HeaderOptions) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"Transfer_Encoding", b"Transfer.Encoding", b"Transfer-Encoding\xa0", b"Content_Length"]
+    "name", [b"Transfer_Encoding", b"Transfer.Encoding", b"Content_Length"]
 )
 def test_lookalikes_are_never_taken_for_framing(name: bytes) -> None:
     for options in OPTIONS:

@@ -301,6 +301,24 @@ def test_an_idle_connection_remembers_nothing_until_it_has_served_two_requests(t
     assert remembered == [False, True, True]
 
 
+def test_lines_that_end_with_lf_alone(talk: Talk) -> None:
+    one = talk(SITE)
+    one.send(b"GET / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\nHost: a\n\n")
+    said = one.said()
+    assert said.count(b"HTTP/1.1 200 OK\r\n") == 2 and said.count(b"hello") == 2 and one.state == IDLE
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nHost: a\n\n", b"GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n"])
+def test_nothing_behind_line_ends_of_both_kinds_is_a_request(talk: Talk, start: bytes) -> None:
+    """A server in front, to which LF ends no line, has seen one request where we would see two."""
+    one = talk(SITE)
+    one.send(start + GET)
+    said = one.said()
+    assert said.count(b"HTTP/1.1 ") == 1 and b"\r\nConnection: close\r\n" in said
+    one.send(GET)
+    assert one.said() == b""
+
+
 def test_an_idle_connection_is_closed(talk: Talk) -> None:
     one = talk("keepalive_timeout 20s; client_header_timeout 10s; " + SITE)
     one.send(GET)

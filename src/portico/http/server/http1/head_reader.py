@@ -78,5 +78,7 @@ class HeadReader:
         self.buffer = b""
         if end == len(buffer):
             return heads.request_of(buffer)
-        self.rest = buffer[end:]
-        return heads.request_of(buffer[:end])
+        request = heads.request_of(buffer[:end])
+        if not heads.ends_in_doubt:
+            self.rest = buffer[end:]
+        return request

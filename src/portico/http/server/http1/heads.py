@@ -40,6 +40,7 @@ class RequestHeads:
         self.lines = lines
         self.sections = sections
         self.pipelined = False  # the head at hand came before the answer to the one before was sent
+        self.ends_in_doubt = False  # of the request at hand: nothing that comes behind it is read as another one
         self.section: Section = no_section(listener)  # the last one
         self.memo: SectionMemo | None = None  # what was made of it, once it has come a second time
 
@@ -87,13 +88,18 @@ class RequestHeads:
 
     def request_of(self, head: bytes) -> Request:
         """The request that a head, with its blank line, is."""
+        self.ends_in_doubt = False
         line_end = head.find(b"\n")
         line = head[:line_end]
-        if line[-1:] == b"\r" and head[-4:] == b"\r\n\r\n":
+        end = len(head) - 2
+        bare = line[-1:] != b"\r" or head[-4:] != b"\r\n\r\n"
+        if not bare:
             line = line[:-1]
         else:
-            return self.refused(line, HTTPError(400, "client sent a line without CR before its LF in the request head"))
-        block = head[line_end + 1 : len(head) - 2]  # at least empty, now that the line ends are known
+            line = line.removesuffix(b"\r")
+            if head[-2:] != b"\r\n":
+                end += 1
+        block = head[line_end + 1 : end]  # at least empty
         try:
             known = self.lines.read(line)
             parsed = known.parsed
@@ -103,7 +109,9 @@ class RequestHeads:
                 self.section = self.sections.read(block, parsed.version, self.listener)
             elif self.memo is None:
                 self.memo = SectionMemo()
-            return self._request(parsed, known.target)
+            if bare or self.section.fields.has_bare_lf:
+                self._judge_line_ends(head)
+            return self._request(parsed, known.target, len(head))
         except ProtocolError as error:
             return self.refused(line, HTTPError(error.status, error.reason))
         except ValueError:
@@ -112,7 +120,22 @@ class RequestHeads:
             self.forget()
             return self.refused(line, HTTPError(500, str(given_up), ALERT))
 
-    def _request(self, parsed: RequestLine, target: RequestTarget | None) -> Request:
+    def _judge_line_ends(self, head: bytes) -> None:
+        """Note whether somebody in front, to whom a bare LF ends no line, may see another end of this request. Raises ProtocolError.
+
+        Where all lines end alike, both see the same request or none. Where CRLF and LF are mixed, one may see the header section go
+        on where the other sees its end, or a field that says where the body ends inside the value of another. So there is no body
+        then, and what comes behind is no request: the connection is closed (RFC 9112 section 11.2).
+        """
+        ends = head.count(b"\n")
+        if head.count(b"\r\n") in (0, ends):
+            return
+        fields = self.section.fields
+        if fields.content_length >= 0 or fields.chunked:
+            raise ProtocolError(400, "client sent a body behind a header section with both CRLF and bare LF as line ends")
+        self.ends_in_doubt = True
+
+    def _request(self, parsed: RequestLine, target: RequestTarget | None, received: int) -> Request:
         section = self.section
         server = section.server
         host = section.host
@@ -128,7 +151,7 @@ class RequestHeads:
         request.target = target
         request.asked_host = host
         request.memo = memo
-        request.received += len(section.fields.raw) + 2
+        request.received = received
         if self.listener.captures_names:
             self._keep_captures(request, host)
         return request

@@ -263,12 +263,13 @@ class Http1Server(ServedProtocol):
     def _begin(self, request: Request) -> None:
         stream = self.stream
         request.stream = stream
-        stream.pipelined = self._head_reader().heads.pipelined
+        heads = self._head_reader().heads
+        stream.pipelined = heads.pipelined
         if stream.begin(request):
             request.body = RequestBody(request, stream)
         if request.refusal is None:
             fields = request.fields
-            request.keep_alive = not fields.close and (request.version > 10 or fields.keep_alive)
+            request.keep_alive = not fields.close and not heads.ends_in_doubt and (request.version > 10 or fields.keep_alive)
 
     def _settle_expectation(self, request: Request, response: Response) -> None:
         """Nobody has read the body that the client holds back until it is told: whether it will come."""
