@@ -181,4 +181,4 @@ def _hide_query(request: Request) -> None:
     """Remove a callback's query from what logs show of the request, whatever comes of it: codes and states are for nobody's log."""
     words = request.line.split(b" ")
     request.line = b" ".join([words[0], request.uri, words[-1]])
-    request.target = request.target.without_query()
+    request.target = request.target.with_hidden_query()

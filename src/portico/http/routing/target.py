@@ -44,9 +44,9 @@ class RequestTarget:
         """Return one with other arguments, which upstreams get as well (ngx_http_variable_set_args)."""
         return RequestTarget(self.raw, self.uri, args, self.quoted, False, self.seeks_location, self.left_location)
 
-    def without_query(self) -> RequestTarget:
-        """Return one whose query nobody can see any more, in logs neither."""
-        return RequestTarget(self.uri, self.uri, b"", self.quoted, self.is_plain, self.seeks_location, self.left_location)
+    def with_hidden_query(self) -> RequestTarget:
+        """Return one whose `raw`, which logs show, has no query; `args` stay, until whoever needs them takes them away."""
+        return RequestTarget(self.uri, self.uri, self.args, self.quoted, self.is_plain, self.seeks_location, self.left_location)
 
     def redirected(self, uri: bytes, args: bytes) -> RequestTarget:
         """Return the one that an internal redirect leads to; it begins anew (ngx_http_handler)."""
