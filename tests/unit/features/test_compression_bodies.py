@@ -228,6 +228,14 @@ QUICK = [coding for coding in CODINGS if not coding.heavy]
 @pytest.mark.parametrize("coding", QUICK, ids=[f"{c.name.decode()}-{c.key[1]}" for c in QUICK])
 def test_no_turn_takes_longer_than_5_ms(coding: Coding, reactor: Loop) -> None:
     """Of the processor's time: what else the machine does is not counted. The data is what takes the libraries longest."""
+    longest: list[float] = []
+    while not longest or (longest[-1] >= 0.005 and len(longest) < 3):  # a neighbour on the same processor can only add to it
+        longest.append(_longest_turn(coding, reactor))
+    assert min(longest) < 0.005, longest
+
+
+def _longest_turn(coding: Coding, reactor: Loop) -> float:
+    """Return the seconds of the processor's time that the longest turn took."""
     letters = bytes(random.Random(1).choices(b"01", k=1 << 20))
     pieces = [letters[start : start + 65536] for start in range(0, len(letters), 65536)]
     body = CompressedBody(parts(pieces), coding, -1, False, reactor[0], None)
@@ -251,7 +259,7 @@ def test_no_turn_takes_longer_than_5_ms(coding: Coding, reactor: Loop) -> None:
 
     loop.call_soon(lambda: reactor[0].spawn(work()) and None)
     loop.run_until_complete(asyncio.wait_for(finished, 30))
-    assert max(turns) < 0.005, sorted(turns)[-5:]
+    return max(turns)
 
 
 @every_coding
