@@ -131,6 +131,15 @@ def read_lines(
     return names, keys, values, first
 
 
+def lines_with_bare_lf(section: bytes, sender: Sender) -> list[bytes]:
+    """Return the lines of a header section in which some end without CR. Raises ProtocolError for a CR anywhere else, or a NUL."""
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in section.split(b"\n")]
+    for line in lines:
+        if CR in line or NUL in line:
+            raise sender.refuse_line(line)
+    return lines
+
+
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 

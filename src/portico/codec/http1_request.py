@@ -21,6 +21,7 @@ from portico.codec.fields import (
     connection_of,
     duplicate,
     length_of,
+    lines_with_bare_lf,
     read_lines,
 )
 
@@ -185,14 +186,14 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
     matter.
     """
     lines = block.split(b"\r\n")
-    if not lines[-1]:
-        lines.pop()
     # One search of what is left once the CRLFs are gone costs less than counting the marks of every line.
     text = b"".join(lines)
     has_bare_lf = False
     if LF in text or CR in text or NUL in text:
-        lines = _loose_lines(block)
+        lines = lines_with_bare_lf(block, CLIENT)
         has_bare_lf = True
+    if not lines[-1]:
+        lines.pop()
     names, keys, values, first = read_lines(lines, options, CLIENT)
     if len(first) != len(names):
         for name in _UNIQUE:
@@ -219,17 +220,6 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
         expect is not None and expect.lower() == b"100-continue",
         has_bare_lf,
     )
-
-
-def _loose_lines(block: bytes) -> list[bytes]:
-    """Return the lines of a header section with bare LFs in it. Raises ProtocolError for a CR anywhere else, and for a NUL."""
-    lines = [line.removesuffix(b"\r") for line in block.split(b"\n")]
-    if not lines[-1]:
-        lines.pop()
-    for line in lines:
-        if CR in line or NUL in line:
-            raise CLIENT.refuse_line(line)
-    return lines
 
 
 def _check_encoding(encoding: bytes, length: bytes | None, version: int) -> None:

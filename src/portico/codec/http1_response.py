@@ -19,6 +19,7 @@ from portico.codec.fields import (
     duplicate,
     joined,
     length_of,
+    lines_with_bare_lf,
     read_lines,
 )
 
@@ -131,7 +132,7 @@ def parse_response_head(section: bytes) -> ResponseHead:
     lines = section.split(b"\r\n")
     text = b"".join(lines)
     if LF in text or CR in text or NUL in text:
-        lines = _bare_lines(section)
+        lines = lines_with_bare_lf(section, UPSTREAM)
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
@@ -161,15 +162,6 @@ def parse_response_head(section: bytes) -> ResponseHead:
     )
     parsed.raw = section
     return parsed
-
-
-def _bare_lines(section: bytes) -> list[bytes]:
-    """Return the lines of a header section with bare LFs in it. Raises ProtocolError for a CR anywhere else, or a NUL."""
-    lines = [line[:-1] if line.endswith(b"\r") else line for line in section.split(b"\n")]
-    for line in lines:
-        if CR in line or NUL in line:
-            raise UPSTREAM.refuse_line(line)
-    return lines
 
 
 def _status_of(line: bytes) -> tuple[int, int, bytes]:

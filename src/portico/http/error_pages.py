@@ -129,7 +129,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
     if error.fields:  # nginx keeps them through an error_page too
         request.carry_over([*error.fields])
     if request.carried is not None:
-        request.carried.content_type = b""  # it was that of the answer which an internal redirect replaced, not of the error's page
+        request.carried.content_type = b""  # it was that of the response which an internal redirect replaced, not of the error's page
     if request.stream is not None and request.parent is None:
         request.stream.expect_none()  # nginx: an error answers an Expect, no 100 Continue after it
     location = request.location

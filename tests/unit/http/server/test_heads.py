@@ -184,10 +184,10 @@ def test_a_refused_header_section_leaves_nothing_behind(heads: RequestHeads) -> 
     ],
 )
 def test_the_end_of_a_repeated_header_section_need_not_be_looked_for(heads: RequestHeads, following: bytes, repeated: bool) -> None:
-    assert not heads.is_repeated(following)  # nothing came before
+    assert heads.section is None and not heads.is_repeated(following)  # nothing came before
     heads.request_of(head("/a", "first"))
     assert heads.is_repeated(following) == repeated
-    heads.forget()
+    heads.section = None
     assert not heads.is_repeated(following)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.http.loaded import Loaded
 
 from portico.codec.errors import ProtocolError
-from portico.http.server.http1.sections import LONGEST, MOST, Sections, no_section
+from portico.http.server.http1.sections import LONGEST, MOST, Sections
 
 BLOCK = b"Host: Two.example:81\r\nX-Field: 1\r\n"
 TWO_PORTS = (
@@ -65,9 +65,3 @@ def test_the_table_is_bounded(site: Loaded) -> None:
     assert len(sections._known) < kept + MOST // 4
     long = b"Host: a\r\nX-Field: " + b"x" * LONGEST + b"\r\n"
     assert sections.read(long, 11, listener) is not sections.read(long, 11, listener)
-
-
-def test_before_the_first_section(site: Loaded) -> None:
-    listener = site.plan.listeners[0]
-    empty = no_section(listener)
-    assert (empty.version, empty.host, empty.server) == (0, b"", listener.default) and empty.fields.raw == b""

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import ProtocolError
+from portico.codec.fields import NO_CONNECTION, RequestFields
 from portico.codec.http1_request import RequestLine, parse_request_line, split_target, valid_host
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
@@ -18,7 +19,7 @@ from portico.http.errors import HTTPError
 from portico.http.request import Request, SectionMemo
 from portico.http.routing.target import RequestTarget
 from portico.http.routing.uri import normalise
-from portico.http.server.http1.sections import NO_FIELDS, Section, Sections, no_section
+from portico.http.server.http1.sections import Section, Sections
 
 if TYPE_CHECKING:
     from portico.http.plan import Listener
@@ -27,25 +28,28 @@ if TYPE_CHECKING:
     from portico.variables.client import Client
 
 _HOST: Final = re.compile(rb"\nhost:([^\n]*)\n", re.IGNORECASE)
+_NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 
 
 @final
 class RequestHeads:
-    """Makes a request of each head. A head that breaks the protocol gives a request that exists only to be refused (`refusal`)."""
+    """Makes a request of each header section. One that breaks the protocol gives a request that exists only to be refused."""
 
     def __init__(self, client: Client, listener: Listener, lines: RequestLines, sections: Sections) -> None:
         self.client = client
         self.listener = listener
         self.lines = lines
         self.sections = sections
-        self.pipelined = False  # the head at hand came before the answer to the one before was sent
+        self.pipelined = False  # the one at hand came before the response to the one before was sent
         self.ends_in_doubt = False  # of the request at hand: nothing that comes behind it is read as another one
-        self.section: Section = no_section(listener)  # the last one
+        self.section: Section | None = None  # the last one
         self.memo: SectionMemo | None = None  # what was made of it, once it has come a second time
 
     def is_repeated(self, buffer: bytes) -> bool:
-        """Whether `buffer` is one request line and the header block of the request before: then its end need not be looked for."""
+        """Return whether `buffer` is one request line and the header section of the request before: then it is whole."""
+        if self.section is None:
+            return False
         raw = self.section.fields.raw
         return len(raw) > 0 and buffer.endswith(raw + b"\r\n") and buffer.find(b"\n") == len(buffer) - len(raw) - 3
 
@@ -81,13 +85,8 @@ class RequestHeads:
         except (ProtocolError, RegexFailed):
             return default.core  # the request is refused for it when it is whole
 
-    def forget(self) -> None:
-        """Idle for a while: what is remembered of the last header section is not worth its memory."""
-        self.section = no_section(self.listener)
-        self.memo = None
-
     def request_of(self, head: bytes) -> Request:
-        """The request that a head, with its blank line, is."""
+        """Return the request that a header section, with its request line and blank line, is."""
         self.ends_in_doubt = False
         line_end = head.find(b"\n")
         line = head[:line_end]
@@ -104,23 +103,22 @@ class RequestHeads:
             known = self.lines.read(line)
             parsed = known.parsed
             section = self.section
-            if block != section.fields.raw or parsed.version != section.version:
-                self.forget()
-                self.section = self.sections.read(block, parsed.version, self.listener)
+            if section is None or block != section.fields.raw or parsed.version != section.version:
+                self.memo = None
+                section = self.section = self.sections.read(block, parsed.version, self.listener)
             elif self.memo is None:
                 self.memo = SectionMemo()
-            if bare or self.section.fields.has_bare_lf:
-                self._judge_line_ends(head)
-            return self._request(parsed, known.target, len(head))
+            if bare or section.fields.has_bare_lf:
+                self._judge_line_ends(head, section.fields)
+            return self._request(parsed, known.target, section, len(head))
         except ProtocolError as error:
             return self.refused(line, HTTPError(error.status, error.reason))
         except ValueError:
             return self.refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
         except RegexFailed as given_up:  # of a server_name
-            self.forget()
             return self.refused(line, HTTPError(500, str(given_up), ALERT))
 
-    def _judge_line_ends(self, head: bytes) -> None:
+    def _judge_line_ends(self, head: bytes, fields: RequestFields) -> None:
         """Note whether somebody in front, to whom a bare LF ends no line, may see another end of this request. Raises ProtocolError.
 
         Where all lines end alike, both see the same request or none. Where CRLF and LF are mixed, one may see the header section go
@@ -130,13 +128,11 @@ class RequestHeads:
         ends = head.count(b"\n")
         if head.count(b"\r\n") in (0, ends):
             return
-        fields = self.section.fields
         if fields.content_length >= 0 or fields.chunked:
             raise ProtocolError(400, "client sent a body behind a header section with both CRLF and bare LF as line ends")
         self.ends_in_doubt = True
 
-    def _request(self, parsed: RequestLine, target: RequestTarget | None, received: int) -> Request:
-        section = self.section
+    def _request(self, parsed: RequestLine, target: RequestTarget | None, section: Section, received: int) -> Request:
         server = section.server
         host = section.host
         memo = self.memo
@@ -165,14 +161,14 @@ class RequestHeads:
             request.keep_names(match.named)
 
     def refused(self, line: bytes, error: HTTPError) -> Request:
-        """A request that exists only to be refused, on the default server."""
+        """Return a request that exists only to be refused, on the default server."""
         error.close = True
-        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
+        request = Request(self.client, line, b"", 11, _NO_FIELDS, self.listener.default)
         request.refusal = error
         return request
 
     def refused_as_too_large(self, buffer: bytes, status: int) -> Request:
-        """The request of a head that `oversized` does not let pass."""
+        """Return the request of a header section that `oversized` does not let pass."""
         core = self.listener.default.core if status == 414 else self._core_of(buffer)
         line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
         limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
@@ -180,15 +176,15 @@ class RequestHeads:
         return self.refused(line, HTTPError(status, f"client sent too long {what} ({limits})"))
 
     def unanswered(self, buffer: bytes, status: int) -> Request:
-        """A request that ends before its head does: it has no answer, but a line in the access log."""
+        """Return a request that ends before its header section does: it has no response, but a line in the access log."""
         line = buffer.partition(b"\n")[0].rstrip(b"\r")
-        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
+        request = Request(self.client, line, b"", 11, _NO_FIELDS, self.listener.default)
         request.status = status
         return request
 
 
 def may_be_http(buffer: bytes) -> bool:
-    """Whether what has come of a head can become one: TLS on a plain port, HTTP/0.9 and noise are refused at once."""
+    """Return whether what has come can become a request: TLS on a plain port, HTTP/0.9 and noise are refused at once."""
     line_end = buffer.find(b"\n")
     if line_end < 0:
         return not buffer[:32].partition(b" ")[0].translate(None, _METHOD)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.recent import Recent
-from portico.codec.fields import NO_CONNECTION, HeaderOptions, RequestFields
+from portico.codec.fields import HeaderOptions, RequestFields
 from portico.codec.http1_request import parse_request_fields, valid_host
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MOST: Final = 128
 LONGEST: Final = 2048  # bytes
 MOST_FIELDS: Final = 50  # each is some objects: with all bounds a full table takes about a megabyte
-NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 
 
 @final
@@ -29,15 +28,10 @@ class Section:
 
     def __init__(self, listener: Listener, version: int, fields: RequestFields, host: bytes, server: VirtualServer) -> None:
         self.listener = listener
-        self.version = version  # 10 or 11; 0: nothing has come yet
+        self.version = version  # 10 or 11
         self.fields = fields
         self.host = host  # in lower case, without its port; b"" when the client names none
         self.server = server
-
-
-def no_section(listener: Listener) -> Section:
-    """Return what stands for the last header section of a connection that has sent none."""
-    return Section(listener, 0, NO_FIELDS, b"", listener.default)
 
 
 @final
