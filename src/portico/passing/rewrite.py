@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.regex import Regex
@@ -65,7 +66,7 @@ class Rewriter:
 
     def location(self, request: Request, value: bytes) -> bytes | None:
         """Return the new value of a Location, None when no rule applies."""
-        return _with_prefix_replaced(self.redirects, request, value)
+        return _replaced(self.redirects, request, value, _length_as_prefix)
 
     def refresh(self, request: Request, value: bytes) -> bytes:
         """Return a Refresh with its URL rewritten: `5; url=http://…`."""
@@ -85,27 +86,15 @@ class Rewriter:
             lower = name.strip(b" ").lower()
             new: bytes | None = None
             if equals and lower == b"domain":
-                new = self._domain(request, text)
+                new = _replaced(self.domains, request, text, _length_as_domain)
             elif equals and lower == b"path":
-                new = _with_prefix_replaced(self.paths, request, text)
+                new = _replaced(self.paths, request, text, _length_as_prefix)
             if new is not None:
                 attributes[index] = name + b"=" + new
                 changed = True
         if self.flags:
             changed = self._flagged(request, parts[0], attributes) or changed
         return b"; ".join([parts[0], *attributes]) if changed else value
-
-    def _domain(self, request: Request, value: bytes) -> bytes | None:
-        for rule in self.domains:
-            assert rule.replacement is not None
-            if rule.regex is not None:
-                if rule.matched(request, value):
-                    return rule.replacement.render(request)
-                continue
-            assert rule.pattern is not None
-            if value.lstrip(b".").lower() == rule.pattern.render(request).lower():
-                return rule.replacement.render(request)
-        return None
 
     def _flagged(self, request: Request, pair: bytes, attributes: list[bytes]) -> bool:
         """Apply the first rule for this cookie to its attributes; whether there was one."""
@@ -134,8 +123,18 @@ def _set_flag(attributes: list[bytes], flag: bytes, wanted: bool, unwanted: bool
         attributes[:] = [attribute for attribute in attributes if attribute.lower() != flag.lower()]
 
 
-def _with_prefix_replaced(rules: list[Rule], request: Request, value: bytes) -> bytes | None:
-    """Return `value` by the first rule that its beginning, or as a whole its regex, matches; None when none does."""
+def _length_as_prefix(value: bytes, pattern: bytes) -> int:
+    """Return how much of `value` a pattern that it begins with takes; -1 when it does not."""
+    return len(pattern) if value.startswith(pattern) else -1
+
+
+def _length_as_domain(value: bytes, pattern: bytes) -> int:
+    """Return how much of `value` a pattern that is the same domain takes: all; -1 when it is another one."""
+    return len(value) if value.lstrip(b".").lower() == pattern.lower() else -1
+
+
+def _replaced(rules: list[Rule], request: Request, value: bytes, length_of: Callable[[bytes, bytes], int]) -> bytes | None:
+    """Return `value` by the first rule whose regex matches, or whose pattern takes some of it (`length_of`); None when none does."""
     for rule in rules:
         assert rule.replacement is not None
         if rule.regex is not None:
@@ -143,7 +142,7 @@ def _with_prefix_replaced(rules: list[Rule], request: Request, value: bytes) -> 
                 return rule.replacement.render(request)
             continue
         assert rule.pattern is not None
-        pattern = rule.pattern.render(request)
-        if value.startswith(pattern):
-            return rule.replacement.render(request) + value[len(pattern) :]
+        length = length_of(value, rule.pattern.render(request))
+        if length >= 0:
+            return rule.replacement.render(request) + value[length:]
     return None
