@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.processes import exempt_from_collections
+
 HERE = Path(__file__).parent
 
 # How long an example takes says something about the machine, and nothing about what is tested.
@@ -28,6 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="portico",
         help="what parity tests compare with nginx; `nginx` compares it with itself, which proves the rows",
     )
+
+
+def pytest_collection_finish() -> None:
+    exempt_from_collections()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -105,6 +105,13 @@ def listening(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def exempt_from_collections() -> None:
+    """Free what is garbage, and let no later collection look at what there is now: with 11,000 tests each takes half a second."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def open_descriptors() -> int:
     """How many descriptors this process has open, without those of what is garbage: an earlier test's may go at any time."""
     gc.collect()

@@ -14,7 +14,7 @@ from tests.processes import wait_until
 from tests.system.cache_soak import HTTP, LOCATIONS, Soak
 from tests.system.proxied import Proxied, running
 
-SECONDS = float(os.environ.get("PORTICO_SOAK_SECONDS", "10"))
+SECONDS = float(os.environ.get("PORTICO_SOAK_SECONDS", "6"))
 SEED = int(os.environ.get("PORTICO_SOAK_SEED") or random.SystemRandom().randrange(10**6))
 CLIENTS = 8
 RESTART_EVERY = 20.0

@@ -18,7 +18,7 @@ from tests.system.supervised import alive
 from portico.net.certificates import self_signed
 
 ASKED = int(os.environ.get("PORTICO_SOAK_RELOADS", "0"))
-RELOADS = ASKED or 20
+RELOADS = ASKED or 14
 SETTLED = 20 if ASKED else 6  # reloads after which the memory allocator has all that it ever needs
 FAILURES = ASKED or 12
 UPGRADES = ASKED // 10 or 3

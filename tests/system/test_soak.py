@@ -19,7 +19,7 @@ import pytest
 from tests.system.soak_clients import ALL, POLITE, Client, Failed
 from tests.system.soak_site import SoakSite, Use
 
-SECONDS = float(os.environ.get("PORTICO_SOAK_SECONDS", "10"))
+SECONDS = float(os.environ.get("PORTICO_SOAK_SECONDS", "6"))
 SEED = int(os.environ.get("PORTICO_SOAK_SEED") or random.SystemRandom().randrange(10**6))
 CLIENTS = 8
 # KB by which processes may have grown: a worker's caches and allocator are not full after a third; a supervisor has nothing to fill.

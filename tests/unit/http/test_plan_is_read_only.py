@@ -15,6 +15,7 @@ import types
 from pathlib import Path
 
 import pytest
+from tests.processes import exempt_from_collections
 
 from portico.http.plan import Location
 from portico.http.service import HttpService
@@ -197,7 +198,7 @@ def test_serving_writes_nothing_into_the_plan(tmp_path: Path) -> None:
         client.join()
         after, excepted = take_down(plan.listeners, plan.servers)
     finally:
-        gc.unfreeze()
+        exempt_from_collections()
         gc.set_threshold(*threshold)
         worker.loop.close()
         asyncio.set_event_loop(None)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
+from tests.processes import exempt_from_collections
 
 from portico.supervisor import garbage
 
@@ -21,7 +22,7 @@ class Circle:
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
     yield
-    gc.unfreeze()
+    exempt_from_collections()
     gc.enable()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.processes import exempt_from_collections
 from tests.unit.worker.served import WAIT, Echo, Logged, is_closed, line
 
 from portico.features.stub_status import Board, BoardHook, BoardLogger
@@ -86,7 +87,7 @@ def scripts(tmp_path: Path) -> Iterator[Callable[..., Script]]:
         return made[-1]
 
     yield make
-    gc.unfreeze()
+    exempt_from_collections()
     gc.set_threshold(*thresholds)
     for script in made:
         script.worker.loop.close()
