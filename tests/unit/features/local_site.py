@@ -146,16 +146,24 @@ class Site:
         return request
 
     def ask(self, target: str, fields: str = "", method: str = "GET") -> Answer:
-        """The answer to a request. Raises CloseConnection."""
+        """The answer to a request, whose handler may ask for turns, and wait for nothing else. Raises CloseConnection."""
         request = self.request(target, fields, method)
-        coroutine = phases.respond(request)
-        try:
-            coroutine.send(None)
-        except StopIteration as done:
-            response = done.value
-            assert isinstance(response, Response)
-            return Answer(request, response)
-        raise AssertionError("a handler waited")
+        responses: list[Response] = []
+        failures: list[Exception] = []
+
+        async def work() -> None:
+            try:
+                responses.append(await phases.respond(request))
+            except Exception as error:
+                failures.append(error)
+
+        task = self.reactor.spawn(work())
+        while task.queued:
+            self.reactor.dispatch(0.0)
+        assert task.done, "a handler waited"
+        if failures:
+            raise failures[0]
+        return Answer(request, responses[0])
 
     def log(self) -> str:
         """What the error log says so far."""
