@@ -9,9 +9,8 @@ import calendar
 import re
 from typing import Final
 
-_MONTHS: Final[dict[bytes, int]] = {
-    name: number for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
-}
+# The months of which the first letter is enough. nginx looks no further, so that `DEC` and `Dez` are December, and `dec` is none.
+_BY_FIRST_LETTER: Final[dict[bytes, int]] = {b"F": 2, b"S": 9, b"O": 10, b"N": 11, b"D": 12}
 _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 # The name of the day and what follows the time are not looked at, as in nginx (ngx_parse_http_time).
@@ -39,8 +38,26 @@ def parse_date(text: bytes) -> float:
     return -1.0
 
 
+def is_in_another_zone(text: bytes) -> bool:
+    """Return whether a date has a time zone other than GMT, which RFC 9110 section 5.6.7 demands. nginx takes every zone for GMT."""
+    found = _IMF.match(text) or _RFC850.match(text)
+    return found is not None and text[found.end() :].strip(b" \t") not in (b"", b"GMT")
+
+
+def _month(name: bytes) -> int:
+    """Return the number of a month by the letters that nginx looks at; 0 when it is none."""
+    first = name[:1]
+    if first == b"J":
+        return 1 if name[1:2] == b"a" else 6 if name[2:3] == b"n" else 7
+    if first == b"M":
+        return 3 if name[2:3] == b"r" else 5
+    if first == b"A":
+        return 4 if name[1:2] == b"p" else 8
+    return _BY_FIRST_LETTER.get(first, 0)
+
+
 def _seconds(year: int, name: bytes, day: int, hour: int, minute: int, second: int) -> float:
-    month = _MONTHS.get(name, 0)
+    month = _month(name)
     if month == 0 or year < 1970 or hour > 23 or minute > 59 or second > 59:
         return -1.0
     if month == 2 and day == 29:

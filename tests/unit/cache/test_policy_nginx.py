@@ -32,15 +32,28 @@ FRESHNESS: list[tuple[tuple[str, ...], int | None]] = [
     # Cache-Control
     (("Cache-Control: max-age=60",), 60),
     (("Cache-Control: MAX-AGE=60",), 60),
-    (('Cache-Control: max-age="60"',), 60),
-    (("Cache-Control: max-age=60s",), 60),  # up to the first character that is no digit
+    (('Cache-Control: max-age="60"',), None),
+    (("Cache-Control: max-age=60s",), None),
+    (("Cache-Control: max-age=60.5",), None),
+    (("Cache-Control: max-age=60 ",), 60),
+    (("Cache-Control: max-age=60;x",), 60),
     (("Cache-Control: public, max-age=60, must-revalidate",), 60),
     (("Cache-Control: max-age=0",), None),
     (("Cache-Control: max-age=x",), None),
-    (("Cache-Control: max-age",), None),
+    (("Cache-Control: max-age=",), None),
+    (("Cache-Control: max-age",), 0),  # without its equals sign it is not looked for
+    (("Cache-Control: max-age =60",), 0),
+    (("Cache-Control: xmax-age=60",), 60),
+    (("Cache-Control: x-no-cache-y",), None),
+    (('Cache-Control: private="x-a", max-age=60',), None),
     (("Cache-Control: max-age=60, s-maxage=5",), 5),  # s-maxage first, wherever it stands
     (("Cache-Control: s-maxage=0, max-age=60",), None),
     (("Cache-Control: max-age=5, max-age=60",), 5),
+    (("Cache-Control: max-age=5", "Cache-Control: max-age=60"), 60),  # the last line above all
+    (("Cache-Control: s-maxage=5", "Cache-Control: max-age=60"), 60),
+    (("Cache-Control: max-age=5", "Cache-Control: public"), 5),
+    (("Cache-Control: max-age=0", "Cache-Control: max-age=60"), None),
+    (("Cache-Control: max-age=x", "Cache-Control: max-age=60"), None),
     (("Cache-Control: max-age=5", "Cache-Control: no-cache"), None),
     (("Cache-Control: no-cache",), None),
     (("Cache-Control: max-age=60, no-store",), None),
@@ -120,8 +133,9 @@ def test_vary_is_noted_in_lower_case() -> None:
     ("field", "updating", "error"),
     [
         ("max-age=1, stale-while-revalidate=5, stale-if-error=7", 5, 7),
-        ("stale-while-revalidate=5", 5, 0),
-        ("stale-if-error=x", 0, 0),
+        ("stale-if-error=7, stale-while-revalidate=5", 5, 7),
+        ("stale-while-revalidate=5", 5, 5),  # nginx: both
+        ("stale-if-error=7", 0, 7),
         ("max-age=1", 0, 0),
     ],
 )

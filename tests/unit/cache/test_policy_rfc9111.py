@@ -85,6 +85,7 @@ STORING: list[tuple[str, tuple[str, ...], int, int | None]] = [
     ("1.2.2: quoted numbers are read", ('Cache-Control: max-age="60"',), 200, 60),
     ("1.2.2: numbers too large", ("Cache-Control: max-age=99999999999999999999",), 200, MOST_SECONDS),
     ("5.3: Expires that is no date", (TAG, "Expires: 0"), 200, 0),
+    ("RFC 9110 5.6.7: Expires in another zone", (TAG, f"Date: {at(0)}", f"Expires: {at(30)[:-3]}EST"), 200, 0),
     ("5.3: Expires in the past", (TAG, f"Date: {at(0)}", f"Expires: {at(-5)}"), 200, 0),
     ("4.2.2: a tenth of its age", (f"Date: {at(0)}", f"Last-Modified: {at(-1000)}"), 200, 100),
     ("4.2.2: at most a day", (f"Date: {at(0)}", f"Last-Modified: {at(-10_000_000)}"), 200, 86400),

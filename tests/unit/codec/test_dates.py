@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.codec.dates import parse_date
+from portico.codec.dates import is_in_another_zone, parse_date
 from portico.net.reactor import http_date
 
 
@@ -17,6 +17,7 @@ from portico.net.reactor import http_date
         b"Sunday, 06-Nov-94 08:49:37 GMT",
         b"Sun Nov  6 08:49:37 1994",
         b"Sun, 06 Nov 1994 08:49:37",
+        b"Sun, 06 NOV 1994 08:49:37 EST",
     ],
 )
 def test_forms(text: bytes) -> None:
@@ -43,6 +44,28 @@ def test_forms(text: bytes) -> None:
 )
 def test_not_dates(text: bytes) -> None:
     assert parse_date(text) == -1
+
+
+@pytest.mark.parametrize("name", ["Jan", "Feb", "FEB", "Mar", "Apr", "May", "MAY", "Jun", "Jul", "JUL", "Aug", "SEP", "Dec", "DEC"])
+def test_months_by_the_letters_that_nginx_looks_at(name: str) -> None:
+    second = parse_date(f"Sun, 06 {name} 1994 08:49:37 GMT".encode())
+    assert http_date(int(second))[8:11] == name.capitalize().encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "another"),
+    [
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", False),
+        (b"Sun, 06 Nov 1994 08:49:37", False),
+        (b"Sun Nov  6 08:49:37 1994", False),
+        (b"0", False),
+        (b"Sun, 06 Nov 1994 08:49:37 EST", True),
+        (b"Sun, 06 Nov 1994 08:49:37 +0100", True),
+        (b"Sunday, 06-Nov-94 08:49:37 PST", True),
+    ],
+)
+def test_zones(text: bytes, another: bool) -> None:
+    assert is_in_another_zone(text) is another
 
 
 def test_leap_day() -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_VARY: Final = 128  # bytes (nginx: NGX_HTTP_CACHE_VARY_LEN): each lookup goes through all the names
 _FOREVER: Final = (1 << 62) - 1
+_LONGEST: Final = 1 << 40  # seconds
+_NOT_SAID: Final = -1
+_INVALID: Final = -2
 
 
 @final
@@ -48,7 +51,7 @@ def judge(head: ResponseHead, now: int, ignore: int) -> Verdict:
         read_vary(head, verdict)
     refused = False
     if b"cache-control" in first and not ignore & IGNORE_CACHE_CONTROL:
-        refused = _cache_control(head, now, verdict)
+        refused = _cache_control(head.get_all(b"cache-control"), now, verdict)
     expires = first.get(b"expires")
     if expires is not None and verdict.valid == 0 and not ignore & IGNORE_EXPIRES:
         when = parse_date(expires)
@@ -83,37 +86,45 @@ def read_vary(head: ResponseHead, verdict: Verdict) -> None:
     verdict.vary = b",".join(names)
 
 
-def _cache_control(head: ResponseHead, now: int, verdict: Verdict) -> bool:
-    """Note what Cache-Control says; return True when it forbids to store the response."""
-    text = b",".join(head.get_all(b"cache-control")).lower()
-    directives: dict[bytes, bytes] = {}
-    for part in text.split(b","):
-        name, _, value = part.strip(b" \t").partition(b"=")
-        directives.setdefault(name.rstrip(b" \t"), value.strip(b' \t"'))
-    verdict.updating = _seconds(directives.get(b"stale-while-revalidate"))
-    verdict.error = _seconds(directives.get(b"stale-if-error"))
-    if b"no-cache" in directives or b"no-store" in directives or b"private" in directives:
-        return True
-    age = directives.get(b"s-maxage", directives.get(b"max-age"))
-    if age is None:
-        return False
-    seconds = _seconds(age)
-    if seconds == 0:
-        return True
-    verdict.valid = min(now + seconds, _FOREVER)
-    return False
+def _cache_control(lines: list[bytes], now: int, verdict: Verdict) -> bool:
+    """Note what the lines of Cache-Control say, each for itself, the last above all; return True when they forbid storing.
+
+    nginx looks for words rather than for directives: `private="x"` and `x-no-cache` forbid it too.
+    """
+    refused = False
+    for line in lines:
+        text = line.lower()
+        if b"no-cache" in text or b"no-store" in text or b"private" in text:
+            refused = True
+            continue
+        age = _seconds_behind(b"s-maxage=", text)
+        if age == _NOT_SAID:
+            age = _seconds_behind(b"max-age=", text)
+        updating = _seconds_behind(b"stale-while-revalidate=", text)
+        error = _seconds_behind(b"stale-if-error=", text)
+        if age == 0 or _INVALID in (age, updating, error):
+            refused = True
+            continue
+        if age > 0:
+            verdict.valid = min(now + age, _FOREVER)
+        if updating != _NOT_SAID:
+            verdict.updating = verdict.error = updating
+        if error != _NOT_SAID:
+            verdict.error = error
+    return refused
 
 
-def _seconds(value: bytes | None) -> int:
-    """Return the number at the beginning of a value; 0 when there is none."""
-    if value is None:
-        return 0
-    digits = value
-    for index in range(len(value)):
-        if not 48 <= value[index] <= 57:
-            digits = value[:index]  # ngx_http_upstream_process_cache_control: up to the first that is no digit
-            break
-    return min(int(digits[:18] or b"0"), 1 << 40)
+def _seconds_behind(name: bytes, text: bytes) -> int:
+    """Return the number behind `name=`, up to a comma, a semicolon or a space (ngx_http_upstream_process_delta_seconds)."""
+    at = text.find(name)
+    if at < 0:
+        return _NOT_SAID
+    end = start = at + len(name)
+    while end < len(text) and text[end] not in b",; ":
+        if not 48 <= text[end] <= 57:
+            return _INVALID
+        end += 1
+    return min(int(text[start:end][:18] or b"0"), _LONGEST)
 
 
 def accel_expires(value: bytes, now: int) -> int:

@@ -22,7 +22,7 @@ from portico.cache.policy.ignored import (
     IGNORE_VARY,
 )
 from portico.cache.policy.nginx import Verdict, accel_expires, read_vary
-from portico.codec.dates import parse_date
+from portico.codec.dates import is_in_another_zone, parse_date
 from portico.codec.http1_response import parse_response_head
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _lifetime(head: ResponseHead, control: ResponseControl, now: int, ignore: in
     if expires is None or control.targeted or ignore & IGNORE_EXPIRES:
         return -1
     when = parse_date(expires)
-    if when < 0:
+    if when < 0 or is_in_another_zone(expires):
         return 0  # section 5.3: an invalid one, in particular "0", is in the past
     return max(0, min(int(when) - _date(head, now), MOST_SECONDS))
 
