@@ -41,6 +41,7 @@ from portico.features import (
     stub_status,
     sub_filter,
     try_files,
+    tuning,
     upstream,
     userid,
 )
@@ -83,6 +84,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     proxy.FEATURE,
     empty_gif.FEATURE,
     stub_status.FEATURE,
+    tuning.FEATURE,
     slice.FEATURE,
     not_modified.FEATURE,
     expires.FEATURE,

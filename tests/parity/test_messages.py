@@ -20,6 +20,9 @@ CONN = "limit_conn_zone $host zone=c:1m; "
 LOOP = "map $b $a { } map $a $b { }"
 
 HTTP_ROWS = f"""
+http2_recv_buffer_size 16;
+upstream a {{ least_conn; ip_hash; server 127.0.0.1:1; }}
+upstream a {{ hash $uri; random; hash $host; server 127.0.0.1:1; }}
 proxy_cache_path /tmp/portico_a keys_zone=a:1m; proxy_cache_path /tmp/portico_a keys_zone=b:1m;
 map $nope $b {{}}
 map $host $b {{ default a; default b; }}
@@ -150,6 +153,36 @@ server {{ listen 127.0.0.1:8080; access_log syslog:server=127.0.0.1:٣; }}
 """.strip().split("\n")
 
 SERVER_ROWS = """
+connection_pool_size 100;
+connection_pool_size 520;
+request_pool_size 257;
+request_pool_size x;
+output_buffers 0 4k;
+output_buffers 2 0;
+output_buffers 2;
+postpone_output x;
+aio maybe;
+aio threadsy;
+aio threads=nope;
+directio x;
+directio_alignment 1t;
+gzip_window 3k;
+gzip_window 64k;
+gzip_hash 256;
+send_lowat 1k;
+send_lowat x;
+http2_pool_size 1;
+http2_chunk_size 0;
+http2_body_preread_size 3g;
+http2_streams_index_size 3;
+http2_max_requests 5;
+types { a x; b x; }
+types { a x; } types { b x; }
+keepalive_disable x;
+keepalive_disable none none;
+proxy_next_upstream error; proxy_next_upstream timeout;
+proxy_next_upstream error; proxy_next_upstream error bad;
+gzip_types a/b; gzip_types c/d a/b;
 set $document_root x;
 set $host x;
 set $limit_req_status x;

@@ -4,22 +4,19 @@ from collections.abc import Container, Iterable
 from typing import Final
 
 _FAMILIES: Final = (
-    "add_trailer", "aio", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
-    "client_body_in_file_only", "client_body_in_single_buffer", "connection_pool_size", "dav", "debug_connection",
-    "debug_points", "deny", "directio", "disable_symlinks", "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip",
-    "gzip_static", "gzip", "health_check", "http2", "http2_body_preread_size", "http2_chunk_size", "http2_idle_timeout",
-    "http2_max", "http2_push", "http2_recv", "http3", "image_filter", "js", "keyval", "limit_conn", "limit_req", "mail",
-    "map", "memcached", "modern_browser", "mp4", "msie_padding", "msie_refresh", "open_file_cache_events", "output_buffers",
-    "override_charset", "pcre_jit", "perl", "post_action", "postpone_output", "proxy_bind", "proxy_cache", "proxy_limit_rate",
-    "proxy_send_lowat", "proxy_ssl_conf_command", "proxy_store", "quic", "random_index", "read_ahead", "real_ip",
-    "request_pool_size", "resolver", "scgi", "secure_link", "send_lowat", "set_real_ip", "slice", "split_clients", "ssi",
-    "ssl_conf_command", "ssl_early_data", "ssl_engine", "ssl_ocsp", "ssl_stapling", "status_zone", "sticky", "stream",
-    "stub_status", "subrequest_output_buffer_size", "thread_pool", "userid", "userid_flags", "uwsgi", "valid_referers",
-    "worker_aio_requests", "xslt",
+    "add_trailer", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
+    "client_body_early_read", "client_body_in_file_only", "client_body_in_single_buffer", "dav", "deny", "disable_symlinks",
+    "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip", "gzip_static", "health_check", "http3",
+    "image_filter", "js", "keepalive_min_timeout", "keyval", "limit_conn", "limit_req", "mail", "map", "max_headers",
+    "memcached", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_bind", "proxy_cache",
+    "proxy_limit_rate", "proxy_pass_trailers", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_ssl_certificate_cache",
+    "proxy_ssl_conf_command", "proxy_store", "quic", "random_index", "real_ip", "resolver", "scgi", "secure_link",
+    "set_real_ip", "slice", "split_clients", "ssi", "ssl_certificate_cache", "ssl_certificate_compression",
+    "ssl_conf_command", "ssl_early_data", "ssl_ech_file", "ssl_engine", "ssl_ocsp", "ssl_stapling", "status_zone", "sticky",
+    "stream", "stub_status", "userid", "userid_flags", "uwsgi", "valid_referers", "xslt",
 )  # fmt: skip
 """nginx's directives, or how the names of a family of them begin. Each counts until the first of a family is declared."""
 
-_TUNING: Final = "remove the line, which only tunes how nginx works inside"
 _SPEAK_HTTP: Final = "let the application speak HTTP and write proxy_pass, or keep nginx for it"
 _KEEP_NGINX: Final = "keep nginx for it"
 _OTHERWISE: Final = "remove the line if you can do without what it does, or keep nginx for it"
@@ -31,20 +28,12 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ("stream", "mail"),
     ),
     (_KEEP_NGINX, ("ssi", "dav", "mp4", "flv", "image_filter", "xslt", "perl", "js", "geoip")),
-    ("remove the line: clients get HTTP/1.1", ("http2_body_preread_size", "http2_chunk_size", "http2_idle_timeout", "http2_max",
-                                               "http2_push", "http2_recv", "http3", "quic")),
+    ("remove the line: clients get HTTP/1.1", ("http3", "quic")),
     ("remove the line: names are looked up by the system, as /etc/resolv.conf says", ("resolver",)),
     ("a map of $http_user_agent does the same", ("ancient_browser", "modern_browser")),
     ('write "ip_hash;" or "hash" with a cookie in the upstream', ("sticky",)),
     ("remove the line: a server that fails is left alone for its fail_timeout", ("health_check",)),
     ("remove the line; stub_status has the counts of all requests", ("status_zone",)),
-    (
-        _TUNING,
-        ("aio", "thread_pool", "directio", "output_buffers", "postpone_output", "read_ahead", "send_lowat", "pcre_jit",
-         "connection_pool_size", "request_pool_size", "open_file_cache_events", "msie_padding", "msie_refresh",
-         "debug_connection", "debug_points", "client_body_in_single_buffer", "proxy_send_lowat",
-         "subrequest_output_buffer_size", "worker_aio_requests"),
-    ),
     (
         "nothing takes its place: remove it only where nobody but you can make symbolic links below the root",
         ("disable_symlinks",),

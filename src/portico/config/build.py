@@ -58,7 +58,8 @@ class _Builder:
             return
         _check_duplicate(scope, directive, statement)
         if statement.complete:  # else its end is missing, which was reported
-            scope.add(directive, directive.parse(statement), statement.where)
+            whole = scope.join(directive, statement) if directive.joins else statement
+            scope.add(directive, directive.parse(whole), statement.where)
 
     def _open(self, scope: Scope, directive: Directive[object], statement: Statement) -> None:
         """Parse a block and what is inside: a mistake in the block's arguments does not hide those inside it. Raises ConfigError."""
@@ -144,7 +145,7 @@ def _unended(statement: Statement) -> str:
 
 
 def _check_duplicate(scope: Scope, directive: Directive[object], statement: Statement) -> None:
-    if directive.many:
+    if directive.many or directive.joins:
         return
     given = scope.own_settings(directive)
     if given:

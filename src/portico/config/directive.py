@@ -61,7 +61,8 @@ class Directive(Generic[T_co]):
 
     args: how many arguments: "1", "0", "1-2", "1+" (at least one), "1,3" (one or three).
     default: the value where nobody gave one, shared by all; an empty one tells its type: `list[str]()`.
-    many: may stand several times in one block.  block: the context bit of its braces (0: it has none).
+    many: may stand several times in one block.  joins: it may, and what the later ones say adds to the first.
+    block: the context bit of its braces (0: it has none).
     raw_block: it has braces whose content `parse` reads itself from `statement.block`.
     beyond: Portico's own, not nginx's.  doc: prose in Markdown.  example: a snippet that loads.
     """
@@ -78,6 +79,7 @@ class Directive(Generic[T_co]):
         example: str,
         default_text: str = "",
         many: bool = False,
+        joins: bool = False,
         block: int = 0,
         raw_block: bool = False,
         beyond: bool = False,
@@ -92,6 +94,7 @@ class Directive(Generic[T_co]):
         self.example = example
         self.default_text = default_text
         self.many = many
+        self.joins = joins
         self.block = block
         self.raw_block = raw_block
         self.beyond = beyond
@@ -121,9 +124,10 @@ def _interval(part: str) -> tuple[int, int]:
 class Setting(Generic[T_co]):
     """A value and the place that gave it."""
 
-    def __init__(self, value: T_co, where: Where) -> None:
+    def __init__(self, value: T_co, where: Where, number: int) -> None:
         self.value = value
         self.where = where
+        self.number = number  # in the order of the block
 
 
 @final
@@ -151,13 +155,23 @@ class Scope:
         self.value = value
         self.children: list[Scope] = []
         self._settings: dict[Directive[object], list[Setting[object]]] = {}
+        self._count = 0
+        self._joined: dict[Directive[object], Statement] = {}
 
     def __repr__(self) -> str:
         return f"<{CONTEXT_NAMES.get(self.context, '?')} {self.statement!r}>"
 
     def add(self, d: Directive[T], value: T, where: Where) -> None:
         """Give a value in this block."""
-        self._settings.setdefault(d, []).append(Setting(value, where))
+        self._settings.setdefault(d, []).append(Setting(value, where, self._count))
+        self._count += 1
+
+    def join(self, d: Directive[object], statement: Statement) -> Statement:
+        """Return a statement of a directive that `joins`, behind what those before it in this block have."""
+        before = self._joined.get(d)
+        whole = statement if before is None else statement.behind(before)
+        self._joined[d] = whole
+        return whole
 
     def get(self, d: Directive[T]) -> T:
         """Return the block's own value, else the nearest outer block's, else the default."""

@@ -85,10 +85,20 @@ class Statement:
         self.span = head.span
         self.end = end or head.where.line
         self.complete = True
+        self.repeated = 0  # arguments (of a block: lines) at the beginning that are those of an earlier statement
 
     def __repr__(self) -> str:
         words = " ".join([self.name] + [a.text for a in self.args])
         return f"<{words}{';' if self.block is None else ' {...}'} at {self.where}>"
+
+    def behind(self, before: "Statement") -> "Statement":
+        """Return this statement with the arguments and the lines of another one in front of its own."""
+        whole = Statement(Argument(self.name, self.where, span=self.span), [*before.args, *self.args], self.load, self.end)
+        whole.repeated = len(before.args)
+        if self.block is not None and before.block is not None:
+            whole.block = [*before.block, *self.block]
+            whole.repeated = len(before.block)
+        return whole
 
     def fail(self, message: str, argument: Argument | None = None, hint: str = "") -> ConfigError:
         """Return the error to raise about this statement (about one argument of it)."""

@@ -232,7 +232,7 @@ def bits(table: dict[str, int]) -> Callable[[Statement], int]:
         found = 0
         for index, argument in enumerate(s.args):
             bit = _looked_up(s, index, table)
-            if found & bit:
+            if found & bit and index >= s.repeated:
                 s.warn(f'duplicate value "{argument.text}"', argument)
             found |= bit
         return found

@@ -33,7 +33,8 @@ ADD_AFTER_BODY: Final = Directive[str](
     example="add_after_body /footer.html;",
 )
 ADDITION_TYPES: Final = Directive[MediaTypes](
-    "addition_types", _ALL, media_types, args="1+", default=MediaTypes(frozenset((b"text/html",))), default_text="text/html",
+    "addition_types", _ALL, media_types, args="1+", joins=True,
+    default=MediaTypes(frozenset((b"text/html",))), default_text="text/html",
     syntax="TYPE ...",
     doc="Media types of answers that get something added, besides text/html; `*` is every type.",
     example="addition_types text/plain;",

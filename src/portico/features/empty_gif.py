@@ -23,7 +23,7 @@ _MODIFIED: Final = 23349600.0  # nginx's
 _MODIFIED_TEXT: Final = b"Mon, 28 Sep 1970 06:00:00 GMT"
 
 EMPTY_GIF: Final = Directive[bool](
-    "empty_gif", LOCATION, values.present, args="0", default=False,
+    "empty_gif", LOCATION, values.present, args="0", many=True, default=False,
     doc="Answers GET and HEAD with a transparent GIF of one pixel.",
     example="location = /pixel.gif { empty_gif; }",
 )

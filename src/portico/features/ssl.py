@@ -161,7 +161,7 @@ PASSWORD_FILE: Final = Directive[list[str]](
     example="ssl_password_file /etc/ssl/pass;",
 )  # fmt: skip
 PROTOCOLS_ALLOWED: Final = Directive[int](
-    "ssl_protocols", _SERVERS, _protocols, args="1+", default=DEFAULT_PROTOCOLS,
+    "ssl_protocols", _SERVERS, _protocols, args="1+", joins=True, default=DEFAULT_PROTOCOLS,
     default_text="TLSv1.2 TLSv1.3",
     doc="The protocol versions that clients may use. Those of the listener's default server hold for every "
     "name on it.",
@@ -189,7 +189,7 @@ DHPARAM: Final = Directive[str](
     doc="Parameters for DHE ciphers; without them none is used.", example="ssl_dhparam /etc/ssl/dhparam.pem;",
 )  # fmt: skip
 SESSION_CACHE: Final = Directive[tuple[int, int]](
-    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", default=(CACHE_NONE, 0), default_text="none",
+    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", many=True, default=(CACHE_NONE, 0), default_text="none",
     doc="Whether sessions are kept so that clients without tickets can resume them. `shared:name:size` keeps "
     "about 4000 a "
     "megabyte; each worker keeps its own. Tickets (`ssl_session_tickets`, on by default) work across all "

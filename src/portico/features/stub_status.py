@@ -193,7 +193,7 @@ class StubStatusHandler(Handler):
 
 
 STUB_STATUS: Final = Directive[bool](
-    "stub_status", SERVER | LOCATION, values.present, args="0-1", default=False, syntax="[WORD]",
+    "stub_status", SERVER | LOCATION, values.present, args="0-1", many=True, default=False, syntax="[WORD]",
     doc="Answers with the number of connections now, of connections and requests since the start, and of connections that are "
     "reading a request, writing an answer, and waiting for a request. The sums over all workers; what other workers have "
     "counted since their last request may lack up to a second. An argument, as old versions of nginx wanted it, means "

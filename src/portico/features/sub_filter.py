@@ -50,7 +50,8 @@ SUB_FILTER: Final = Directive[Substitution | None](
     example='sub_filter "http://127.0.0.1:8000/" "https://$host/";',
 )
 SUB_FILTER_TYPES: Final = Directive[MediaTypes](
-    "sub_filter_types", _ALL, media_types, args="1+", default=MediaTypes(frozenset((b"text/html",))), default_text="text/html",
+    "sub_filter_types", _ALL, media_types, args="1+", joins=True,
+    default=MediaTypes(frozenset((b"text/html",))), default_text="text/html",
     syntax="TYPE ...",
     doc="Media types that `sub_filter` works on besides text/html; `*` is every type.",
     example="sub_filter_types text/css application/javascript;",

@@ -18,7 +18,7 @@ from portico.balancing.random import Random
 from portico.balancing.shared_state import COLUMNS
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import HTTP, UPSTREAM, Directive, Scope
+from portico.config.directive import HTTP, UPSTREAM, Directive, Scope, Setting
 from portico.config.reader import Statement
 from portico.http.feature import Feature, HttpBuild
 from portico.net.networks import packed
@@ -171,22 +171,22 @@ UPSTREAM_SERVER: Final = Directive[Server | None](
     example="upstream app { server 127.0.0.1:3001 weight=2 max_fails=3 fail_timeout=5s; }",
 )
 LEAST_CONN: Final = Directive[Method | None](
-    "least_conn", UPSTREAM, _least_conn, args="0", default=None,
+    "least_conn", UPSTREAM, _least_conn, args="0", default=None, many=True,
     doc="Choose the server with the fewest active connections, with regard to weights.",
     example="upstream app { least_conn; server 127.0.0.1:3001; server 127.0.0.1:3002; }",
 )
 IP_HASH: Final = Directive[Method | None](
-    "ip_hash", UPSTREAM, _ip_hash, args="0", default=None,
+    "ip_hash", UPSTREAM, _ip_hash, args="0", default=None, many=True,
     doc="Choose by the client's address (the first three octets of IPv4, all of IPv6), so that a client stays with a server.",
     example="upstream app { ip_hash; server 127.0.0.1:3001; server 127.0.0.1:3002; }",
 )
 HASH: Final = Directive[Method | None](
-    "hash", UPSTREAM, _hash, args="1-2", default=None, syntax="KEY [consistent]",
+    "hash", UPSTREAM, _hash, args="1-2", default=None, many=True, syntax="KEY [consistent]",
     doc="Choose by a hash of the key; with `consistent` (ketama) most keys stay where they are when servers come and go.",
     example="upstream app { hash $request_uri consistent; server 127.0.0.1:3001; server 127.0.0.1:3002; }",
 )
 RANDOM: Final = Directive[Method | None](
-    "random", UPSTREAM, _random, args="0-2", default=None, syntax="[two [least_conn]]",
+    "random", UPSTREAM, _random, args="0-2", default=None, many=True, syntax="[two [least_conn]]",
     doc="Choose at random; with `two`, the one of two random servers that has fewer active connections.",
     example="upstream app { random two least_conn; server 127.0.0.1:3001; server 127.0.0.1:3002; }",
 )
@@ -213,7 +213,7 @@ KEEPALIVE_TIMEOUT: Final = Directive[float](
     example="upstream app { server 127.0.0.1:3001; keepalive_timeout 30s; }",
 )
 ZONE: Final = Directive[tuple[str, int]](
-    "zone", UPSTREAM, _zone, args="1-2", default=("", 0), syntax="NAME [SIZE]",
+    "zone", UPSTREAM, _zone, args="1-2", default=("", 0), many=True, syntax="NAME [SIZE]",
     doc="Lets all workers share the group's state (failures, active connections, turns). Without it each worker has its own.",
     example="upstream app { zone app 64k; server 127.0.0.1:3001; }",
 )
@@ -266,16 +266,19 @@ def _own(scope: Scope, directive: Directive[float]) -> float:
 
 
 def _method(scope: Scope) -> Method:
-    chosen = Method("round_robin")
-    found = 0
+    """Return the balancing method that was given last; nginx warns of those before it."""
+    given: list[Setting[Method | None]] = []
     for directive in _METHODS:
-        method = scope.own(directive)
-        if method is not None:
-            chosen = method
-            found += 1
-    if found > 1 and scope.statement is not None:
-        raise scope.statement.fail("load balancing method redefined: an upstream has one")
-    return chosen
+        given.extend(scope.own_settings(directive))
+    given.sort(key=_number)
+    for setting in given[1:]:
+        scope.load.diagnostics.warn("load balancing method redefined", setting.where)
+    chosen = given[-1].value if given else None
+    return chosen or Method("round_robin")
+
+
+def _number(setting: Setting[Method | None]) -> int:
+    return setting.number
 
 
 def _table(build: HttpBuild, scope: Scope) -> SharedTable | None:

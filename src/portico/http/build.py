@@ -128,6 +128,7 @@ class _Builder:
         for server in self.plan.servers:
             listens = [listen for group in server.scope.own_all(LISTEN) for listen in group]
             made.add(server, listens or [_default_listen(server.scope)], _names_of(server.scope))
+        made.warn_of_conflicts()
         made.check_tls()
         return made.sockets()
 

@@ -21,6 +21,7 @@ class ListenerBuilder:
         self.listeners: dict[_Key, Listener] = {}
         self._with_default: set[_Key] = set()  # some `listen` says `default_server`
         self._with_options: set[_Key] = set()  # some `listen` says what belongs to the socket
+        self._conflicts: list[tuple[Listener, str]] = []
         self._bound: set[_Key] = set()  # to be bound separately, even where a wildcard address has the same port
 
     def add(self, server: VirtualServer, listens: list[Listen], names: list[ServerName]) -> None:
@@ -68,7 +69,13 @@ class ListenerBuilder:
             except ValueError as error:
                 raise ConfigError(f"{error} on {listen.spec}", server.where) from None
             if not added:
-                self.diagnostics.warn(f'conflicting server name "{name.text}" on {listen.spec}, ignored', None)
+                self._conflicts.append((listener, f'conflicting server name "{name.text}" on {listen.spec}, ignored'))
+
+    def warn_of_conflicts(self) -> None:
+        """Report the names that two servers want. Where one server alone is behind an address, nginx does not look at names."""
+        for listener, message in self._conflicts:
+            if len(listener.servers) > 1:
+                self.diagnostics.warn(message, None)
 
     def check_tls(self) -> None:
         """Report who listens with `ssl` and has no certificate.

@@ -80,7 +80,7 @@ GZIP_PROXIED: Final = Directive[int](
             "no_last_modified": NO_LAST_MODIFIED, "no_etag": NO_ETAG, "auth": AUTH, "any": ANY,
         }
     ),
-    args="1+", default=OFF, default_text="off",
+    args="1+", joins=True, default=OFF, default_text="off",
     syntax="off | expired | no-cache | no-store | private | no_last_modified | no_etag | auth | any ...",
     doc="Which answers to requests that came through a proxy (they have a Via field) are compressed with gzip: those that the "
     "proxy will not keep, as Expires or Cache-Control tell (`expired`, `no-cache`, `no-store`, `private`), those without "

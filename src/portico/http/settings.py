@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from portico.errorlog import ErrorLog
 
 _ALL: Final = HTTP | SERVER | LOCATION
+_BROWSERS: Final[dict[str, int]] = {"none": 1, "msie6": 2, "safari": 4}
 _SERVER: Final = HTTP | SERVER
 
 OFF: Final = 0
@@ -48,11 +49,16 @@ def _rate(statement: Statement) -> Template:
 def _types(statement: Statement) -> dict[bytes, bytes]:
     """extension (lower case) → media type."""
     table: dict[bytes, bytes] = {}
-    for line in statement.block or []:
+    for index, line in enumerate(statement.block or []):
         if line.block is not None:
             raise line.fail('unexpected "{" in "types" block')
-        for extension in line.args:
-            table[values.octets(extension.text.lower())] = values.octets(line.name)
+        for argument in line.args:
+            extension = argument.text.lower()
+            before = table.get(values.octets(extension))
+            if before is not None and index >= statement.repeated:
+                told = f'content type: "{line.name}", previous content type: "{before.decode(errors="surrogateescape")}"'
+                line.warn(f'duplicate extension "{extension}", {told}', argument)
+            table[values.octets(extension)] = values.octets(line.name)
     return table
 
 
@@ -122,8 +128,8 @@ KEEPALIVE_TIME: Final = Directive[float](
     doc="A connection older than this is closed after its next answer.",
     example="keepalive_time 10m;",
 )
-KEEPALIVE_DISABLE: Final = Directive[list[str]](
-    "keepalive_disable", _ALL, values.texts, args="1+", default=["msie6"], default_text="msie6",
+KEEPALIVE_DISABLE: Final = Directive[int](
+    "keepalive_disable", _ALL, values.bits(_BROWSERS), args="1-2", joins=True, default=_BROWSERS["msie6"], default_text="msie6",
     syntax="none | BROWSER ...",
     doc="Browsers that get no keepalive connection: `none`, `msie6` (after a POST), `safari`.",
     example="keepalive_disable none;",
@@ -215,7 +221,7 @@ DEFAULT_TYPE: Final = Directive[str](
     example="default_type application/octet-stream;",
 )
 TYPES: Final = Directive[dict[bytes, bytes]](
-    "types", _ALL, _types, args="0", default={b"html": b"text/html", b"gif": b"image/gif", b"jpg": b"image/jpeg"},
+    "types", _ALL, _types, args="0", joins=True, default={b"html": b"text/html", b"gif": b"image/gif", b"jpg": b"image/jpeg"},
     default_text="text/html html; image/gif gif; image/jpeg jpg", raw_block=True,
     syntax="{ MEDIA_TYPE EXTENSION ...; ... }",
     doc="Which file extensions have which media type.", example="types { text/html html htm; text/css css; }",
@@ -322,8 +328,8 @@ class CoreSettings:
         self.keepalive_requests: int = scope.get(KEEPALIVE_REQUESTS)
         self.keepalive_time: float = scope.get(KEEPALIVE_TIME)
         disabled = scope.get(KEEPALIVE_DISABLE)
-        self.keepalive_disable_msie6: bool = "msie6" in disabled
-        self.keepalive_disable_safari: bool = "safari" in disabled
+        self.keepalive_disable_msie6: bool = disabled & _BROWSERS["msie6"] != 0
+        self.keepalive_disable_safari: bool = disabled & _BROWSERS["safari"] != 0
         self.send_timeout: float = scope.get(SEND_TIMEOUT)
         self.lingering_close: int = scope.get(LINGERING_CLOSE)
         self.lingering_time: float = scope.get(LINGERING_TIME)

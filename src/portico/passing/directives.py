@@ -113,7 +113,7 @@ class ResponseFieldDirectives(Family):
             doc="Passes a field on that would be hidden.", example=f"{p}_pass_header {self.hidden[0]};",
         ))
         self.ignore_headers = self.declare(Directive[int](
-            f"{p}_ignore_headers", ANYWHERE, values.bits(IGNORABLE), args="1+", default=0, default_text="none",
+            f"{p}_ignore_headers", ANYWHERE, values.bits(IGNORABLE), args="1+", joins=True, default=0, default_text="none",
             syntax="FIELD ...",
             doc=f"Fields of the response that Portico does not act upon: {', '.join(IGNORABLE)}.",
             example=f"{p}_ignore_headers X-Accel-Redirect;",

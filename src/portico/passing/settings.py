@@ -113,7 +113,7 @@ class RetryDirectives(UpstreamFamily):
                 " A request that is not idempotent (POST, LOCK, PATCH) and was sent already is retried only with `non_idempotent`."
             )
         self.next_upstream = self.declare(Directive[int](
-            f"{p}_next_upstream", ANYWHERE, values.bits(conditions), args="1+", default=ERROR | TIMEOUT,
+            f"{p}_next_upstream", ANYWHERE, values.bits(conditions), args="1+", joins=True, default=ERROR | TIMEOUT,
             default_text="error timeout", syntax=" | ".join(words) + " ...", doc=doc,
             example=f"{p}_next_upstream {' '.join(words[:3])};",
         ))

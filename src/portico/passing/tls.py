@@ -63,7 +63,7 @@ class TLSDirectives(Family):
             doc="Passphrases for the key, one a line.", example=f"{p}_ssl_password_file passphrases;",
         ))
         self.protocols = self.declare(Directive[int](
-            f"{p}_ssl_protocols", ANYWHERE, values.bits(PROTOCOLS), args="1+", default=DEFAULT_PROTOCOLS,
+            f"{p}_ssl_protocols", ANYWHERE, values.bits(PROTOCOLS), args="1+", joins=True, default=DEFAULT_PROTOCOLS,
             default_text="TLSv1.2 TLSv1.3", syntax="[SSLv2] [SSLv3] [TLSv1] [TLSv1.1] [TLSv1.2] [TLSv1.3]",
             doc=f"The versions of TLS spoken to {server}.", example=f"{p}_ssl_protocols TLSv1.2 TLSv1.3;",
         ))

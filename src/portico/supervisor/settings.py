@@ -151,16 +151,6 @@ def _parse_use(statement: Statement) -> str:
     return name
 
 
-def _parse_accept_mutex(statement: Statement) -> bool:
-    if flag(statement):
-        error = statement.fail('"accept_mutex on" is not supported', statement.args[0])
-        error.hint = (
-            "workers wait on the shared socket and the kernel wakes one; `listen … reuseport` spreads further"
-        )
-        raise error
-    return False
-
-
 def _parse_load_module(statement: Statement) -> NoReturn:
     argument = statement.args[0]
     error = statement.fail(
@@ -418,14 +408,14 @@ USE: Final = Directive[str](
 ACCEPT_MUTEX: Final = Directive[bool](
     "accept_mutex",
     EVENTS,
-    _parse_accept_mutex,
+    flag,
     args="1",
     default=False,
     default_text="off",
-    syntax="accept_mutex off;",
-    doc="""Whether workers take turns to accept. Only `off`, nginx's own default, is there; `on` is an
-error.""",
-    example="events {\n    accept_mutex off;\n}",
+    syntax="accept_mutex on | off;",
+    doc="""Whether nginx's workers take turns to accept connections. Portico's never do: the kernel wakes one of those that wait, and
+`listen … reuseport` spreads connections further. Checked, then of no effect.""",
+    example="events {\n    accept_mutex on;\n}",
 )
 ACCEPT_MUTEX_DELAY: Final = Directive[float](
     "accept_mutex_delay",
@@ -435,7 +425,7 @@ ACCEPT_MUTEX_DELAY: Final = Directive[float](
     default=0.5,
     default_text="500ms",
     syntax="accept_mutex_delay TIME;",
-    doc="""Read and without effect, as in nginx while `accept_mutex` is `off`.""",
+    doc="""How long an nginx worker waits for its turn to accept. Checked, then of no effect.""",
     example="events {\n    accept_mutex_delay 500ms;\n}",
 )
 

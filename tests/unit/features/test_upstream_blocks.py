@@ -131,8 +131,6 @@ TWO = f"{ONE} server 127.0.0.1:2 backup;"
         (f"upstream a {{ ip_hash; {TWO} }}", 'balancing method does not support parameter "backup"'),
         (f"upstream a {{ random; {TWO} }}", 'balancing method does not support parameter "backup"'),
         (f"upstream a {{ random two; {TWO} }}", 'balancing method does not support parameter "backup"'),
-        (f"upstream a {{ least_conn; ip_hash; {ONE} }}", "load balancing method redefined: an upstream has one"),
-        (f"upstream a {{ hash $uri; random; {ONE} }}", "load balancing method redefined: an upstream has one"),
         (f"upstream a {{ hash $uri steady; {ONE} }}", 'invalid parameter "steady"'),
         (f"upstream a {{ random three; {ONE} }}", 'invalid parameter "three"'),
         (f"upstream a {{ random two hash; {ONE} }}", 'invalid parameter "hash"'),

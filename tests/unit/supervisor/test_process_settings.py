@@ -151,7 +151,6 @@ def test_unknown_users(configure: Configure, text: str, message: str) -> None:
     "text",
     [
         "load_module modules/ngx_http_geoip_module.so;",
-        "events { accept_mutex on; }",
         "worker_processes 0;",
         "events { worker_connections 0; }",
         "error_log memory:1m;",

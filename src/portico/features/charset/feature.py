@@ -62,7 +62,7 @@ OVERRIDE_CHARSET: Final = Directive[bool](
     doc="Whether an answer of an upstream that says its charset is recoded as well.", example="override_charset on;",
 )
 CHARSET_TYPES: Final = Directive[MediaTypes](
-    "charset_types", _ALL, media_types, args="1+",
+    "charset_types", _ALL, media_types, args="1+", joins=True,
     default=MediaTypes(
         frozenset(
             (b"text/html", b"text/xml", b"text/plain", b"text/vnd.wap.wml", b"application/javascript", b"application/rss+xml")

@@ -63,7 +63,7 @@ def _cache(statement: Statement) -> Forms | None:
 
 def _types(name: str, what: str) -> Directive[MediaTypes]:
     return Directive[MediaTypes](
-        name, _ALL, media_types, args="1+", default=_HTML, default_text="text/html",
+        name, _ALL, media_types, args="1+", joins=True, default=_HTML, default_text="text/html",
         syntax="TYPE ...",
         doc=f"Media types of answers that `{what}` compresses besides text/html; `*` is every type.",
         example=f"{name} text/css text/plain application/javascript application/json image/svg+xml;",

@@ -50,7 +50,7 @@ PROXY_PASS: Final = Directive[Template | None](
     example="location /api/ { proxy_pass http://127.0.0.1:4000/; }",
 )
 EARLY_HINTS: Final = Directive[list[Template]](
-    "early_hints", ANYWHERE, templates, args="1+", default=list[Template](), default_text="none", syntax="TEXT ...",
+    "early_hints", ANYWHERE, templates, args="1+", joins=True, default=list[Template](), default_text="none", syntax="TEXT ...",
     doc="Passes 103 (Early Hints, RFC 8297) of the upstream on to the client when any of the texts is neither empty nor `0`; "
     "else, and for clients that speak HTTP/1.0, it is dropped. Some clients take a 103 for the response, so choose by a field that "
     "browsers send.",

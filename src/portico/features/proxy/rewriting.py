@@ -81,7 +81,7 @@ PROXY_COOKIE_PATH: Final = Directive[Rule](
     doc="Replaces a prefix of the path of cookies that the upstream sets.", example="proxy_cookie_path /two/ /;",
 )
 PROXY_COOKIE_FLAGS: Final = Directive[FlagRule](
-    "proxy_cookie_flags", ANYWHERE, _flags, args="1+", default=FlagRule(None, None, 0, b"", True), many=True,
+    "proxy_cookie_flags", ANYWHERE, _flags, args="1-4", default=FlagRule(None, None, 0, b"", True), many=True,
     default_text="off", syntax="off | COOKIE [FLAG ...]",
     doc="Sets or removes flags of cookies that the upstream sets: `secure`, `httponly`, `samesite=strict|lax|none`, and their "
     "opposites `nosecure`, `nohttponly`, `nosamesite`. The cookie is a name or a regex after `~`.",

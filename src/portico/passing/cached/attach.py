@@ -94,11 +94,11 @@ def _open_cache(
     assert settings is not None
     stores = every.of(d).stores
     name = settings.name.encode("utf-8", "surrogateescape")
-    if name in stores:
-        raise ConfigError(f'duplicate zone "{settings.name}"', setting.where, "each cache needs a name of its own")
     place = os.path.realpath(settings.path)  # of what is there of it
     if place in every.places:
         raise _same_path(settings.path, setting.where, every.places[place])
+    if name in stores:
+        raise ConfigError(f'duplicate zone "{settings.name}"', setting.where, "each cache needs a name of its own")
     for caches in every.by_prefix.values():
         for store in caches.stores.values():
             other = os.path.realpath(store.settings.path)

@@ -95,7 +95,7 @@ class CacheDirectives(Family):
             example=f"{p}_cache_valid 200 302 10m;",
         ))
         self.methods = self.declare(Directive[int](
-            f"{p}_cache_methods", ANYWHERE, values.bits(_METHODS), args="1+", default=3, default_text="GET HEAD",
+            f"{p}_cache_methods", ANYWHERE, values.bits(_METHODS), args="1+", joins=True, default=3, default_text="GET HEAD",
             syntax="GET | HEAD | POST ...",
             doc="The methods whose responses are cached; GET and HEAD always are.", example=f"{p}_cache_methods GET HEAD POST;",
         ))
@@ -104,18 +104,18 @@ class CacheDirectives(Family):
             doc="After how many requests for it a response is cached.", example=f"{p}_cache_min_uses 2;",
         ))
         self.bypass = self.declare(Directive[list[Template]](
-            f"{p}_cache_bypass", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            f"{p}_cache_bypass", ANYWHERE, templates, args="1+", joins=True, default=list[Template](), syntax="TEXT ...",
             doc=f"The request goes to {server}, not to the cache, when any of the texts is neither empty nor `0`; the response may "
             "be cached.",
             example=f"{p}_cache_bypass $http_pragma $cookie_nocache;",
         ))
         self.no_cache = self.declare(Directive[list[Template]](
-            f"{p}_no_cache", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            f"{p}_no_cache", ANYWHERE, templates, args="1+", joins=True, default=list[Template](), syntax="TEXT ...",
             doc="A response is not cached when any of the texts is neither empty nor `0`.",
             example=f"{p}_no_cache $http_authorization;",
         ))
         self.use_stale = self.declare(Directive[int](
-            f"{p}_cache_use_stale", ANYWHERE, values.bits(stale), args="1+", default=0, default_text="off",
+            f"{p}_cache_use_stale", ANYWHERE, values.bits(stale), args="1+", joins=True, default=0, default_text="off",
             syntax=" | ".join(stale) + " ...",
             doc="When a stale response is served: the attempts failed in one of these ways, or (`updating`) another request is "
             "fetching a fresh one at the moment.",
@@ -156,7 +156,7 @@ class CacheDirectives(Family):
             example=f"{p}_cache_max_range_offset 10m;",
         ))
         self.purge = self.declare(Directive[list[Template]](
-            f"{p}_cache_purge", ANYWHERE, templates, args="1+", default=list[Template](), syntax="TEXT ...",
+            f"{p}_cache_purge", ANYWHERE, templates, args="1+", joins=True, default=list[Template](), syntax="TEXT ...",
             doc="When any of the texts is neither empty nor `0`, the request removes the responses that are cached under its key, "
             "and gets 204; 404 when there were none. A key that ends with `*` stands for all keys that begin so. With the field "
             "`Cache-Tag` (or `Surrogate-Key`) the request removes the responses that came with one of these tags. Say with `allow` "

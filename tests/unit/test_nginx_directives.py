@@ -1,0 +1,76 @@
+"""Every directive of nginx 1.31.5 is known, with nginx's contexts and numbers of arguments, or it is said here why it is not.
+
+`nginx_directives.txt` has them: module, name, contexts, numbers of arguments, and `{}` where a block follows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from portico import catalogue
+from portico.config.absent import advice
+from portico.config.directive import (
+    EVENTS,
+    HTTP,
+    IF_LOCATION,
+    IF_SERVER,
+    LIMIT_EXCEPT,
+    LOCATION,
+    MAIN,
+    SERVER,
+    UPSTREAM,
+    Directive,
+)
+
+CONTEXTS = {
+    "main": MAIN, "events": EVENTS, "http": HTTP, "server": SERVER, "location": LOCATION, "upstream": UPSTREAM,
+    "server-if": IF_SERVER, "location-if": IF_LOCATION, "limit_except": LIMIT_EXCEPT, "any": 0,
+}  # fmt: skip
+MOST = 8  # arguments: NGX_CONF_MAX_ARGS
+# Modules that Portico does not have.
+MODULES = {
+    "fastcgi", "uwsgi", "scgi", "grpc", "memcached", "v3", "event_quic_bpf", "tunnel", "ssi", "dav", "browser", "geoip", "image",
+    "xslt", "perl", "mp4", "flv", "degradation", "upstream_least_time", "upstream_sticky",
+}  # fmt: skip
+# Directives that it does not have although it has the rest of their modules.
+NAMES = {
+    "ssl_engine", "ssl_ech_file", "ssl_certificate_cache", "ssl_certificate_compression", "ssl_ocsp", "ssl_ocsp_responder",
+    "ssl_ocsp_cache", "ssl_stapling", "ssl_stapling_file", "ssl_stapling_responder", "ssl_stapling_verify", "ssl_early_data",
+    "ssl_conf_command", "proxy_bind", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_pass_trailers", "proxy_limit_rate",
+    "proxy_ssl_certificate_cache", "proxy_ssl_conf_command", "userid_flags", "max_headers", "client_body_in_file_only",
+    "client_body_in_single_buffer", "client_body_early_read", "keepalive_min_timeout", "post_action", "resolver", "resolver_timeout",
+    "disable_symlinks",
+}  # fmt: skip
+
+DIRECTIVES = catalogue.directives()
+LINES = (Path(__file__).parent / "nginx_directives.txt").read_text().splitlines()
+
+
+def own(name: str, contexts: int) -> list[Directive[object]]:
+    """Portico's directives of that name, of those contexts."""
+    return [each for each in DIRECTIVES if each.name == name and (each.contexts & contexts or not contexts)]
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.split()[0] not in MODULES and line.split()[1] not in NAMES])
+def test_directive(line: str) -> None:
+    _, name, contexts_text, numbers, *block = line.split()
+    contexts = 0
+    for word in contexts_text.split(","):
+        contexts |= CONTEXTS[word]
+    found = own(name, contexts)
+    assert found, "unknown"
+    known = 0
+    for directive in found:
+        known |= directive.contexts
+        allowed = {count for count in range(MOST + 1) if directive.takes(count)}
+        expected = set(range(int(numbers[:-1]), MOST + 1)) if numbers.endswith("+") else {int(each) for each in numbers.split(",")}
+        assert (allowed, directive.has_block()) == (expected, bool(block))
+    assert contexts & ~known == 0, "a context is missing"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_what_is_missing_is_told(name: str) -> None:
+    assert not own(name, 0), "it is there: take it off the list"
+    assert advice(name, [each.name for each in DIRECTIVES]), "who writes it is not told what to do"
