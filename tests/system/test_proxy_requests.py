@@ -92,7 +92,7 @@ def test_chunked_body(proxy: Proxied, name: str, size: int) -> None:
     with client, proxy.accept(name) as upstream:
         got = upstream.request()
         assert got.body == body
-        stays = name == "chunkstream"
+        stays = name == "chunkstream" and size > 16384  # what came with the header section is held, as in nginx
         assert (got.get(b"transfer-encoding") is not None) is stays
         assert got.get(b"content-length") == (None if stays else b"%d" % size)
         upstream.send(answer(b"thanks"))

@@ -5,7 +5,7 @@ from typing import Final
 
 _FAMILIES: Final = (
     "add_trailer", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
-    "client_body_early_read", "client_body_in_file_only", "client_body_in_single_buffer", "dav", "deny", "disable_symlinks",
+    "client_body_early_read", "dav", "deny", "disable_symlinks",
     "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip", "gzip_static", "health_check", "http3",
     "image_filter", "js", "keepalive_min_timeout", "keyval", "limit_conn", "limit_req", "mail", "map", "max_headers",
     "memcached", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_bind", "proxy_cache",

@@ -124,10 +124,9 @@ def _interval(part: str) -> tuple[int, int]:
 class Setting(Generic[T_co]):
     """A value and the place that gave it."""
 
-    def __init__(self, value: T_co, where: Where, number: int) -> None:
+    def __init__(self, value: T_co, where: Where) -> None:
         self.value = value
         self.where = where
-        self.number = number  # in the order of the block
 
 
 @final
@@ -155,7 +154,6 @@ class Scope:
         self.value = value
         self.children: list[Scope] = []
         self._settings: dict[Directive[object], list[Setting[object]]] = {}
-        self._count = 0
         self._joined: dict[Directive[object], Statement] = {}
 
     def __repr__(self) -> str:
@@ -163,8 +161,7 @@ class Scope:
 
     def add(self, d: Directive[T], value: T, where: Where) -> None:
         """Give a value in this block."""
-        self._settings.setdefault(d, []).append(Setting(value, where, self._count))
-        self._count += 1
+        self._settings.setdefault(d, []).append(Setting(value, where))
 
     def join(self, d: Directive[object], statement: Statement) -> Statement:
         """Return a statement of a directive that `joins`, behind what those before it in this block have."""

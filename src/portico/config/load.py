@@ -35,6 +35,7 @@ class Load:
         self._unresolved: dict[str, list[Late]] = {}  # by the outermost block: each has variables of its own
         self.said: set[str] = set()
         """Warnings that one load gives once, by a key of the directive's choice."""
+        self._names: dict[str, bool] = {}  # by `names`
         self.order = 0
         """How many words were read so far (see Where.order)."""
 
@@ -43,6 +44,13 @@ class Load:
         if name.startswith("/"):
             return name
         return (self.conf_prefix if conf else self.prefix) + name
+
+    def names(self, word: str) -> bool:
+        """Return whether any file of the configuration has the word, wherever: for what costs something and is rarely wanted."""
+        found = self._names.get(word)
+        if found is None:
+            found = self._names[word] = any(word in text for text in self.files.values())
+        return found
 
     def resolve_later(self, value: Late) -> None:
         """Have `resolve_all` of the outermost block in which it stands finish a value."""

@@ -238,7 +238,8 @@ def _waiting(request: Request) -> bytes | None:
 
 def _is_used(build: HttpBuild) -> bool:
     """Return whether any file of the configuration names it."""
-    return any("stub_status" in text or "connections_" in text for text in build.scope.load.files.values())
+    load = build.scope.load
+    return load.names("stub_status") or load.names("connections_")
 
 
 def _new_board(build: HttpBuild) -> BoardLogger | None:

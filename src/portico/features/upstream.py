@@ -270,15 +270,15 @@ def _method(scope: Scope) -> Method:
     given: list[Setting[Method | None]] = []
     for directive in _METHODS:
         given.extend(scope.own_settings(directive))
-    given.sort(key=_number)
+    given.sort(key=_order)
     for setting in given[1:]:
         scope.load.diagnostics.warn("load balancing method redefined", setting.where)
     chosen = given[-1].value if given else None
     return chosen or Method("round_robin")
 
 
-def _number(setting: Setting[Method | None]) -> int:
-    return setting.number
+def _order(setting: Setting[Method | None]) -> int:
+    return setting.where.order
 
 
 def _table(build: HttpBuild, scope: Scope) -> SharedTable | None:

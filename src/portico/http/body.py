@@ -2,7 +2,7 @@
 
 How large it may be (`client_max_body_size`) is checked before it is read when its length is known (`check_length`), and while it
 comes when it is chunked (`codec/chunked.py`): 413. The temporary file is unlinked as soon as it is open, so a crash leaves nothing
-behind; `$request_body_file` is empty then.
+behind, unless the configuration wants its name: by `client_body_in_file_only`, or as it names `$request_body_file`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, final
 
-from portico.errorlog import ERR, WARN
+from portico.errorlog import CRIT, ERR, NOTICE, WARN
 from portico.http.errors import FileFailed, HTTPError
+from portico.http.settings import BODY_FILES_KEPT
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -44,9 +45,12 @@ class RequestBody:
         self.done = stream is None or stream.body_ended()
         self.data: bytes | None = None  # the whole body, when it was read into memory
         self.file = -1  # descriptor of the temporary file that holds it otherwise
-        self.file_path: str = ""  # where the file was made, for the error log
+        self.file_path: str = ""  # where the file was made
+        self.is_kept = False  # the file outlives the request
+        self.is_named = False  # the file is still there by that name
         self.failure: HTTPError | FileFailed | None = None  # why it could not be read whole: what was read of it is gone
         self.size = 0  # bytes of content received
+        self._ahead = b""  # content that was received, and is the next to be taken
 
     def allow(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1)."""
@@ -60,6 +64,9 @@ class RequestBody:
         """
         if self.failure is not None:
             raise self.failure
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
         return self._take()
 
     def _take(self) -> bytes | None:
@@ -85,6 +92,26 @@ class RequestBody:
             if self.stream is not None:
                 await self.stream.body_readable(seconds)
 
+    def read_if_here(self, most: int) -> None:
+        """Have the whole body in memory when all of it has come already and is about `most` bytes at most.
+
+        nginx does so with a body that came with the header section, whatever `proxy_request_buffering` says. Raises HTTPError,
+        ClientFailed.
+        """
+        held: list[bytes] = []
+        total = 0
+        while not self.done and total <= most:
+            data = self.take()
+            if data is None:
+                break
+            held.append(data)
+            total += len(data)
+        if self.done:
+            self.data = b"".join(held)
+            self.length = self.size
+        else:
+            self._ahead = b"".join(held)
+
     async def read_all(self) -> None:
         """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), FileFailed, ClientFailed, ClientTimeout."""
         if self.failure is not None:
@@ -102,6 +129,8 @@ class RequestBody:
         limit = core.client_body_buffer_size
         held: list[bytes] = []
         total = 0
+        if core.client_body_in_file_only:
+            self._open()
         while not self.done:
             data = await self.next(core.client_body_timeout)
             if self.file >= 0:
@@ -110,21 +139,31 @@ class RequestBody:
             held.append(data)
             total += len(data)
             if total > limit:
-                self._open(core.client_body_temp_path)
+                self._open()
                 self._write(b"".join(held))
                 held = []
         if self.file < 0:
             self.data = b"".join(held)
+        elif core.client_body_in_file_only == BODY_FILES_KEPT:
+            self.is_kept = True
 
-    def _open(self, directory: str) -> None:
-        """Make the temporary file, which has no name as soon as it is open."""
+    def _open(self) -> None:
+        """Make the temporary file, which has no name as soon as it is open unless somebody may want to know it."""
+        core = self.request.location.core
+        directory = core.client_body_temp_path
         try:
             self.file, path = tempfile.mkstemp(prefix="body.", dir=directory)
         except OSError as error:
             raise FileFailed("mkstemp", f"{directory}/body.XXXXXXXX", error) from None
         self.file_path = path
-        os.unlink(path)
-        self.request.log_error(WARN, f"a client request body is buffered to a temporary file {path}")
+        if core.client_body_files_named:
+            self.is_named = True
+            if core.client_body_in_file_only:
+                os.fchmod(self.file, 0o660)  # nginx: request_body_file_group_access
+        else:
+            os.unlink(path)
+        level = NOTICE if core.client_body_in_file_only else WARN
+        self.request.log_error(level, f"a client request body is buffered to a temporary file {path}")
 
     def _write(self, data: bytes) -> None:
         try:
@@ -135,6 +174,14 @@ class RequestBody:
         except OSError as error:
             raise FileFailed("write", self.file_path, error) from None
 
+    def _remove(self) -> None:
+        try:
+            os.unlink(self.file_path)
+        except FileNotFoundError:
+            pass  # whoever was told the name has taken it
+        except OSError as error:
+            self.request.log_error(CRIT, str(FileFailed("unlink", self.file_path, error)))
+
     def was_read(self) -> bool:
         """Return whether the whole body is in `data` or `file`."""
         return self.data is not None or self.file >= 0
@@ -143,6 +190,7 @@ class RequestBody:
         """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
         reactor = self.request.reactor
         stream = self.stream
+        self._ahead = b""
         while not self.done and stream is not None:
             data = self._take()
             left = deadline - reactor.now
@@ -178,8 +226,12 @@ class RequestBody:
         return data
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Give the temporary file back; a file with a name is removed, unless it is whole and to be kept."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
+        if self.is_named:
+            self.is_named = False
+            if not self.is_kept:
+                self._remove()
         self.data = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from portico.errorlog import ErrorLog
 
 _ALL: Final = HTTP | SERVER | LOCATION
+BODY_FILES_KEPT: Final = 2  # `client_body_in_file_only on`
 _BROWSERS: Final[dict[str, int]] = {"none": 1, "msie6": 2, "safari": 4}
 _SERVER: Final = HTTP | SERVER
 
@@ -104,11 +105,27 @@ CLIENT_BODY_BUFFER_SIZE: Final = Directive[int](
     doc="How much of a request body is held in memory; the rest goes to a file under `client_body_temp_path`.",
     example="client_body_buffer_size 128k;",
 )
+CLIENT_BODY_IN_FILE_ONLY: Final = Directive[int](
+    "client_body_in_file_only", _ALL, values.choice({"off": 0, "clean": 1, "on": BODY_FILES_KEPT}), args="1", default=0,
+    default_text="off",
+    syntax="on | clean | off",
+    doc="Has every request body that is read whole written to a file, whatever its size, so that the application can be told its "
+    "name (`$request_body_file`). With `on` the file stays when the request is over, with `clean` it goes. What did not come whole "
+    "is removed.",
+    example="client_body_in_file_only clean;",
+)
+CLIENT_BODY_IN_SINGLE_BUFFER: Final = Directive[bool](
+    "client_body_in_single_buffer", _ALL, values.flag, args="1", default=False, default_text="off",
+    doc="Whether nginx holds a request body in one piece. Portico always does what it stands for: `$request_body` is whole wherever "
+    "the body is in memory. Checked, then of no effect.",
+    example="client_body_in_single_buffer on;",
+)
 CLIENT_BODY_TEMP_PATH: Final = Directive[list[str]](
     "client_body_temp_path", _ALL, values.temp_path, args="1-4", default=["client_body_temp"],
     default_text="client_body_temp",
     doc="The directory for request bodies that do not fit into memory; up to three numbers give the levels of "
-    "subdirectories. Files are unlinked as soon as they are open, so levels are accepted and never needed.",
+    "subdirectories. Files are unlinked as soon as they are open, unless the configuration wants their names; levels are accepted "
+    "and not used.",
     example="client_body_temp_path /tmp/portico_bodies;",
 )
 KEEPALIVE_TIMEOUT: Final = Directive[tuple[float, int]](
@@ -321,6 +338,8 @@ class CoreSettings:
         self.client_body_timeout: float = scope.get(CLIENT_BODY_TIMEOUT)
         self.client_max_body_size: int = scope.get(CLIENT_MAX_BODY_SIZE)
         self.client_body_buffer_size: int = scope.get(CLIENT_BODY_BUFFER_SIZE)
+        self.client_body_in_file_only: int = scope.get(CLIENT_BODY_IN_FILE_ONLY)
+        self.client_body_files_named: bool = self.client_body_in_file_only != 0 or scope.load.names("request_body_file")
         self.client_body_temp_path: str = scope.load.full_path(scope.get(CLIENT_BODY_TEMP_PATH)[0])
         timeout, announced = scope.get(KEEPALIVE_TIMEOUT)
         self.keepalive_timeout: float = timeout

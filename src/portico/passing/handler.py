@@ -188,8 +188,12 @@ class ProxyHandler(Handler):
         """Return the body to send on, read whole with `proxy_request_buffering`; None when it is not sent."""
         if not self.pass_body or self.body is not None:
             return None
-        if (self.settings.request_buffering or (body.length < 0 and self.protocol.needs_length)) and not body.was_read():
+        if body.was_read():
+            return body
+        if self.settings.request_buffering or (body.length < 0 and self.protocol.needs_length):
             await body.read_all()
+        else:
+            body.read_if_here(request.location.core.client_body_buffer_size)
         return body
 
     def _key(self, request: Request, group: Group) -> bytes:

@@ -61,53 +61,62 @@ class RequestSender:
                 return False
 
     async def send_with(self, beginning: bytes, body: RequestBody) -> None:
-        """Send the beginning of the request and then a body, until the upstream responds."""
-        if not await self.send(beginning):
-            return
-        self._attempt.bytes_sent += len(beginning)
-        if not await (self._send_file(body) if body.file >= 0 else self._pass_on(body)):
-            return
-        end = self._stream.encode_end()
-        if end:
-            self._attempt.bytes_sent += len(end)
-            await self.send(end)
+        """Send the beginning of the request and then a body, until the upstream responds. What is there goes together."""
+        if body.file >= 0:
+            await self._send_file(beginning, body)
+        else:
+            await self._pass_on(beginning, body)
 
     async def _send_piece(self, data: bytes) -> bool:
-        """Send a piece of a body; return False when no more is to be sent."""
-        piece = self._stream.encode_piece(data)
-        self._attempt.bytes_sent += len(piece)
-        if not await self.send(piece):
+        """Send a piece of the request; return False when no more is to be sent."""
+        self._attempt.bytes_sent += len(data)
+        if not await self.send(data):
             return False
         reactor = self._end.reactor
         if reactor.is_turn_over():
             await reactor.turn()
         return True
 
-    async def _send_file(self, body: RequestBody) -> bool:
-        """Send a body that was read into a file; return False when the upstream does not want all of it."""
+    async def _send_file(self, beginning: bytes, body: RequestBody) -> None:
+        """Send a body that was read into a file, until the upstream does not want more of it."""
+        piece = beginning
         offset = 0
         while offset < body.length:
             data = body.read_file(offset, min(_FILE_PIECE, body.length - offset))
             offset += len(data)
-            if not await self._send_piece(data):
-                return False
-        return True
+            piece += self._stream.encode_piece(data)
+            if offset < body.length:
+                if not await self._send_piece(piece):
+                    return
+                piece = b""
+        await self._send_piece(piece + self._stream.encode_end())
 
-    async def _pass_on(self, body: RequestBody) -> bool:
-        """Send a body as it comes from the client; return False when the upstream does not want all of it."""
+    async def _pass_on(self, beginning: bytes, body: RequestBody) -> None:
+        """Send a body as it comes from the client, until the upstream does not want more of it."""
         body.allow()
+        piece = beginning
         while True:
             data = body.take()
             if data is None:
+                if piece:
+                    if not await self._send_piece(piece):
+                        return
+                    piece = b""
+                    continue
                 if self._end.ready and self._response_began():
-                    return False
+                    return
                 await self._wait_for_client()
                 continue
-            if not data:
-                return True
-            self.streamed = True
-            if not await self._send_piece(data):
-                return False
+            if data:
+                self.streamed = True
+                piece += self._stream.encode_piece(data)
+            if body.done:
+                piece += self._stream.encode_end()
+            if piece and not await self._send_piece(piece):
+                return
+            if body.done:
+                return
+            piece = b""
 
     async def _wait_for_client(self) -> None:
         """Wait for more of the body, or for something from the upstream. Raises HTTPError 408."""

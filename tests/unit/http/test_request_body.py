@@ -14,11 +14,13 @@ import portico.http.server.stream
 from portico.http.body import RequestBody
 from portico.http.errors import FileFailed, HTTPError
 from portico.http.request import Request
+from portico.http.variables.core import CORE_VARIABLES
 from portico.net.reactor import ClientFailed, Task
 
 COMPILED = str(portico.http.server.stream.__file__).endswith(".so")
 pytestmark = pytest.mark.skipif(COMPILED, reason="an interpreted class cannot inherit from a compiled one")
 
+CORE_VARIABLES_BY_NAME = {variable.name: variable for variable in CORE_VARIABLES}
 HEAD = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
 
 
@@ -77,6 +79,67 @@ def test_read_whole_into_a_file_past_the_buffer(site: Loaded) -> None:
     with pytest.raises(FileFailed):
         copy.read_file(22, 1)
     copy.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "left", "mode"),
+    [("on", True, 0o660), ("clean", False, 0o660), ("off", False, 0o600)],
+)
+def test_a_file_whose_name_is_wanted(tmp_path: Path, words: str, left: bool, mode: int) -> None:
+    """By `client_body_in_file_only`, or because the configuration names `$request_body_file`."""
+    (tmp_path / "temp").mkdir()
+    named = 'server { listen 80; client_body_buffer_size 4; error_page 404 "/$request_body_file"; }'
+    made = Loaded(f"client_body_temp_path temp; client_body_in_file_only {words}; {named}", tmp_path)
+    ask = Ask(made, b"hello", b"world")
+    ask.run(ask.body.read_all())
+    (file,) = (tmp_path / "temp").iterdir()
+    find = CORE_VARIABLES_BY_NAME["request_body_file"]
+    assert find.get(ask.request) == str(file).encode()
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"helloworld", mode)
+    ask.body.close()
+    assert file.exists() is left
+    assert find.get(ask.request) is None
+    made.close()
+
+
+def test_a_small_body_goes_to_a_file_too_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "temp").mkdir()
+    made = Loaded("client_body_temp_path temp; client_body_in_file_only on; server { listen 80; }", tmp_path)
+    ask = Ask(made)
+    ask.run(ask.body.read_all())
+    assert ask.body.data is None and ask.body.file >= 0 and ask.body.length == 0
+    ask.body.close()
+    assert len(list((tmp_path / "temp").iterdir())) == 1
+    made.close()
+
+
+def test_a_file_that_is_not_whole_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "temp").mkdir()
+    made = Loaded("client_body_temp_path temp; client_body_in_file_only on; server { listen 80; }", tmp_path)
+    ask = Ask(made, b"hello", ClientFailed(104, "Connection reset by peer"))
+    ask.run(ask.body.read_all())
+    assert len(list((tmp_path / "temp").iterdir())) == 1
+    ask.body.close()
+    assert list((tmp_path / "temp").iterdir()) == []
+    made.close()
+
+
+def test_what_came_with_the_header_section_is_held_although_it_is_passed_on(site: Loaded) -> None:
+    ask = Ask(site, b"hello", b"world")
+    ask.body.read_if_here(100)
+    assert (ask.body.data, ask.body.length, ask.body.done) == (b"helloworld", 10, True)
+
+
+@pytest.mark.parametrize(("pieces", "ended", "most"), [((b"hello", b"wor"), False, 100), ((b"hello", b"wor", b"ld"), True, 4)])
+def test_what_was_looked_at_is_the_next_to_be_taken(site: Loaded, pieces: tuple[bytes, ...], ended: bool, most: int) -> None:
+    """There is more to come, or it is more than may be held."""
+    ask = Ask(site, *pieces, ended=ended)
+    ask.body.read_if_here(most)
+    assert ask.body.data is None and not ask.body.done
+    got = b""
+    while data := ask.body.take():
+        got += data
+    assert got == b"".join(pieces)
 
 
 def site_folder(ask: Ask) -> Path:

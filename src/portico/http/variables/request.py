@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import split_target, valid_host
 from portico.codec.versions import NAMES
+from portico.config.values import octets
 from portico.http.routing.uri import arg
 from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, STABLE_FIELDS, Getter, Variable, VariableFamily
@@ -228,7 +229,8 @@ def _request_body(request: Request) -> bytes | None:
 
 
 def _request_body_file(request: Request) -> bytes | None:
-    return None  # the file has no name as soon as it is open (http/body.py)
+    body = request.body
+    return None if body is None or not body.is_named else octets(body.file_path)
 
 
 # -- about the request

@@ -56,15 +56,19 @@ class RequestHeads:
     def oversized(self, buffer: bytes) -> int:
         """Return the status to respond with when a header section breaks `large_client_header_buffers`; 0 when it does not.
 
-        The request line has the default server's buffers, the fields have those of the server that Host names, as in nginx.
+        All up to the Host line has the default server's buffers, and what follows those of the server that Host names, as in nginx,
+        which goes on with the buffer that it has begun.
         """
-        size = self.listener.default.core.large_buffer_size
+        default = self.listener.default.core
+        size = default.large_buffer_size
         line_end = buffer.find(b"\n")
         if line_end < 0 or line_end >= size:
             return 414 if line_end >= size or len(buffer) > size else 0
-        core = self._core_of(buffer)
-        size = core.large_buffer_size
-        if len(buffer) > size * core.large_buffers:
+        found = _HOST.search(buffer)
+        named_at = 0 if found is None else found.end()
+        core = default if found is None else self._core_of(found[1])
+        begun = (named_at + size - 1) // size * size
+        if named_at > size * default.large_buffers or len(buffer) > max(begun, core.large_buffer_size * core.large_buffers):
             return TOO_LARGE_HEADER
         at = line_end + 1
         while len(buffer) - at > size:
@@ -72,18 +76,16 @@ class RequestHeads:
             if end < 0 or end - at >= size:
                 return TOO_LARGE_HEADER
             at = end + 1
+            if at >= named_at:
+                size = core.large_buffer_size
         return 0
 
-    def _core_of(self, buffer: bytes) -> CoreSettings:
-        """Return the settings of the server that the Host line of a header section names; the default server's before that line."""
-        default = self.listener.default
-        found = _HOST.search(buffer)
-        if found is None:
-            return default.core
+    def _core_of(self, host: bytes) -> CoreSettings:
+        """Return the settings of the server that a Host field names."""
         try:
-            return self.listener.find(valid_host(found[1].strip(b" \t\r"))[0]).core
+            return self.listener.find(valid_host(host.strip(b" \t\r"))[0]).core
         except (ProtocolError, RegexFailed):
-            return default.core  # the request is refused for it when it is whole
+            return self.listener.default.core  # the request is refused for it when it is whole
 
     def request_of(self, head: bytes) -> Request:
         """Return the request that a header section, with its request line and blank line, is."""
