@@ -150,6 +150,18 @@ PAGES = Group(
         location /dead { proxy_pass http://@DEAD@; }
         location /body { error_page 403 /404.html; return 403 "own text"; }
         location /redirected { error_page 301 /404.html; return 301 /x; }
+        location = /folder { error_page 301 /404.html; return 301 /folder/; }
+        location = /redirectedtwice { error_page 301 /totheother; return 301 /x; }
+        location = /totheother { return 307 http://other.example/; }
+        location = /redirectedout { error_page 301 http://other.example/b; return 301 /x; }
+        location = /redirectfor { error_page 403 =200 /there; return 403; }
+        location = /there { return 301 /y; }
+        location = /rewritefor { error_page 403 /rewritten; return 403; }
+        location = /rewritten { rewrite ^ http://other.example/r redirect; }
+        location = /nothingfor { error_page 403 /nothing; return 403; }
+        location = /nothing { return 204; }
+        location = /errorfor { error_page 403 =200 /error; return 403; }
+        location = /error { return 410; }
         location /expected { client_max_body_size 1; error_page 413 /404.html; }
     }
     server {
@@ -212,13 +224,14 @@ NOT_HERE = b"not here\n"
     ),
     Exchange("backend dead", get("/dead"), status=502, body=b"our fault\n"),
     Exchange("text of a return", get("/body"), status=403),
-    Exchange(
-        "of a redirect",
-        get("/redirected"),
-        status=301,
-        contains=b"301 Moved Permanently",
-        differs="a `return 301` is its own answer: error_page is for errors (docs/guide/differences-from-nginx.md)",
-    ),
+    Exchange("of a redirect", get("/redirected"), status=301, contains=b"not here"),
+    Exchange("of a redirect to a folder", get("/folder"), status=301, contains=b"not here"),
+    Exchange("another redirect for one", get("/redirectedtwice"), status=307, has={"Location": "http://other.example/"}),
+    Exchange("another site for one", get("/redirectedout"), status=302, has={"Location": "http://other.example/b"}),
+    Exchange("a redirect in place of an error", get("/redirectfor"), status=301),
+    Exchange("a redirect by a rewrite in place of one", get("/rewritefor"), status=302),
+    Exchange("204 in place of an error", get("/nothingfor"), status=403),
+    Exchange("an error behind an error", get("/errorfor"), status=410),
     Exchange("of a body too large", request("POST", "/expected", body=b"xx"), status=413, body=NOT_HERE),
     Exchange(
         "inherited and internal", get("/q?a=b"), port="PORT_PLAIN", status=200, body=b"GET /here /q?a=b []"

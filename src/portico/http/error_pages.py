@@ -132,16 +132,34 @@ def error_response(request: Request, error: HTTPError) -> Response:
         request.carried.content_type = b""  # it was that of the response which an internal redirect replaced, not of the error's page
     if request.stream is not None and request.parent is None:
         request.stream.expect_none()  # nginx: an error answers an Expect, no 100 Continue after it
+    chosen = _chosen(request, status)
+    return own_page(request, status) if chosen is None else _shown_by(request, chosen, status)
+
+
+def redirect_response(request: Request, redirect: Response) -> Response:
+    """Return the response to a request that the configuration redirects: to nginx a redirect is an error, too, with its `error_page`.
+
+    Its status is its own, even where it stands in the place of another error. Raises InternalRedirect when an error page takes over.
+    """
+    chosen = _chosen(request, redirect.status)
+    if chosen is not None:
+        request.carry_over([(b"Location", redirect.location)])
+        return _shown_by(request, chosen, redirect.status)
+    if request.error_page_status > 0:
+        request.error_page_status = 0
+    return redirect
+
+
+def _chosen(request: Request, status: int) -> ErrorPage | None:
+    """Return the `error_page` for a status. What comes of an error page has none, but with `recursive_error_pages`."""
     location = request.location
     chosen = location.error_pages.get(status)
-    if chosen is not None and (request.error_page_status == NO_ERROR_PAGE or location.core.recursive_error_pages):
-        response = _shown_by(request, chosen, status)
-        if response is not None:
-            return response
-    return own_page(request, status)
+    if chosen is None or request.error_page_status == NO_ERROR_PAGE or location.core.recursive_error_pages:
+        return chosen
+    return None
 
 
-def _shown_by(request: Request, chosen: ErrorPage, status: int) -> Response | None:
+def _shown_by(request: Request, chosen: ErrorPage, status: int) -> Response:
     request.error_page_status = chosen.overwrite if chosen.overwrite >= 0 else status
     target = chosen.target.render(request)
     if target.startswith(b"/"):

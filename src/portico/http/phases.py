@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT, CRIT, ERR
 from portico.http.body import check_length
-from portico.http.error_pages import error_response, own_page
+from portico.http.error_pages import error_response, own_page, redirect_response
 from portico.http.errors import FileFailed, HTTPError, InternalRedirect
 from portico.http.request import MAX_REDIRECTS, NO_ERROR_PAGE
 from portico.http.response import UPGRADED, Response
@@ -34,21 +34,21 @@ async def respond(request: Request) -> Response:
                 for handler in request.server.rewrites:
                     response = handler.handle(request)
                     if response is not None:
-                        return _finished(request, response)
+                        return _given(request, response)
             response = enter_location(request)
             if response is None and request.location.rewrites:
                 response = _rewrite(request)
                 if response is None and request.target.seeks_location:
                     continue
             if response is not None:
-                return _finished(request, response)
+                return _given(request, response)
             for handler in request.location.handlers:
                 if handler.is_async:
                     response = await handler.handle_async(request)
                 else:
                     response = handler.handle(request)
                 if response is not None:
-                    return _finished(request, response)
+                    return _given(request, response)
             raise HTTPError(404)
         except HTTPError as error:
             refused = _error_answer(request, error)
@@ -90,9 +90,19 @@ def _rewrite(request: Request) -> Response | None:
     return None
 
 
+def _given(request: Request, response: Response) -> Response:
+    """Return the response that a handler gives, finished. Raises InternalRedirect when it redirects, and there is an `error_page`."""
+    if response.is_error and response.status < 400:
+        response = redirect_response(request, response)
+    return _finished(request, response)
+
+
 def _finished(request: Request, response: Response) -> Response:
     """Set the status that an error page keeps, and run the header filters."""
-    if request.error_page_status > 0 and (not response.is_error or response.status < 400):
+    if request.error_page_status > 0 and not response.is_error:
+        if response.status == 204 and response.content_length < 0:
+            response.content_length = 0  # with another status it has a body, of no length
+            response.content_type = request.location.core.content_type_of(request.uri)
         response.change_status(request.error_page_status)
         if response.status == 204:  # ngx_http_header_filter, when the status is nginx's own
             response.content_type = b""
@@ -114,8 +124,11 @@ def _carry_over(carried: CarriedOver, response: Response) -> None:
     """Add what is kept of the response that this one replaces."""
     if carried.content_type and not response.is_error and (response.upstream is None or not response.content_type):
         response.content_type = carried.content_type
-    if carried.fields:
-        response.fields = carried.fields + response.fields
+    fields = carried.fields
+    if fields and response.location:
+        fields = [field for field in fields if field[0].lower() != b"location"]  # nginx: ngx_http_clear_location
+    if fields:
+        response.fields = fields + response.fields
 
 
 def _error_answer(request: Request, error: HTTPError) -> Response | None:
