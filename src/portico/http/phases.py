@@ -124,10 +124,13 @@ def _carry_over(carried: CarriedOver, response: Response) -> None:
     """Add what is kept of the response that this one replaces."""
     if carried.content_type and not response.is_error and (response.upstream is None or not response.content_type):
         response.content_type = carried.content_type
-    fields = carried.fields
-    if fields and response.location:
-        fields = [field for field in fields if field[0].lower() != b"location"]  # nginx: ngx_http_clear_location
-    if fields:
+    if carried.fields:
+        fields: list[tuple[bytes, bytes]] = []
+        for name, value in carried.fields:
+            if name.lower() != b"location":
+                fields.append((name, value))
+            elif not response.location:  # else it is that of the redirect which counts (nginx: ngx_http_clear_location)
+                response.location = value
         response.fields = fields + response.fields
 
 
