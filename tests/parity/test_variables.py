@@ -26,6 +26,7 @@ VARIABLES = Group(
         }
         location /lengths { return 200 "$content_length|$content_type|$request_length"; }
         location /cookies { return 200 "$cookie_a|$cookie_B|$cookie_long_name|$cookie_none"; }
+        location /nameless { return 200 "[$arg_][$http_][$cookie_][$sent_http_]"; }
         location /args { return 200 "$arg_a|$arg_b|$arg_A_b|$arg_none"; }
         location /paths/ { return 200 "$document_root|$request_filename|$realpath_root"; }
         location /aliased/ { alias @ROOT@/deeper/; return 200 "$document_root|$request_filename"; }
@@ -35,6 +36,7 @@ VARIABLES = Group(
         location /times { return 200 "$msec|$request_time|$time_iso8601|$time_local"; }
         location /id { return 200 "$request_id"; }
         location /rate { return 200 "$limit_rate"; }
+        location /setrate { set $limit_rate $arg_a; return 200 "$limit_rate"; }
         location /status { error_page 404 /status2; return 404; }
         location /status2 { return 200 "$status"; }
         location /sub { return 200 "$sub|$server_name"; }
@@ -139,6 +141,10 @@ def _says(target: str, body: str, *headers: str, host: str = "main.example") -> 
     ),
     Exchange("request id", get("/id"), status=200, body=b"*", mask=(r"\b[0-9a-f]{32}\b",)),
     _says("/rate", "0"),
+    _says("/setrate?a=40k", "40960"),
+    _says("/setrate?a=x", "0"),
+    _says("/setrate", "0"),
+    _says("/nameless?=x&a", "[][][][]"),
     _says("/status", "404"),
     Exchange("status before an answer", get("/status2"), status=200),
     Exchange("program", get("/nginx"), status=200, mask=(r"^[\d.]+\|\d+",)),
@@ -161,6 +167,7 @@ def test_variables(servers: Servers, exchange: Exchange) -> None:
 
 LOGS = Group(
     r"""
+    log_format parts '[$request_method][$server_protocol][$uri][$request_uri][$request]';
     log_format plain '[$request] $status $body_bytes_sent "$http_referer" "$http_user_agent" $http_x_one';
     log_format json escape=json '{"uri":"$uri","agent":"$http_user_agent","none":"$http_none"}';
     log_format none escape=none '$http_user_agent|$http_none';
@@ -199,6 +206,7 @@ LOGS = Group(
     server {
         listen 127.0.0.1:@PORT_BAD@;
         access_log @PREFIX@/bad.log plain;
+        access_log @PREFIX@/parts.log parts;
         location / { return 200 "x"; }
     }
     """,
@@ -280,6 +288,10 @@ def _logs(id: str, log: str, line: str, sent: bytes, **more: tuple[str, ...]) ->
     _logs("error page", "target", '[GET /page HTTP/1.1] 404 6 "-" "-" -', get("/page")),
     _logs("444", "444", '[GET /444 HTTP/1.1] 444 0 "-" "-" -', get("/444")),
     _logs("buffered", "buffered", '[GET /buffered HTTP/1.1] 200 1 "-" "-" -', get("/buffered")),
+    Exchange(
+        "a path that cannot be decoded", get("/%zz"), port="PORT_BAD", log="parts.log", logged="[GET][HTTP/1.1][][-][GET /%zz HTTP/1.1]"
+    ),
+    Exchange("a path that leads out", get("/../x"), port="PORT_BAD", log="parts.log", logged="[GET][HTTP/1.1][][-][GET /../x HTTP/1.1]"),
     Exchange(
         "bad request",
         lines("GET /x HTTP/1.1"),

@@ -11,6 +11,7 @@ from portico.http.access import ALLOWED, PENDING, AccessStep
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.subrequest import answer_of, finish, subrequest_of
+from portico.http.variables.assigned import assign, define_assigned
 from portico.variables.template import Template, template, variable_name
 from portico.variables.variable import Getter, Variables
 
@@ -80,10 +81,8 @@ class AuthRequestStep(AccessStep):
             finish(asked, response)
 
     def _set(self, request: Request, asked: Request) -> None:
-        values = request.values
-        assert values is not None  # shared with the subrequest
         for variable in self.variables:
-            values[variable.name] = variable.value.render(asked)
+            assign(request, variable.name, variable.value.render(asked))
 
     def describe(self) -> str:
         return "auth_request " + self.uri.decode("utf-8", "backslashreplace")
@@ -107,9 +106,8 @@ class AuthRequestFeature(Feature):
 
     def declare(self, scope: Scope, variables: Variables[Request]) -> None:
         for variable in scope.own_all(AUTH_REQUEST_SET):
-            if variable is not None and not variables.define(variable.name, _getter(variable.name), replace=False):
-                error = variable.statement.fail(f'the duplicate "{variable.name}" variable', variable.statement.args[0])
-                variable.statement.load.diagnostics.error(error)
+            if variable is not None:
+                define_assigned(variables, variable.name, _getter(variable.name), variable.statement)
         for child in scope.children:
             self.declare(child, variables)
 

@@ -134,7 +134,7 @@ class Variables(Generic[S]):
             if lower != name:
                 return self.find(lower)
             for family in self._families:
-                if name.startswith(family.prefix) and len(name) > len(family.prefix):
+                if name.startswith(family.prefix):  # with nothing behind it, too: then it has no value
                     variable = Variable(name, family.make(name[len(family.prefix) :]), family.stability)
                     break
         if variable is not None:

@@ -18,6 +18,7 @@ from portico.features.rewrite.returns import RETURN
 from portico.features.rewrite.script import BreakStep, IfStep, ReturnStep, RewriteStep, Script, SetStep, Step
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import REWRITE, Handler
+from portico.http.variables.assigned import define_assigned
 from portico.variables.template import Template, template, variable_name
 from portico.variables.variable import Getter, Variables
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _BLOCKS: Final = SERVER | LOCATION | IF_SERVER | IF_LOCATION
 _ALL: Final = HTTP | _BLOCKS
 _URL_STARTS: Final = ("http://", "https://", "$scheme")
-_SETTABLE: Final = frozenset(("args", "limit_rate"))  # of the variables there are already
 
 
 @final
@@ -130,7 +130,7 @@ class RewriteFeature(Feature):
                 variables.add_captures(opened.regex, child.statement.where, scope.load)
         for assignment in scope.own_all(SET):
             if assignment is not None:
-                _define(assignment, variables)
+                define_assigned(variables, assignment.name, _getter(assignment.name), assignment.statement)
         for child in scope.children:
             self.declare(child, variables)
 
@@ -145,13 +145,6 @@ class RewriteFeature(Feature):
         steps = _steps(build.scope, build)
         if steps:
             build.add_handler(REWRITE, Script(steps, build.scope.get(REWRITE_LOG)))
-
-
-def _define(assignment: Assignment, variables: Variables[Request]) -> None:
-    name = assignment.name
-    if name not in _SETTABLE and not variables.define(name, _getter(name), replace=False):
-        error = assignment.statement.fail(f'the duplicate "{name}" variable', assignment.statement.args[0])
-        assignment.statement.load.diagnostics.error(error)
 
 
 def _getter(name: str) -> Getter[Request]:

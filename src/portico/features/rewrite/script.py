@@ -20,6 +20,7 @@ from portico.features.rewrite.returns import Return, answer
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler
+from portico.http.variables.assigned import assign
 from portico.variables.template import Template
 
 if TYPE_CHECKING:
@@ -79,13 +80,7 @@ class SetStep(Step):
         self.value = value
 
     def run(self, request: Request, log: bool) -> Outcome | None:
-        value = self.value.render(request)
-        if self.name == "args":
-            request.target = request.target.with_args(value)
-            return GO_ON
-        if request.values is None:
-            request.values = {}
-        request.values[self.name] = value
+        assign(request, self.name, self.value.render(request))
         return GO_ON
 
 

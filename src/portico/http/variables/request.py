@@ -36,7 +36,7 @@ def _request_method(request: Request) -> bytes | None:
 
 
 def _request_uri(request: Request) -> bytes | None:
-    return request.target.raw if request.method else None  # no method: the request line made no sense
+    return request.target.raw or None if request.method else None  # no method: the request line made no sense
 
 
 def _server_protocol(request: Request) -> bytes | None:

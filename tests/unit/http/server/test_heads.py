@@ -108,7 +108,8 @@ def test_what_is_refused(heads: RequestHeads, raw: bytes) -> None:
     request = heads.request_of(raw)
     assert refusal(request) == 400
     assert request.server is heads.listener.default
-    assert request.method == b""
+    undecodable = raw.startswith((b"GET /%", b"GET /."))  # what comes before the path is known then
+    assert request.method == (b"GET" if undecodable else b"")
 
 
 @pytest.mark.parametrize(

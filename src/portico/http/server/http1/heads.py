@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOST: Final = re.compile(rb"\nhost:([^\n]*)\n", re.IGNORECASE)
 _NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
+_UNDECODABLE: Final = RequestTarget(b"", b"", b"", False)
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 
 
@@ -116,7 +117,7 @@ class RequestHeads:
         except ProtocolError as error:
             return self.refused(line, HTTPError(error.status, error.reason))
         except ValueError:
-            return self.refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
+            return self._undecodable(line)
         except RegexFailed as given_up:  # of a server_name
             return self.refused(line, HTTPError(500, str(given_up), ALERT))
 
@@ -169,9 +170,19 @@ class RequestHeads:
         request.refusal = error
         return request
 
+    def _undecodable(self, line: bytes) -> Request:
+        """Return a request that is refused for its path: its method and version are known."""
+        request = self.refused(line, HTTPError(400, "client sent invalid request: the path cannot be decoded"))
+        parsed = parse_request_line(line)
+        request.method = parsed.method
+        request.version = parsed.version
+        request.target = _UNDECODABLE
+        return request
+
     def refused_as_too_large(self, buffer: bytes, status: int) -> Request:
         """Return the request of a header section that `oversized` does not let pass."""
-        core = self.listener.default.core if status == 414 else self._core_of(buffer)
+        found = None if status == 414 else _HOST.search(buffer)
+        core = self.listener.default.core if found is None else self._core_of(found[1])
         line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
         limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
         what = "URI" if status == 414 else "header line or too many of them"
