@@ -289,9 +289,13 @@ def _logs(id: str, log: str, line: str, sent: bytes, **more: tuple[str, ...]) ->
     _logs("444", "444", '[GET /444 HTTP/1.1] 444 0 "-" "-" -', get("/444")),
     _logs("buffered", "buffered", '[GET /buffered HTTP/1.1] 200 1 "-" "-" -', get("/buffered")),
     Exchange(
-        "a path that cannot be decoded", get("/%zz"), port="PORT_BAD", log="parts.log", logged="[GET][HTTP/1.1][][-][GET /%zz HTTP/1.1]"
+        "a path that cannot be decoded", get("/%zz"), port="PORT_BAD",
+        log="parts.log", logged="[GET][HTTP/1.1][][-][GET /%zz HTTP/1.1]",
     ),
-    Exchange("a path that leads out", get("/../x"), port="PORT_BAD", log="parts.log", logged="[GET][HTTP/1.1][][-][GET /../x HTTP/1.1]"),
+    Exchange(
+        "a path that leads out", get("/../x"), port="PORT_BAD",
+        log="parts.log", logged="[GET][HTTP/1.1][][-][GET /../x HTTP/1.1]",
+    ),
     Exchange(
         "bad request",
         lines("GET /x HTTP/1.1"),

@@ -83,8 +83,23 @@ def parse_request_line(line: bytes) -> RequestLine:
         raise ProtocolError(400, "client sent invalid request")
     version = 11 if protocol == b"HTTP/1.1" else _version_of(protocol)
     if not common and method in _REFUSED_METHODS:
+        if method == b"CONNECT" and not _is_authority(target):
+            raise ProtocolError(400, "client sent CONNECT without a host and a port")
         raise ProtocolError(405, f"client sent {method.decode()} method")
     return RequestLine(method, target, version, line)
+
+
+def _is_port(digits: bytes) -> bool:
+    """Return whether digits, if there are any, are a port's number."""
+    return len(digits) < 5 or (len(digits.lstrip(b"0")) < 6 and int(digits) < 65536)
+
+
+def _is_authority(target: bytes) -> bool:
+    """Return whether a target is in authority form, the only one of CONNECT (RFC 9112 section 3.2.3)."""
+    try:
+        return bool(valid_host(target)[1])
+    except ProtocolError:
+        return False
 
 
 def is_method(method: bytes) -> bool:
@@ -165,7 +180,7 @@ def valid_host(value: bytes) -> tuple[bytes, bytes]:
     """
     if value.startswith(b"["):
         inside, bracket, rest = value[1:].partition(b"]")
-        bad = not bracket or not inside or len(inside.translate(None, _IP_LITERAL)) > 0
+        bad = not bracket or not inside or len(inside.translate(None, _IP_LITERAL)) > 0 or b".." in inside
         name, port = b"[" + inside + b"]", rest[1:]
         bad = bad or (len(rest) > 0 and not rest.startswith(b":"))
     else:
@@ -173,7 +188,7 @@ def valid_host(value: bytes) -> tuple[bytes, bytes]:
         bad = len(name.translate(None, _REG_NAME)) > 0 or b".." in name
         if name.endswith(b"."):
             name = name[:-1]
-    if bad or not name or port.translate(None, _DIGITS) or len(port) > 5:
+    if bad or not name or port.translate(None, _DIGITS) or not _is_port(port):
         raise ProtocolError(400, "client sent invalid host header")
     return name.lower(), port
 

@@ -116,6 +116,7 @@ class RequestBody:
         """Read the whole body into `data` or `file`. Raises HTTPError (413, 400), FileFailed, ClientFailed, ClientTimeout."""
         if self.failure is not None:
             raise self.failure
+        self.allow()
         try:
             await self._read_whole()
         except (HTTPError, FileFailed) as failure:

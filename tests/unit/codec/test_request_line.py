@@ -57,6 +57,10 @@ def test_line_is_understood(client_says: bytes, method: bytes, target: bytes, ve
         (b"GET / HTTP/2.0", 505, "client sent invalid version"),
         (b"GET / HTTP/20.1", 505, "client sent invalid version"),
         (b"CONNECT a.example:443 HTTP/1.1", 405, "client sent CONNECT method"),
+        (b"CONNECT [::1]:443 HTTP/1.1", 405, "client sent CONNECT method"),
+        (b"CONNECT a.example HTTP/1.1", 400, "client sent CONNECT without a host and a port"),
+        (b"CONNECT / HTTP/1.1", 400, "client sent CONNECT without a host and a port"),
+        (b"CONNECT http://a.example:1/ HTTP/1.1", 400, "client sent CONNECT without a host and a port"),
         (b"TRACE / HTTP/1.1", 405, "client sent TRACE method"),
     ],
 )

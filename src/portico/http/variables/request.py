@@ -174,8 +174,8 @@ def _cookie_family(name: str) -> Getter[Request]:
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
     """Return the value of the cookie `name` (lower-case) in one Cookie field, None when it is not there.
 
-    As ngx_http_parse_multi_header_lines: names compare without case, pairs may be parted by "," too, the
-    value goes up to the next ";" with the spaces before it.
+    As ngx_http_parse_multi_header_lines: names compare without case, pairs end with ";" (before nginx 1.29.6 with "," too), and the
+    value has the spaces before that.
     """
     lowered = line.lower()
     if name not in lowered:
@@ -188,7 +188,7 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
                 at = _skip_spaces(line, at + 1)
                 end = line.find(b";", at)
                 return line[at:] if end < 0 else line[at:end]
-        while start < len(line) and line[start] not in b";,":
+        while start < len(line) and line[start] != 59:  # ";"
             start += 1
         start = _skip_spaces(line, start + 1)
     return None

@@ -73,7 +73,9 @@ class Http1Stream(ClientStream):
     def allow_body(self) -> None:
         if self._may_continue:
             self._may_continue = False
-            if not self.buffer and not self.body_ended():  # RFC 9110 section 10.1.1: a body that comes needs no 100
+            request = self.request
+            empty = request is not None and request.fields.content_length == 0  # nginx answers this too
+            if not self.buffer and (empty or not self.body_ended()):  # RFC 9110 section 10.1.1: a body that comes needs no 100
                 self.transport.send(_CONTINUE)
 
     def take_body(self) -> bytes | None:
