@@ -286,6 +286,9 @@ ANSWERS = Group(
             proxy_pass_header X-Accel-Expires;
             proxy_pass http://@BACKEND@;
         }
+        location /dated { proxy_pass_header Date; proxy_pass http://@BACKEND@; }
+        location /challenged { proxy_intercept_errors on; error_page 401 /ours; proxy_pass http://@BACKEND@; }
+        location /ours { return 200 ours; }
         location /ignore {
             proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering;
             proxy_pass http://@BACKEND@;
@@ -488,6 +491,13 @@ def _headed(id: str, *headers: str, target: str = "/", **expected: object) -> Ex
         has={"X-One": "1"},
     ),
     _headed("no content type", lacks=("Content-Type",)),
+    _headed("no date that is let through", target="/dated", lacks=("Date",)),
+    _headed("a date that is let through", "Date: then", target="/dated", has={"Date": "*"}),
+    Exchange(
+        "challenges of a page in place of a 401", get("/challenged"),
+        backend=reply(401, "theirs", "WWW-Authenticate: Basic", "X-One: 1"), status=401,
+        has={"WWW-Authenticate": "Basic"}, lacks=("X-One",), body=b"ours",
+    ),
     _headed("repeated", "Set-Cookie: a=1", "Set-Cookie: b=2", has={"Set-Cookie": "a=1"}),
     _headed("case of names", "x-lower: 1", has={"x-lower": "1"}),
     _headed(
@@ -838,6 +848,7 @@ REWRITES = Group(
         location /cookie/ {
             proxy_cookie_domain inner.example outer.example;
             proxy_cookie_domain ~\.(\w+)\.local$ .$1.example;
+            proxy_cookie_domain .dotted.$host .out.example;
             proxy_cookie_path /inner/ /cookie/;
             proxy_cookie_path ~^/re/(.*)$ /regex/$1;
             proxy_cookie_flags session secure httponly samesite=strict;
@@ -894,6 +905,10 @@ def _cookie(cookie: str, becomes: str, at: str = "/cookie/") -> Exchange:
     _redirected("http://none.example/y", "http://none.example/y", "/own/"),
     _redirected("http://x.example/y", "http://localhost:@PORT@/y", "/variable/"),
     _redirected("0; url=http://one.example/y", "0; url=/one/y", "/own/", "Refresh"),
+    _cookie("a=1; Domain=.inner.example", "a=1; Domain=.outer.example"),
+    _cookie("a=1; Domain=dotted.localhost", "a=1; Domain=out.example"),
+    _cookie("a=1; Domain=.Dotted.localhost", "a=1; Domain=.out.example"),
+    _cookie("a=1; Domain=..inner.example", "a=1; Domain=..inner.example"),
     _cookie("a=1; Domain=inner.example; Path=/inner/x", "a=1; Domain=outer.example; Path=/cookie/x"),
     _cookie("a=1; domain=other.example; path=/other", "a=1; domain=other.example; path=/other"),
     _cookie("a=1; domain=.sub.local", "a=1; domain=.sub.example"),

@@ -120,6 +120,7 @@ class RangeFilter(HeaderFilter):
             self._send_parts(request, response, ranges)
 
     def _send_parts(self, request: Request, response: Response, ranges: Ranges) -> None:
+        _clear_content_range(response)
         self._boundary += 1
         boundary = b"%020d" % (self._boundary % _BOUNDARY_SPACE)
         head = b"\r\n--" + boundary + b"\r\n"
@@ -165,8 +166,15 @@ def _is_same(if_range: bytes, response: Response) -> bool:
     return response.last_modified >= 0 and parse_date(if_range) == response.last_modified
 
 
+def _clear_content_range(response: Response) -> None:
+    """Remove a Content-Range that an upstream or the configuration has put on the whole."""
+    if response.get(b"content-range") is not None:
+        response.fields = [field for field in response.fields if field[0].lower() != b"content-range"]
+
+
 def _send_one(request: Request, response: Response, span: tuple[int, int]) -> None:
     start, end = span
+    _clear_content_range(response)
     response.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, end - 1, response.content_length)))
     response.content_length = end - start
     body = response.body
@@ -193,6 +201,7 @@ def _refuse(request: Request, response: Response) -> None:
     response.body.close()
     if 416 in request.location.error_pages:
         raise HTTPError(416)
+    _clear_content_range(response)
     response.fields.append((b"Content-Range", b"bytes */%d" % response.content_length))
     page = own_page(request, 416)
     response.change_status(416)

@@ -245,6 +245,7 @@ class UpstreamPart:
         self.server: bytes = b""  # Server, when `proxy_pass_header` lets it through
         self.no_server = False  # … which lets it through, but the upstream has sent none
         self.date: bytes = b""  # Date, likewise
+        self.no_date = False
         self.limit_rate: int = -1  # bytes a second, by X-Accel-Limit-Rate; -1: none said
         self.charset: bytes = b""  # X-Accel-Charset
 

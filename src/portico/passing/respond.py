@@ -18,6 +18,7 @@ from portico.http.finished import FinishedHead
 from portico.http.header_section import finished_head
 from portico.http.phases import redirect_to
 from portico.http.response import EMPTY, PLAIN_UPSTREAM, Body, BytesBody, Response
+from portico.http.variables.assigned import assign
 from portico.passing.body import UpstreamBody
 from portico.passing.exchange import Exchange
 from portico.passing.hook import ResponseHook, Sink
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 # The fields of a response with X-Accel-Redirect that the response of the other location gets.
 _CARRIED_OVER: Final = frozenset((b"set-cookie", b"content-disposition", b"cache-control", b"expires"))
+
+
+_CHALLENGE: Final = b"www-authenticate"
 
 
 @final
@@ -111,10 +115,17 @@ class Responder:
             exchange.end(attempt, False, False)
             if hook is not None:
                 hook.on_intercepted(request, head)
-            raise HTTPError(status)
+            refusal = HTTPError(status)
+            if status == 401:  # the client must be told how to authenticate, whatever page it is shown
+                count = len(head.names)
+                refusal.fields = tuple([(head.keys[i], head.values[i]) for i in range(count) if head.names[i] == _CHALLENGE])
+            raise refusal
         redirect = self.rules.redirect(head) if b"x-accel-redirect" in head.first else None
         if redirect is not None:
             exchange.end(attempt, False, False)
+            rate = self.rules.limit_rate(head)
+            if rate >= 0:
+                assign(request, "limit_rate", b"%d" % rate)
             raise _accel_redirect(request, head, redirect)
         return None
 

@@ -8,6 +8,7 @@ from portico.cache.policy.ignored import IGNORE_BUFFERING, IGNORE_CHARSET, IGNOR
 from portico.codec.dates import parse_date
 from portico.codec.http1_response import ResponseHead
 from portico.config.values import number_of
+from portico.errorlog import WARN
 from portico.http.error_pages import REASONS
 from portico.http.handler import HeaderFilter, can_be_finished
 from portico.http.response import ONE_RANGE, PLAIN_UPSTREAM, Body, Response
@@ -24,6 +25,8 @@ _HOP_BY_HOP: Final = frozenset(
         b"content-length",
     )
 )  # fmt: skip
+# Of these nginx takes the first one (ngx_http_upstream_process_header_line).
+_SINGLE: Final = frozenset((b"content-type", b"date", b"etag", b"expires", b"last-modified", b"location", b"refresh", b"server"))
 
 
 @final
@@ -34,6 +37,7 @@ class ResponseRules(HintRules):
         passed = frozenset(let_through)
         self.hidden: frozenset[bytes] = frozenset(hide) - passed | _HOP_BY_HOP
         self.pass_server = b"server" in passed
+        self.pass_date = b"date" in passed
         self.ignore = ignore
         self.rewriter = rewriter
         self.force_ranges = force_ranges
@@ -76,9 +80,13 @@ class ResponseRules(HintRules):
         hidden = self.hidden
         nominated = head.connection_tokens
         fields = response.fields
+        repeats = len(head.first) != len(names)
         for i in range(len(names)):
             name = names[i]
             if name in hidden or (nominated and name in nominated):
+                continue
+            if repeats and name in _SINGLE and names.index(name) != i:
+                _log_repeated(request, head, i)
                 continue
             value = values[i]
             if name == b"content-type":
@@ -100,9 +108,10 @@ class ResponseRules(HintRules):
             else:
                 fields.append((keys[i], value))
         self._accel(head, response)
-        if self.pass_server:
+        if self.pass_server or self.pass_date:
             part = response.upstream_part()
-            part.no_server = not part.server
+            part.no_server = self.pass_server and not part.server
+            part.no_date = self.pass_date and not part.date
         return response
 
     def allow_ranges(self, head: ResponseHead, response: Response) -> None:
@@ -120,7 +129,7 @@ class ResponseRules(HintRules):
         part = response.upstream
         return not (
             response.location
-            or (part is not None and (part.server or part.no_server or part.date or part.limit_rate >= 0))
+            or (part is not None and (part.server or part.no_server or part.date or part.no_date or part.limit_rate >= 0))
             or (self.rewriter.cookies and response.get(b"set-cookie"))
             or response.get(b"refresh")
             or response.get(b"location")
@@ -133,15 +142,31 @@ class ResponseRules(HintRules):
         else:
             response.location = changed
 
+    def limit_rate(self, head: ResponseHead) -> int:
+        """Return the bytes a second that X-Accel-Limit-Rate asks for; -1 when it asks for none."""
+        if self.ignore & IGNORE_LIMIT_RATE:
+            return -1
+        rate = number_of((head.get(b"x-accel-limit-rate") or b"").decode("latin-1"))
+        return -1 if rate is None else rate
+
     def _accel(self, head: ResponseHead, response: Response) -> None:
-        if not self.ignore & IGNORE_LIMIT_RATE:
-            rate = number_of((head.get(b"x-accel-limit-rate") or b"").decode("latin-1"))
-            if rate is not None:
+        if b"x-accel-limit-rate" in head.first:
+            rate = self.limit_rate(head)
+            if rate >= 0:
                 response.upstream_part().limit_rate = rate
         if not self.ignore & IGNORE_CHARSET:
             charset = head.get(b"x-accel-charset")
             if charset:
                 response.upstream_part().charset = charset
+
+
+def _log_repeated(request: Request, head: ResponseHead, index: int) -> None:
+    """Log that a field was left out which may stand once only."""
+    name = head.names[index]
+    again = (head.keys[index] + b": " + head.values[index]).decode(errors="backslashreplace")
+    first = head.names.index(name)
+    before = (head.keys[first] + b": " + head.values[first]).decode(errors="backslashreplace")
+    request.log_error(WARN, f'upstream sent duplicate header line: "{again}", previous value: "{before}", ignored')
 
 
 def last_modified_of(head: ResponseHead) -> float:

@@ -66,7 +66,7 @@ class Rewriter:
 
     def location(self, request: Request, value: bytes) -> bytes | None:
         """Return the new value of a Location, None when no rule applies."""
-        return _replaced(self.redirects, request, value, _length_as_prefix)
+        return _replaced(self.redirects, request, value, _take_prefix)
 
     def refresh(self, request: Request, value: bytes) -> bytes:
         """Return a Refresh with its URL rewritten: `5; url=http://…`."""
@@ -86,9 +86,9 @@ class Rewriter:
             lower = name.strip(b" ").lower()
             new: bytes | None = None
             if equals and lower == b"domain":
-                new = _replaced(self.domains, request, text, _length_as_domain)
+                new = _replaced(self.domains, request, text, _take_domain)
             elif equals and lower == b"path":
-                new = _replaced(self.paths, request, text, _length_as_prefix)
+                new = _replaced(self.paths, request, text, _take_prefix)
             if new is not None:
                 attributes[index] = name + b"=" + new
                 changed = True
@@ -123,18 +123,22 @@ def _set_flag(attributes: list[bytes], flag: bytes, wanted: bool, unwanted: bool
         attributes[:] = [attribute for attribute in attributes if attribute.lower() != flag.lower()]
 
 
-def _length_as_prefix(value: bytes, pattern: bytes) -> int:
-    """Return how much of `value` a pattern that it begins with takes; -1 when it does not."""
-    return len(pattern) if value.startswith(pattern) else -1
+Take = Callable[[bytes, bytes], "tuple[bytes, bytes] | None"]
 
 
-def _length_as_domain(value: bytes, pattern: bytes) -> int:
-    """Return how much of `value` a pattern that is the same domain takes: all; -1 when it is another one."""
-    return len(value) if value.lstrip(b".").lower() == pattern.lower() else -1
+def _take_prefix(value: bytes, pattern: bytes) -> tuple[bytes, bytes] | None:
+    """Return what is left of `value` before and behind a pattern that it begins with; None when it does not."""
+    return (b"", value[len(pattern) :]) if value.startswith(pattern) else None
 
 
-def _replaced(rules: list[Rule], request: Request, value: bytes, length_of: Callable[[bytes, bytes], int]) -> bytes | None:
-    """Return `value` by the first rule whose regex matches, or whose pattern takes some of it (`length_of`); None when none does."""
+def _take_domain(value: bytes, pattern: bytes) -> tuple[bytes, bytes] | None:
+    """Return what is left of `value` beside a pattern that is the same domain: its leading dot; None when it is another one."""
+    dot = value[:1] if value.startswith(b".") else b""
+    return (dot, b"") if value[len(dot) :].lower() == pattern.lower() else None
+
+
+def _replaced(rules: list[Rule], request: Request, value: bytes, take: Take) -> bytes | None:
+    """Return `value` by the first rule whose regex matches, or whose pattern takes some of it; None when none does."""
     for rule in rules:
         assert rule.replacement is not None
         if rule.regex is not None:
@@ -142,7 +146,7 @@ def _replaced(rules: list[Rule], request: Request, value: bytes, length_of: Call
                 return rule.replacement.render(request)
             continue
         assert rule.pattern is not None
-        length = length_of(value, rule.pattern.render(request))
-        if length >= 0:
-            return rule.replacement.render(request) + value[length:]
+        left = take(value, rule.pattern.render(request))
+        if left is not None:
+            return left[0] + rule.replacement.render(request) + left[1]
     return None

@@ -50,7 +50,24 @@ def test_a_server_that_is_passed_on(make_proxy: MakeProxy) -> None:
     part = site.get(HEAD + "\nContent-Length: 0\n\n").response.upstream
     assert part is not None and (part.server, part.date, part.no_server) == (b"theirs", b"today", False)
     part = site.get("HTTP/1.1 200 OK\nContent-Length: 0\n\n").response.upstream
-    assert part is not None and part.no_server
+    assert part is not None and part.no_server and part.no_date
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "ETag", "Expires", "Last-Modified", "Location", "Refresh", "Server", "Date"])
+def test_of_some_fields_the_first_counts(make_proxy: MakeProxy, name: str) -> None:
+    site = make_proxy("error_log logs/error.log warn; location / { proxy_pass_header Server; proxy_pass_header Date; proxy_pass http://app; }")
+    answer = site.get(f"HTTP/1.1 200 OK\n{name}: /one\nContent-Length: 0\n{name}: /two\n\n")
+    part = answer.response.upstream
+    assert part is not None
+    said = [value for key, value in answer.fields if key == name] or [(part.server or part.date).decode()]
+    assert said == ["/one"]
+    assert f'duplicate header line: "{name}: /two", previous value: "{name}: /one", ignored' in site.log()
+
+
+def test_others_may_stand_twice(make_proxy: MakeProxy) -> None:
+    site = make_proxy("location / { proxy_pass http://app; }")
+    answer = site.get("HTTP/1.1 200 OK\nSet-Cookie: a\nX: 1\nContent-Length: 0\nSet-Cookie: b\nX: 2\n\n")
+    assert (answer.all("Set-Cookie"), answer.all("X")) == (["a", "b"], ["1", "2"])
 
 
 @pytest.mark.parametrize(

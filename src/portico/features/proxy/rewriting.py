@@ -29,14 +29,15 @@ def _rule(statement: Statement) -> Rule:
         if first == "off" or (first == "default" and statement.name == "proxy_redirect"):
             return Rule(None, None, None, first)
         raise statement.fail(f'invalid parameter "{first}"', statement.args[0])
-    replacement = template(statement, 1)
+    is_domain = statement.name == "proxy_cookie_domain"
     if first.startswith("~"):
-        caseless = first.startswith("~*") or statement.name == "proxy_cookie_domain"
+        caseless = first.startswith("~*") or is_domain
         regex = parse_regex(statement, 0, first[2:] if first.startswith("~*") else first[1:], caseless)
-        return Rule(None, regex, replacement, "")
-    if statement.name == "proxy_cookie_domain":
-        first = first.lstrip(".")
-    return Rule(template_of(first, statement), None, replacement, "")
+        return Rule(None, regex, template(statement, 1), "")
+    second = statement.args[1].text
+    if is_domain:  # whether there is a dot in front is the upstream's choice
+        first, second = first.removeprefix("."), second.removeprefix(".")
+    return Rule(template_of(first, statement), None, template_of(second, statement), "")
 
 
 _FLAGS: Final = {

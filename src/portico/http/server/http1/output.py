@@ -51,7 +51,8 @@ def beginning_of(request: Request, response: Response, core: CoreSettings, prefi
         server = part.server
     elif server is None:
         server = core.server_tokens.render(request)
-    return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, part.date or request.reactor.date())
+    date = part.date or (b"" if part.no_date else request.reactor.date())
+    return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, date)
 
 
 def field_lines(request: Request, response: Response) -> bytes:

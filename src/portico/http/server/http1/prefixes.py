@@ -39,6 +39,7 @@ class Prefixes:
 
 
 def beginning(status: int, reason: bytes, server: bytes, date: bytes) -> bytes:
-    """Return the status line and the lines Server and Date."""
+    """Return the status line and the lines Server and Date, those of the two that have a value."""
     line = b"Server: " + server + b"\r\n" if server else b""
-    return b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n" % (status, reason, line, date)
+    last = b"Date: " + date + b"\r\n" if date else b""
+    return b"HTTP/1.1 %d %b\r\n%b%b" % (status, reason, line, last)
