@@ -55,7 +55,8 @@ def test_a_server_that_is_passed_on(make_proxy: MakeProxy) -> None:
 
 @pytest.mark.parametrize("name", ["Content-Type", "ETag", "Expires", "Last-Modified", "Location", "Refresh", "Server", "Date"])
 def test_of_some_fields_the_first_counts(make_proxy: MakeProxy, name: str) -> None:
-    site = make_proxy("error_log logs/error.log warn; location / { proxy_pass_header Server; proxy_pass_header Date; proxy_pass http://app; }")
+    passed = "proxy_pass_header Server; proxy_pass_header Date;"
+    site = make_proxy(f"error_log logs/error.log warn; location / {{ {passed} proxy_pass http://app; }}")
     answer = site.get(f"HTTP/1.1 200 OK\n{name}: /one\nContent-Length: 0\n{name}: /two\n\n")
     part = answer.response.upstream
     assert part is not None
