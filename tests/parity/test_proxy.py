@@ -852,9 +852,11 @@ REWRITES = Group(
             proxy_cookie_path /inner/ /cookie/;
             proxy_cookie_path ~^/re/(.*)$ /regex/$1;
             proxy_cookie_flags session secure httponly samesite=strict;
+            proxy_cookie_flags varied $arg_f $arg_g $none;
             proxy_cookie_flags ~^un nosecure nohttponly nosamesite;
             proxy_pass http://@BACKEND@/inner/;
         }
+        set $none "";
         location /cookieoff/ {
             proxy_cookie_domain off;
             proxy_cookie_path off;
@@ -905,6 +907,9 @@ def _cookie(cookie: str, becomes: str, at: str = "/cookie/") -> Exchange:
     _redirected("http://none.example/y", "http://none.example/y", "/own/"),
     _redirected("http://x.example/y", "http://localhost:@PORT@/y", "/variable/"),
     _redirected("0; url=http://one.example/y", "0; url=/one/y", "/own/", "Refresh"),
+    _cookie("varied=1; Path=/a", "varied=1; Path=/a; Secure; SameSite=Lax", "/cookie/?f=SECURE&g=samesite=lax&x="),
+    _cookie("varied=1; Path=/a", "varied=1; Path=/a", "/cookie/?f=nonsense&x="),
+    _cookie("varied=1", "varied=1; SameSite=Strict", "/cookie/?f=samesite=none&g=samesite=strict&x="),
     _cookie("a=1; Domain=.inner.example", "a=1; Domain=.outer.example"),
     _cookie("a=1; Domain=dotted.localhost", "a=1; Domain=out.example"),
     _cookie("a=1; Domain=.Dotted.localhost", "a=1; Domain=.out.example"),

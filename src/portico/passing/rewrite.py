@@ -11,11 +11,19 @@ from portico.variables.template import Template
 if TYPE_CHECKING:
     from portico.http.request import Request
 
-SECURE: Final = 1
-NOSECURE: Final = 2
-HTTPONLY: Final = 4
-NOHTTPONLY: Final = 8
-NOSAMESITE: Final = 16
+_SECURE: Final = 1
+_NOSECURE: Final = 2
+_HTTPONLY: Final = 4
+_NOHTTPONLY: Final = 8
+_NOSAMESITE: Final = 16
+_STRICT: Final = 32
+_LAX: Final = 64
+_NONE: Final = 128
+FLAGS: Final[dict[bytes, int]] = {
+    b"secure": _SECURE, b"nosecure": _NOSECURE, b"httponly": _HTTPONLY, b"nohttponly": _NOHTTPONLY,
+    b"samesite=strict": _STRICT, b"samesite=lax": _LAX, b"samesite=none": _NONE, b"nosamesite": _NOSAMESITE,
+}  # fmt: skip
+_SAMESITE: Final[tuple[tuple[int, bytes], ...]] = ((_STRICT, b"SameSite=Strict"), (_LAX, b"SameSite=Lax"), (_NONE, b"SameSite=None"))
 
 
 @final
@@ -45,12 +53,18 @@ class Rule:
 class FlagRule:
     """One `proxy_cookie_flags`: for which cookies, and which flags."""
 
-    def __init__(self, name: Template | None, regex: Regex | None, flags: int, samesite: bytes, off: bool) -> None:
+    def __init__(self, name: Template | None, regex: Regex | None, flags: list[Template], off: bool) -> None:
         self.name = name
         self.regex = regex
-        self.flags = flags
-        self.samesite = samesite
+        self.flags = flags  # words of FLAGS; what variables come to otherwise is passed over, as in nginx
         self.off = off
+
+    def bits(self, request: Request) -> int:
+        """Return the flags for one request."""
+        found = 0
+        for flag in self.flags:
+            found |= FLAGS.get(flag.render(request).lower(), 0)
+        return found
 
 
 @final
@@ -105,14 +119,21 @@ class Rewriter:
                     continue
             elif rule.name is None or name.lower() != rule.name.render(request).lower():
                 continue
-            _set_flag(attributes, b"Secure", rule.flags & SECURE != 0, rule.flags & NOSECURE != 0)
-            _set_flag(attributes, b"HttpOnly", rule.flags & HTTPONLY != 0, rule.flags & NOHTTPONLY != 0)
-            if rule.samesite or rule.flags & NOSAMESITE:
-                attributes[:] = [a for a in attributes if a.partition(b"=")[0].strip(b" ").lower() != b"samesite"]
-                if rule.samesite:
-                    attributes.append(b"SameSite=" + rule.samesite)
-            return True
+            flags = rule.bits(request)
+            _set_flag(attributes, b"Secure", flags & _SECURE != 0, flags & _NOSECURE != 0)
+            _set_flag(attributes, b"HttpOnly", flags & _HTTPONLY != 0, flags & _NOHTTPONLY != 0)
+            if flags & (_STRICT | _LAX | _NONE | _NOSAMESITE):
+                _set_same_site(attributes, flags)
+            return flags != 0
         return False
+
+
+def _set_same_site(attributes: list[bytes], flags: int) -> None:
+    attributes[:] = [attribute for attribute in attributes if attribute.partition(b"=")[0].strip(b" ").lower() != b"samesite"]
+    for flag, attribute in _SAMESITE:
+        if flags & flag:
+            attributes.append(attribute)
+            return
 
 
 def _set_flag(attributes: list[bytes], flag: bytes, wanted: bool, unwanted: bool) -> None:

@@ -7,18 +7,10 @@ from typing import Final
 from portico.config.directive import Directive
 from portico.config.reader import Statement
 from portico.config.regex import parse_regex
+from portico.config.values import octets
 from portico.http.feature import LocationBuild
 from portico.passing.families import ANYWHERE
-from portico.passing.rewrite import (
-    HTTPONLY,
-    NOHTTPONLY,
-    NOSAMESITE,
-    NOSECURE,
-    SECURE,
-    FlagRule,
-    Rewriter,
-    Rule,
-)
+from portico.passing.rewrite import FLAGS, FlagRule, Rewriter, Rule
 from portico.passing.target import Target
 from portico.variables.template import Template, template, template_of
 
@@ -40,28 +32,17 @@ def _rule(statement: Statement) -> Rule:
     return Rule(template_of(first, statement), None, template_of(second, statement), "")
 
 
-_FLAGS: Final = {
-    "secure": SECURE, "nosecure": NOSECURE, "httponly": HTTPONLY, "nohttponly": NOHTTPONLY, "nosamesite": NOSAMESITE,
-}  # fmt: skip
-_SAMESITE: Final = {"samesite=strict": b"Strict", "samesite=lax": b"Lax", "samesite=none": b"None"}
-
-
 def _flags(statement: Statement) -> FlagRule:
     first = statement.args[0].text
     if len(statement.args) == 1 and first == "off":
-        return FlagRule(None, None, 0, b"", True)
-    flags = 0
-    samesite = b""
+        return FlagRule(None, None, [], True)
     for argument in statement.args[1:]:
-        if argument.text in _SAMESITE:
-            samesite = _SAMESITE[argument.text]
-        elif argument.text in _FLAGS:
-            flags |= _FLAGS[argument.text]
-        else:
+        if "$" not in argument.text and octets(argument.text).lower() not in FLAGS:
             raise statement.fail(f'invalid parameter "{argument.text}"', argument)
+    flags = [template_of(argument.text, statement) for argument in statement.args[1:]]
     if first.startswith("~"):
-        return FlagRule(None, parse_regex(statement, 0, first[1:], True), flags, samesite, False)
-    return FlagRule(template_of(first, statement), None, flags, samesite, False)
+        return FlagRule(None, parse_regex(statement, 0, first[1:], True), flags, False)
+    return FlagRule(template_of(first, statement), None, flags, False)
 
 
 PROXY_REDIRECT: Final = Directive[Rule](
@@ -82,7 +63,7 @@ PROXY_COOKIE_PATH: Final = Directive[Rule](
     doc="Replaces a prefix of the path of cookies that the upstream sets.", example="proxy_cookie_path /two/ /;",
 )
 PROXY_COOKIE_FLAGS: Final = Directive[FlagRule](
-    "proxy_cookie_flags", ANYWHERE, _flags, args="1-4", default=FlagRule(None, None, 0, b"", True), many=True,
+    "proxy_cookie_flags", ANYWHERE, _flags, args="1-4", default=FlagRule(None, None, [], True), many=True,
     default_text="off", syntax="off | COOKIE [FLAG ...]",
     doc="Sets or removes flags of cookies that the upstream sets: `secure`, `httponly`, `samesite=strict|lax|none`, and their "
     "opposites `nosecure`, `nohttponly`, `nosamesite`. The cookie is a name or a regex after `~`.",
