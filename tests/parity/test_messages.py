@@ -153,6 +153,20 @@ server {{ listen 127.0.0.1:8080; access_log syslog:server=127.0.0.1:٣; }}
 """.strip().split("\n")
 
 SERVER_ROWS = """
+listen 127.0.0.1:18081-18080;
+listen 127.0.0.1:18081-;
+listen 127.0.0.1:-18081;
+listen 127.0.0.1:18081-x;
+listen 18081-18080;
+listen 18081-99999;
+listen [::1]:18081-18080;
+listen -18081;
+resolver valid=1s;
+resolver 127.0.0.1 valid=x;
+resolver 127.0.0.1 ipv6=maybe;
+resolver 127.0.0.1:x;
+resolver 127.0.0.1:0;
+resolver_timeout x;
 connection_pool_size 100;
 connection_pool_size 520;
 request_pool_size 257;

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not os.access(NGINX, os.X_OK), reason=f"{NGINX} 
 # What cannot be compared, and why.
 APART = {
     "user": "Debian has no group of that name, which nginx looks for first",
+    "resolver": "Portico warns that it has the system look names up",
     "load_module": "Portico loads none, and says so",
     "http2_push": "1.22 still has it",
     "http2_push_preload": "1.22 still has it",

@@ -38,24 +38,28 @@ def _address(statement: Statement, text: str) -> list[ListenSpec]:
     if text.startswith("unix:"):
         return [_unix_address(statement, text)]
     if text.startswith("["):
-        return [_ipv6_address(statement, text)]
+        return _ipv6_addresses(statement, text)
     where = statement.where
     first = statement.args[0]
     host, colon, port_text = text.rpartition(":")
     if not colon:
-        if values.number_of(text) is not None:
-            return [ListenSpec(socket.AF_INET, ("0.0.0.0", _port(statement, text)), text, where)]
-        host, port_text = text, "80"
-    port = _port(statement, port_text)
-    if host in ("*", ""):
-        if host == "":
-            raise statement.fail(f'no host in "{text}" of the "listen" directive', first)
-        return [ListenSpec(socket.AF_INET, ("0.0.0.0", port), text, where)]
-    try:
-        found = resolve_blocking(host, port).addresses
-    except ResolveError:
-        raise statement.fail(f'host not found in "{text}" of the "listen" directive', first) from None
-    return [ListenSpec(family, (address[0], port), text, where) for family, address in found]
+        is_port = values.number_of(text.replace("-", "", 1)) is not None and text[0] != "-"
+        host, port_text = ("*", text) if is_port else (text, "80")
+    ports = _ports(statement, port_text)
+    if host == "":
+        raise statement.fail(f'no host in "{text}" of the "listen" directive', first)
+    addresses: list[tuple[int, str]]
+    if host == "*":
+        addresses = [(socket.AF_INET, "0.0.0.0")]
+    else:
+        try:
+            addresses = [(family, str(address[0])) for family, address in resolve_blocking(host, ports[0]).addresses]
+        except ResolveError:
+            raise statement.fail(f'host not found in "{text}" of the "listen" directive', first) from None
+    return [
+        ListenSpec(family, (address, port), text if len(ports) == 1 else f"{address}:{port}", where)
+        for port in ports for family, address in addresses
+    ]  # fmt: skip
 
 
 def _unix_address(statement: Statement, text: str) -> ListenSpec:
@@ -68,17 +72,27 @@ def _unix_address(statement: Statement, text: str) -> ListenSpec:
     return ListenSpec(socket.AF_UNIX, path, text, statement.where)
 
 
-def _ipv6_address(statement: Statement, text: str) -> ListenSpec:
+def _ipv6_addresses(statement: Statement, text: str) -> list[ListenSpec]:
     host, bracket, rest = text[1:].partition("]")
     first = statement.args[0]
     if not bracket or (rest and not rest.startswith(":")):
         raise statement.fail(f'invalid host in "{text}" of the "listen" directive', first)
-    port = _port(statement, rest[1:] if rest else "80")
+    ports = _ports(statement, rest[1:] if rest else "80")
     try:
         packed = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
     except (OSError, ValueError):  # ValueError: not ASCII
         raise statement.fail(f'invalid IPv6 address in "{text}" of the "listen" directive', first) from None
-    return ListenSpec(socket.AF_INET6, (packed, port), text, statement.where)
+    where = statement.where
+    return [ListenSpec(socket.AF_INET6, (packed, port), text if len(ports) == 1 else f"[{packed}]:{port}", where) for port in ports]
+
+
+def _ports(statement: Statement, text: str) -> range:
+    """Return the ports that `8080` and `8080-8089` stand for."""
+    first, dash, last = text.partition("-")
+    ports = range(_port(statement, first), _port(statement, last if dash else first) + 1)
+    if not ports:
+        raise statement.fail(f'invalid port range in "{statement.args[0].text}" of the "listen" directive', statement.args[0])
+    return ports
 
 
 def _port(statement: Statement, text: str) -> int:

@@ -13,7 +13,6 @@ _DECLARED = ["gzip", "gzip_types", "proxy_pass", "http2"]
         ("fastcgi_pass", "proxy_pass"),
         ("grpc_set_header", "proxy_pass"),
         ("stream", "other ports"),
-        ("resolver_timeout", "remove the line"),
         ("http3_hq", "clients get HTTP/1.1"),
         ("ancient_browser_value", "map of $http_user_agent"),
         ("post_action", "remove the line if you can do without"),
