@@ -135,6 +135,7 @@ class LogFiles:
 
     def __init__(self) -> None:
         self.files: dict[str, LogFile] = {}
+        self.stderr_is_used = False  # some block logs to stderr
 
     def get(self, path: str, where: Where | None = None) -> LogFile:
         """Return the file of that path, made known so that `open` opens it."""
@@ -184,7 +185,8 @@ class ErrorLog:
         self.level: int = max((target.level for target in targets), default=STDERR)
         self._files: list[tuple[int, LogFile]] = []
         self._syslogs: list[tuple[int, Syslog]] = []
-        self._stderr: int = STDERR  # level up to which lines go to stderr; 0: none do
+        self._stderr: list[int] = []  # levels up to which lines go to stderr, once for each `error_log stderr`
+        self._log_files = files
         self._own_files: LogFiles | None = None
         self._second: int = 0
         self._stamp: str = ""
@@ -194,7 +196,8 @@ class ErrorLog:
             elif target.path:
                 self._files.append((target.level, files.get(target.path, target.where)))
             else:
-                self._stderr = max(self._stderr, target.level)
+                self._stderr.append(target.level)
+                files.stderr_is_used = True
 
     def enabled(self, level: int) -> bool:
         """Return whether a line of that level is written anywhere."""
@@ -216,8 +219,9 @@ class ErrorLog:
         for limit, syslog in self._syslogs:
             if level <= limit:
                 syslog.send(body, level - 1)
-        if level <= self._stderr:
-            write_stderr(line)
+        for limit in self._stderr:
+            if level <= limit:
+                write_stderr(line)
 
     def _time(self) -> str:
         now = int(time.time())
@@ -228,11 +232,11 @@ class ErrorLog:
 
     def uses_stderr(self) -> bool:
         """Return whether ``error_log stderr`` is among the targets."""
-        return self._stderr > STDERR
+        return len(self._stderr) > 0
 
     def redirect_stderr(self) -> None:
-        """Send what else is printed to stderr to the first log file, as nginx does once it is up."""
-        if self._stderr > STDERR or not self._files or self._files[0][1].fd < 0:
+        """Send what is printed to stderr to the first log file, as nginx does once it is up, unless some block logs to stderr."""
+        if self._log_files.stderr_is_used or not self._files or self._files[0][1].fd < 0:
             return
         os.dup2(self._files[0][1].fd, STDERR_FD)
 

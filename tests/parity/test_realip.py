@@ -55,6 +55,10 @@ REALIP = Group(
         location /custom { real_ip_header X-Custom; try_files /none @shown; }
         location /recursive { real_ip_header X-Custom; real_ip_recursive on; try_files /none @shown; }
         location /untrusted { set_real_ip_from 192.0.2.0/24; try_files /none @shown; }
+        location /around {
+            real_ip_header X-Custom;
+            location /around/in { deny 192.0.2.7; try_files /none @shown; }
+        }
         location /ruled { allow 192.0.2.7; deny all; try_files /none @shown; }
         location /added {
             proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_pass http://@BACKEND@;
@@ -117,6 +121,7 @@ def _of(port: str, field: str, *values: str) -> list[Exchange]:
             ("recursive in it", "/recursive", "X-Custom: 192.0.2.1, 10.0.0.1"),
             ("not trusted here", "/untrusted", "X-Real-IP: 192.0.2.1"), ("allowed", "/ruled", "X-Real-IP: 192.0.2.7"),
             ("not allowed", "/ruled", "X-Real-IP: 192.0.2.8"),
+            ("by a location around", "/around/in", "X-Custom: 192.0.2.7"), ("another one", "/around/in", "X-Custom: 192.0.2.8"),
             ("added", "/added", "X-Real-IP: 192.0.2.8", "X-Forwarded-For: 1.1.1.1"),
         )
     ),
