@@ -161,6 +161,13 @@ listen 18081-18080;
 listen 18081-99999;
 listen [::1]:18081-18080;
 listen -18081;
+fastcgi_temp_path fcgi 4 4 2;
+fastcgi_temp_path fcgi 4 4 3;
+fastcgi_temp_path fcgi 10;
+fastcgi_temp_path fcgi 0 1;
+uwsgi_temp_path bodies 1 2 3 1;
+scgi_temp_path;
+location / { if ($host) { fastcgi_temp_path /tmp; } }
 resolver valid=1s;
 resolver 127.0.0.1 valid=x;
 resolver 127.0.0.1 ipv6=maybe;

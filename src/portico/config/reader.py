@@ -10,6 +10,7 @@ A statement is words ended by ";" or by "{ ... }".  Rules of a word, all nginx's
 - `#` starts a comment only where a word could start.
 - A word, or a comment, is at most about 4095 bytes long (nginx reads through a buffer of 4096).
 - Ours alone: no word holds a zero byte, at which nginx stops to read it where it is a path or a name.
+- What stands in the braces of `…_by_lua_block` is Lua, and left alone: nobody executes it, but what follows is read.
 
 The first syntax error ends the reading; what was read so far is returned, so that its mistakes are reported too.
 """
@@ -40,6 +41,10 @@ _SINGLE: Final = re.compile(r"(?:\\[\s\S]|[^'\\])*+")
 _ESCAPE: Final = re.compile(r"""\\(["'\\trn])""")
 _QUOTED: Final = re.compile(r"\\([\s\S])")
 _ESCAPED: Final = {"t": "\t", "r": "\r", "n": "\n"}
+_LUA_BLOCK: Final = "_by_lua_block"
+_LUA: Final = re.compile(  # a comment or a string, of one line or long, or a brace; what is long and has no end takes the rest
+    r"""--\[(=*)\[[\s\S]*?(?:\]\1\]|\Z)|--[^\n]*|\[(=*)\[[\s\S]*?(?:\]\2\]|\Z)|"(?:\\[\s\S]|[^"\\\n])*+"|'(?:\\[\s\S]|[^'\\\n])*+'|[{}]"""
+)
 
 _SHOWN: Final = 40
 _ZERO_BYTE: Final = "is the file text? one that an editor has saved as UTF-16 must be saved as UTF-8"
@@ -232,9 +237,26 @@ class _Reader:
         statement.block = []
         statement.complete = False
         into.append(statement)
+        if statement.name.endswith(_LUA_BLOCK):
+            self._skip_lua(statement)
+            return
         self.depth += 1
         self._block(statement.block, statement)
         self.depth -= 1
+
+    def _skip_lua(self, statement: Statement) -> None:
+        """Go to the end of a block of Lua. Raises ConfigError when there is none."""
+        depth = 1
+        for found in _LUA.finditer(self.text, self.pos):
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
+            if depth == 0:
+                self._advance(found.end())
+                statement.complete = True
+                return
+        self._advance(len(self.text))
+        error = self._fail('unexpected end of file, expecting "}"', self.pos)
+        error.hint = f'"{statement.name}" was opened in line {statement.where.line}'
+        raise error
 
     def _marked(self, statement: Statement) -> None:
         """Report a byte order mark, to nginx a letter of the first word; as it cannot be seen, it is named. The rest is read."""

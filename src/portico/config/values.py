@@ -187,10 +187,16 @@ def present(s: Statement) -> bool:
     return True
 
 
+_LEVELS: Final = 10  # letters that the names of subdirectories may have together (ngx_conf_set_path_slot)
+
+
 def temp_path(s: Statement) -> list[str]:
     """Return a directory and up to three levels: ["client_body_temp", "1", "2"]. Raises ConfigError for levels nginx refuses."""
+    total = 0
     for index, level in enumerate(s.args[1:], 1):
-        if level.text not in ("1", "2", "3"):
+        number = number_of(level.text) or _LEVELS + 1
+        total += number
+        if total > _LEVELS:
             raise invalid(s, index=index)
     return [argument.text for argument in s.args]
 

@@ -12,6 +12,7 @@ from typing import Final
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import EVENTS, HTTP, LOCATION, MAIN, SERVER, Directive, Scope
+from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.http.feature import Feature, LocationBuild
 from portico.net.networks import network
@@ -48,6 +49,33 @@ def _tunes_http2(
     contexts = HTTP if name == "http2_recv_buffer_size" else _ALL if name == "http2_chunk_size" else HTTP | SERVER
     doc = "Tunes HTTP/2, which this version does not speak."
     return _tunes(name, contexts, parse, default, doc, f"{name} {value};", syntax=syntax)
+
+
+def _tunes_http3(
+    name: str, parse: Callable[[Statement], object], default: str, value: str, syntax: str, contexts: int = HTTP | SERVER
+) -> Directive[object]:
+    doc = "Tunes HTTP/3, which this version does not speak; nginx does not either without `listen … quic`."
+    return _tunes(name, contexts, parse, default, doc, f"{name} {value};", syntax=syntax)
+
+
+def _temp_path(protocol: str) -> Directive[object]:
+    """Return the directive for the temporary files of a protocol that Portico does not speak to upstreams."""
+    name = f"{protocol}_temp_path"
+    doc = f"Where nginx puts the responses of `{protocol}_pass`, which this version does not have."
+    example = f"{name} /tmp/{protocol} 1 2;"
+    return _tunes(name, _ALL, values.temp_path, f"{protocol}_temp", doc, example, "1-4", "DIRECTORY [LEVEL ...]")
+
+
+def _host_key(statement: Statement) -> str:
+    """Return the path of a file that can be read and is not empty."""
+    path = values.conf_path(statement)
+    try:
+        empty = not read_file(path)
+    except OSError as error:
+        raise statement.fail(f'open() "{path}" failed ({error.errno}: {error.strerror})', statement.args[0]) from None
+    if empty:
+        raise statement.fail(f'"{path}" zero key size', statement.args[0])
+    return path
 
 
 def _obsolete(name: str, instead: str = "") -> Directive[object]:
@@ -269,6 +297,18 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     _obsolete("http2_idle_timeout", "keepalive_timeout"),
     _obsolete("http2_push"),
     _obsolete("http2_push_preload"),
+    _tunes_http3("http3", values.flag, "on", "on", "on | off"),
+    _tunes_http3("http3_hq", values.flag, "off", "on", "on | off"),
+    _tunes_http3("http3_max_concurrent_streams", values.number, "128", "64", "NUMBER"),
+    _tunes_http3("http3_stream_buffer_size", values.size, "64k", "128k", "SIZE"),
+    _tunes_http3("quic_active_connection_id_limit", values.number, "2", "4", "NUMBER"),
+    _tunes_http3("quic_bpf", values.flag, "off", "on", "on | off", MAIN),
+    _tunes_http3("quic_gso", values.flag, "off", "on", "on | off"),
+    _tunes_http3("quic_host_key", _host_key, "", "/etc/ssl/site.key", "FILE"),
+    _tunes_http3("quic_retry", values.flag, "off", "on", "on | off"),
+    _temp_path("fastcgi"),
+    _temp_path("scgi"),
+    _temp_path("uwsgi"),
     _tunes("gzip_no_buffer", _ALL, values.flag, "off", "Whether nginx compresses without a buffer.", "gzip_no_buffer on;"),
 )  # fmt: skip
 

@@ -132,6 +132,9 @@ def _word(statement: Statement, listen: Listen, word: str) -> bool:
         listen.ssl = True
     elif word == "proxy_protocol":
         listen.proxy_protocol = True
+    elif word == "quic":
+        hint = 'remove the line: clients get HTTP/1.1, on a "listen ... ssl" of the same port'
+        raise statement.fail('the "quic" parameter requires ngx_http_v3_module', hint=hint)
     elif word == "http2":
         _warn_http2(statement, '"listen ... http2"')
     elif word == "reuseport":

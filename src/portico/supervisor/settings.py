@@ -156,7 +156,7 @@ def _parse_load_module(statement: Statement) -> NoReturn:
     error = statement.fail(
         f'dynamic module "{argument.text}" cannot be loaded: it is compiled for nginx', argument
     )
-    error.hint = "Portico's features are built in (`portico -V` lists them): remove the line"
+    error.hint = "remove the line: features are built in (`portico -V` lists them), and of directives it is said which are missing"
     raise error
 
 

@@ -361,3 +361,22 @@ def test_which_block_is_not_closed(tmp_path: Path) -> None:
         load = Load("/etc/nginx", "nginx.conf")
         read_text(flat, "x.conf", load)
         assert load.diagnostics.errors[0].hint == '"http" was opened in line 1'
+
+
+LUA = """
+init_by_lua_block { t = { "}", '}', "\\"}" } -- }
+    --[[ } ]] s = [==[ } ]] } ]==] }
+http { access_by_lua_block { } a b; }
+"""
+
+
+def test_what_follows_a_block_of_lua_is_read() -> None:
+    load = Load("/etc/nginx", "nginx.conf")
+    assert shape(read_text(LUA, "x.conf", load)) == [("init_by_lua_block", []), ("http", [("access_by_lua_block", []), "a"])]
+    assert not load.diagnostics.errors
+
+
+@pytest.mark.parametrize("inside", ["{ }", '"}"', "-- }", "[[ }", "[=[ } ]]"])
+def test_a_block_of_lua_without_an_end(inside: str) -> None:
+    (error,) = errors(f"http {{\nset_by_lua_block $x {{\n{inside}\n")
+    assert error == 'unexpected end of file, expecting "}" in x.conf:4'
