@@ -41,8 +41,8 @@ NAMES = {
     "ssl_engine", "ssl_ech_file", "ssl_certificate_cache", "ssl_certificate_compression", "ssl_ocsp", "ssl_ocsp_responder",
     "ssl_ocsp_cache", "ssl_stapling", "ssl_stapling_file", "ssl_stapling_responder", "ssl_stapling_verify", "ssl_early_data",
     "ssl_conf_command", "proxy_bind", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_pass_trailers", "proxy_limit_rate",
-    "proxy_ssl_certificate_cache", "proxy_ssl_conf_command", "userid_flags", "max_headers", "client_body_early_read",
-    "keepalive_min_timeout", "post_action",
+    "proxy_ssl_certificate_cache", "proxy_ssl_conf_command", "userid_flags", "client_body_early_read",
+    "post_action",
     "disable_symlinks",
 }  # fmt: skip
 

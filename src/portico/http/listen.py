@@ -15,7 +15,7 @@ from portico.net.listen import ListenSpec
 from portico.net.resolver import ResolveError, resolve_blocking
 
 _OPTIONS_THAT_SET: Final = (
-    "backlog", "rcvbuf", "sndbuf", "deferred", "reuseport", "ipv6only", "so_keepalive", "fastopen", "bind",
+    "backlog", "rcvbuf", "sndbuf", "deferred", "reuseport", "ipv6only", "so_keepalive", "fastopen", "multipath", "bind",
 )  # fmt: skip
 
 
@@ -141,6 +141,8 @@ def _word(statement: Statement, listen: Listen, word: str) -> bool:
         listen.spec.reuseport = True
     elif word == "deferred":
         listen.spec.deferred = True
+    elif word == "multipath":
+        listen.spec.multipath = True
     else:
         return word == "bind"
     return True
@@ -267,11 +269,12 @@ LISTEN: Final = Directive[list[Listen]](
     "listen", SERVER, parse_listen, args="1+", default=list[Listen](), many=True,
     default_text="*:80 | *:8000",
     syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [proxy_protocol] [backlog=N] [rcvbuf=SIZE] [sndbuf=SIZE] "
-    "[deferred] [bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
+    "[deferred] [multipath] [bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
     doc="An address that this server takes connections on. `default_server` makes it the one that answers when no name "
     "fits. `ssl`: TLS. `proxy_protocol`: every connection begins with a header of the PROXY protocol, version 1 or 2, which "
     "says who the client is (`$proxy_protocol_addr`, `real_ip_header proxy_protocol`). `reuseport` gives every worker a socket "
-    "of its own. `http2` is accepted with a warning: this version speaks HTTP/1.1.",
+    "of its own. `multipath`: Multipath TCP, where the kernel has it (`net.mptcp.enabled`). `http2` is accepted with a warning: "
+    "this version speaks HTTP/1.1.",
     example="listen 127.0.0.1:8080 default_server;",
 )
 SERVER_NAME: Final = Directive[list[ServerName]](

@@ -85,6 +85,12 @@ LARGE_CLIENT_HEADER_BUFFERS: Final = Directive[tuple[int, int]](
     "header line longer than one buffer or more lines than fit into all of them 400 (494 in the log).",
     example="large_client_header_buffers 4 16k;",
 )
+MAX_HEADERS: Final = Directive[int](
+    "max_headers", _SERVER, values.number, args="1", default=1000, default_text="1000",
+    doc="How many fields the header section of a request may have; more are answered 400 (494 in the log). Up to the `Host` field "
+    "it is the default server's number that counts.",
+    example="max_headers 100;",
+)
 CLIENT_HEADER_TIMEOUT: Final = Directive[float](
     "client_header_timeout", _SERVER, values.msec, args="1", default=60.0, default_text="60s",
     doc="A client that has not sent its whole request head after this time is answered 408.",
@@ -134,6 +140,12 @@ KEEPALIVE_TIMEOUT: Final = Directive[tuple[float, int]](
     doc="How long an idle client connection stays open; 0 closes it after each answer. The second value is told to the client "
     "in a `Keep-Alive` field.",
     example="keepalive_timeout 65s 60s;",
+)
+KEEPALIVE_MIN_TIMEOUT: Final = Directive[float](
+    "keepalive_min_timeout", _ALL, values.msec, args="1", default=0.0, default_text="0",
+    doc="For this long after a response its connection is not closed to make room for others, and not at a graceful shutdown: a "
+    "client that is about to send its next request does not lose it.",
+    example="keepalive_min_timeout 1s;",
 )
 KEEPALIVE_REQUESTS: Final = Directive[int](
     "keepalive_requests", _ALL, values.number, args="1", default=1000, default_text="1000",
@@ -334,6 +346,7 @@ class CoreSettings:
         number, size = scope.get(LARGE_CLIENT_HEADER_BUFFERS)
         self.large_buffers: int = number
         self.large_buffer_size: int = size
+        self.max_headers: int = scope.get(MAX_HEADERS)
         self.client_header_timeout: float = scope.get(CLIENT_HEADER_TIMEOUT)
         self.client_body_timeout: float = scope.get(CLIENT_BODY_TIMEOUT)
         self.client_max_body_size: int = scope.get(CLIENT_MAX_BODY_SIZE)
@@ -344,6 +357,7 @@ class CoreSettings:
         timeout, announced = scope.get(KEEPALIVE_TIMEOUT)
         self.keepalive_timeout: float = timeout
         self.keepalive_announced: int = announced  # seconds, 0: none
+        self.keepalive_min_timeout: float = scope.get(KEEPALIVE_MIN_TIMEOUT)
         self.keepalive_requests: int = scope.get(KEEPALIVE_REQUESTS)
         self.keepalive_time: float = scope.get(KEEPALIVE_TIME)
         disabled = scope.get(KEEPALIVE_DISABLE)

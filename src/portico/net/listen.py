@@ -31,6 +31,7 @@ class ListenSpec:
         self.keepintvl: int = 0
         self.keepcnt: int = 0
         self.deferred: bool = False
+        self.multipath: bool = False  # Multipath TCP (RFC 8684)
         self.nodelay: bool = False  # TCP_NODELAY, which accepted connections inherit: a system call less for each of them
         self.rcvbuf: int = 0  # bytes; 0: the system's
         self.sndbuf: int = 0

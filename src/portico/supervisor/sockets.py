@@ -39,6 +39,7 @@ class Sockets:
         self.workers = workers
         self.specs: dict[Key, ListenSpec] = {}
         self.opened: dict[Key, list[socket.socket]] = {}
+        self.shared: set[Key] = set()  # addresses that sockets of another protocol have, too: those of the running configuration
 
     def all(self) -> list[socket.socket]:
         """Return every socket."""
@@ -85,7 +86,10 @@ def open_sockets(
         for spec in specs:
             sockets.specs[_key(spec)] = spec
             found = running.opened.get(_key(spec), []) if running is not None else []
-            sockets.opened[_key(spec)] = list(found)
+            sockets.opened[_key(spec)] = [each for each in found if _is_multipath(each) == spec.multipath]
+            if len(sockets.opened[_key(spec)]) < len(found):  # the old ones serve until the old workers end (nginx: change_protocol)
+                _allow_reuse(found)
+                sockets.shared.add(_key(spec))
         _bind_all(sockets, report, testing)
         for key, spec in sockets.specs.items():
             _listen(spec, sockets.opened[key], report)
@@ -147,7 +151,7 @@ def _bind_group(sockets: Sockets, key: Key, report: Report, tell: bool) -> bool:
         _allow_reuse(group)
     while len(group) < wanted:
         try:
-            group.append(_bind(spec, shared=bool(group)))
+            group.append(_bind(spec, shared=bool(group) or key in sockets.shared))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ConfigError(_explain(spec, error), spec.where) from None
@@ -161,6 +165,10 @@ def _bind_group(sockets: Sockets, key: Key, report: Report, tell: bool) -> bool:
     return True
 
 
+def _is_multipath(opened: socket.socket) -> bool:
+    return opened.proto == socket.IPPROTO_MPTCP
+
+
 def _allow_reuse(group: list[socket.socket]) -> None:
     """Set SO_REUSEPORT. The first socket is bound without it, so that a second server started by mistake is noticed."""
     for opened in group:
@@ -171,11 +179,13 @@ def _explain(spec: ListenSpec, error: OSError) -> str:
     message = failed_call(f"bind() to {spec}", error)
     if error.errno == errno.EACCES and not spec.path:
         message += ": ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EPROTONOSUPPORT and spec.multipath:
+        message += ": this kernel has no Multipath TCP for it"
     return message
 
 
 def _bind(spec: ListenSpec, shared: bool) -> socket.socket:
-    opened = socket.socket(spec.family, spec.kind)
+    opened = socket.socket(spec.family, spec.kind, socket.IPPROTO_MPTCP if spec.multipath else 0)
     try:
         opened.setblocking(False)
         if shared:

@@ -19,6 +19,20 @@ from portico.supervisor.report import Report
 from portico.supervisor.signals import Received
 from portico.supervisor.sockets import Sockets, inherit, open_sockets
 
+SO_PROTOCOL = 38  # of socket(7)
+
+
+def multipath_is_there() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP).close()
+    except OSError:
+        return False
+    return True
+
+
+def protocol_of(opened: socket.socket) -> int:
+    return opened.getsockopt(socket.SOL_SOCKET, SO_PROTOCOL)
+
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
@@ -77,6 +91,31 @@ def test_no_socket_of_reuseport_is_ever_left_unserved(report: Report) -> None:
     for _ in range(20):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     sockets.close(unlink=True)
+
+
+@pytest.mark.skipif(not multipath_is_there(), reason="this kernel has no Multipath TCP")
+def test_multipath_comes_and_goes_with_a_reload(report: Report) -> None:
+    """The socket of the other protocol serves until the old workers are gone."""
+    spec, plain = tcp(free_port()), socket.IPPROTO_TCP
+    sockets = open_sockets([spec], 1, None, report)
+    for multipath in (True, True, False):
+        before = sockets.all()
+        spec = tcp(sockets.all()[0].getsockname()[1])
+        spec.multipath = multipath
+        fresh = open_sockets([spec], 1, sockets, report)
+        assert [protocol_of(opened) for opened in fresh.all()] == [socket.IPPROTO_MPTCP if multipath else plain]
+        assert all(opened.fileno() >= 0 for opened in before)
+        sockets.close(unlink=True, keep=fresh)
+        sockets = fresh
+        socket.create_connection(sockets.all()[0].getsockname(), timeout=1).close()
+    sockets.close(unlink=True)
+
+
+def test_multipath_where_there_is_none_is_explained(report: Report, tmp_path: Path) -> None:
+    spec = ListenSpec(socket.AF_UNIX, str(tmp_path / "socket"))
+    spec.multipath = True
+    with pytest.raises(ConfigError, match="no Multipath TCP"):
+        open_sockets([spec], 1, None, report)
 
 
 def test_a_failure_leaves_nothing_open_and_the_running_ones_alone(report: Report, tmp_path: Path) -> None:

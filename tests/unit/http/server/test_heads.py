@@ -232,6 +232,29 @@ def test_the_limits_are_those_of_the_server_that_host_names(heads: RequestHeads)
         heads.request_of(head("/", "joe.third"))
 
 
+@pytest.mark.parametrize(
+    ("target", "fields", "status"),
+    [
+        ("/", ["Host: few", "A: 1"], 0),
+        ("/", ["Host: few", "A: 1", "A: 2"], TOO_LARGE_HEADER),
+        ("/", ["Host: few", "A: 1", "b\xe4d: dropped"], 0),
+        ("/", ["A: 1", "A: 2", "A: 3", "Host: many"], 0),  # up to the fourth field the default server's number counts
+        ("/", ["A: 1", "A: 2", "A: 3", "A: 4", "Host: many"], TOO_LARGE_HEADER),
+        ("/", ["Host: many", *["A: 1"] * 5], 0),
+        ("/", ["Host: many", *["A: 1"] * 6], TOO_LARGE_HEADER),
+        ("http://few/", ["Host: many", "A: 1", "A: 2"], TOO_LARGE_HEADER),
+        ("http://many/", ["Host: many", "A: 1", "A: 2"], 0),
+    ],
+)
+def test_max_headers(make: MakeHeads, target: str, fields: list[str], status: int) -> None:
+    heads = make(
+        "max_headers 4; } server { listen 127.0.0.1:8080; server_name few; max_headers 2; }"
+        " server { listen 127.0.0.1:8080; server_name many; max_headers 6;"
+    )
+    for _ in range(3):  # what came twice is remembered
+        assert refusal(heads.request_of(head(target, None, "".join(f"{field}\r\n" for field in fields)))) == status
+
+
 def test_a_request_that_ends_before_its_header_section_does_is_only_logged(heads: RequestHeads) -> None:
     request = heads.unanswered(b"GET /a HTTP/1.1\r\nHost: se", 408)
     assert (request.status, request.line, request.refusal) == (408, b"GET /a HTTP/1.1", None)

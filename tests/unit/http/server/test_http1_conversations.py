@@ -319,6 +319,29 @@ def test_nothing_behind_line_ends_of_both_kinds_is_a_request(talk: Talk, start: 
     assert one.said() == b""
 
 
+def test_keepalive_min_timeout(talk: Talk) -> None:
+    """For so long nobody ends the connection: it is not among those that give way, or are closed at a graceful shutdown."""
+    one = talk("keepalive_timeout 10s; keepalive_min_timeout 3s; " + SITE)
+    one.send(GET)
+    one.wait(2.9)
+    assert one.runtime.close_idle(1) == 0 and not one.is_over
+    one.send(GET)
+    assert one.said().count(b"hello") == 2
+    one.wait(3.1)
+    assert list(one.runtime.idle) == [one.connection] and not one.is_over
+    one.wait(6.8)
+    assert not one.is_over
+    one.wait(0.2)
+    assert one.is_over
+
+
+def test_keepalive_min_timeout_does_not_prolong_keepalive_timeout(talk: Talk) -> None:
+    one = talk("keepalive_timeout 2s; keepalive_min_timeout 5s; " + SITE)
+    one.send(GET)
+    one.wait(2.1)
+    assert one.is_over
+
+
 def test_an_idle_connection_is_closed(talk: Talk) -> None:
     one = talk("keepalive_timeout 20s; client_header_timeout 10s; " + SITE)
     one.send(GET)

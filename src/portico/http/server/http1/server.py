@@ -74,13 +74,15 @@ class Http1Server(ServedProtocol):
         if connection.listener.ssl and not connection.client.secure:
             await self._plain_to_tls(idle_timeout)
             return
+        undisturbed = 0.0
         while True:
-            request = await self._next_request(idle_timeout)
+            request = await self._next_request(idle_timeout, undisturbed)
             if request is None:
                 return
             if not await self._serve(request):
                 return
             idle_timeout = request.location.core.keepalive_timeout
+            undisturbed = request.location.core.keepalive_min_timeout
             del request  # an idle connection holds on to nothing of its last request
             if self.stream.buffer or self.connection.transport.ready:
                 reactor = self.connection.runtime.reactor
@@ -107,7 +109,7 @@ class Http1Server(ServedProtocol):
 
     async def _plain_to_tls(self, seconds: float) -> None:
         """Answer plain HTTP on a port for TLS with 400, as nginx does (its own code 497)."""
-        request = await self._next_request(seconds)
+        request = await self._next_request(seconds, 0.0)
         if request is not None:
             if request.refusal is None:
                 request.refusal = HTTPError(PLAIN_TO_TLS, "client sent plain HTTP request to HTTPS port")
@@ -115,9 +117,10 @@ class Http1Server(ServedProtocol):
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    async def _next_request(self, idle_timeout: float) -> Request | None:
+    async def _next_request(self, idle_timeout: float, undisturbed: float) -> Request | None:
         """Return the next request, which may be one to be refused; None when the connection ends.
 
+        It is waited for `idle_timeout` seconds, of which nobody may end the connection in the first `undisturbed` ones.
         What is remembered of the last request is forgotten when the connection has been idle for a while: it is memory then. For the
         same reason few variables live while this waits.
         """
@@ -127,6 +130,9 @@ class Http1Server(ServedProtocol):
             data = self.connection.transport.recv(READ_SIZE) if self.connection.transport.ready else None
             if data is None:
                 until = self.connection.runtime.reactor.now + idle_timeout
+                if undisturbed > 0.0:
+                    await self._wait_undisturbed(min(undisturbed, idle_timeout))
+                    data = self.connection.transport.recv(READ_SIZE) if self.connection.transport.ready else None
                 self.connection.runtime.idle[self.connection] = None
                 try:
                     while data is None:
@@ -153,6 +159,13 @@ class Http1Server(ServedProtocol):
         connection.client.requests += 1
         connection.runtime.requests += 1
         return request
+
+    async def _wait_undisturbed(self, seconds: float) -> None:
+        """Wait for the client, not as one of those who give way to others and are closed at a graceful shutdown."""
+        try:
+            await self.connection.transport.readable(seconds)
+        except Timeout:
+            pass
 
     def _patience(self, left: float) -> float:
         """Return for how long to wait at once when `left` seconds are left. Raises ClientTimeout when none are."""
