@@ -139,6 +139,54 @@ server {{ listen 127.0.0.1:8080 so_keepalive=:2; }}
 server {{ listen 127.0.0.1:8080 so_keepalive=0:0:0; }}
 server {{ listen 127.0.0.1:8080 so_keepalive=1:2:3:4; }}
 server {{ listen 127.0.0.1:8080 so_keepalive=1:2:٣; }}
+server {{ listen 127.0.0.1:8080; server_name ...; }}
+server {{ listen 127.0.0.1:8080; server_name ...; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name ..; }}
+server {{ listen 127.0.0.1:8080; server_name ..; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name .; }}
+server {{ listen 127.0.0.1:8080; server_name .; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a..b; }}
+server {{ listen 127.0.0.1:8080; server_name a..b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *.a.*; }}
+server {{ listen 127.0.0.1:8080; server_name *.a.*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a.*.b; }}
+server {{ listen 127.0.0.1:8080; server_name a.*.b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a*; }}
+server {{ listen 127.0.0.1:8080; server_name a*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a*b; }}
+server {{ listen 127.0.0.1:8080; server_name a*b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *; }}
+server {{ listen 127.0.0.1:8080; server_name *; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *.; }}
+server {{ listen 127.0.0.1:8080; server_name *.; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name ..a; }}
+server {{ listen 127.0.0.1:8080; server_name ..a; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *a; }}
+server {{ listen 127.0.0.1:8080; server_name *a; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *.a..b; }}
+server {{ listen 127.0.0.1:8080; server_name *.a..b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a..*; }}
+server {{ listen 127.0.0.1:8080; server_name a..*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name .a*; }}
+server {{ listen 127.0.0.1:8080; server_name .a*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name .a.b*; }}
+server {{ listen 127.0.0.1:8080; server_name .a.b*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name *.*; }}
+server {{ listen 127.0.0.1:8080; server_name *.*; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name ~; }}
+server {{ listen 127.0.0.1:8080; server_name ~; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name ~a/b; }}
+server {{ listen 127.0.0.1:8080; server_name ~a/b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a/b; }}
+server {{ listen 127.0.0.1:8080; server_name a/b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name a~b; }}
+server {{ listen 127.0.0.1:8080; server_name a~b; }} server {{ listen 127.0.0.1:8080; server_name x; }}
+server {{ listen 127.0.0.1:8080; server_name ... ~(a); }}
+server {{ listen 127.0.0.1:8080; server_name ~(a) ... ~b; }}
+server {{ listen 127.0.0.1:8080; server_name $hostname $HOSTNAME; }} server {{ listen 127.0.0.1:8080; }}
+server {{ listen 127.0.0.1:8080; }} server {{ listen 127.0.0.1:8080; }}
+server {{ listen 127.0.0.1:8080; listen 8080; }} server {{ listen 127.0.0.1:8080; server_name a; }} server {{ listen 8080; }}
+server {{ listen 127.0.0.1:8080; server_name a; }} server {{ listen 127.0.0.1:8080; server_name b a; }}
 upstream u {{ server 127.0.0.1:٣; }}
 upstream u {{ server [::x]:80; }}
 upstream u {{ server [1.2.3.4]:80; }}
@@ -375,7 +423,7 @@ def _write(folder: Path, http: str) -> Path:
 def _same(conf: Path) -> None:
     theirs, ours = of_nginx(conf), of_portico(conf)
     if theirs and " in /" not in theirs[-1]:  # nginx names no place for what it finds when all is read
-        ours = [message.rpartition(" in /")[0] for message in ours]
+        ours = [message.partition(" in /")[0] for message in ours]
     assert ours == theirs
 
 

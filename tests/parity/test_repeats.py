@@ -52,5 +52,5 @@ def test_twice(directive: Directive[object], site: Path) -> None:
         pytest.skip("not in this nginx")
     ours = of_portico(conf)
     if theirs and " in /" not in theirs[-1]:  # nginx names no place for what it finds when all is read
-        ours = [message.rpartition(" in /")[0] for message in ours]
+        ours = [message.partition(" in /")[0] for message in ours]
     assert ours == theirs

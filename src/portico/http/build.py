@@ -19,7 +19,7 @@ from portico.errorlog import LogFiles
 from portico.http.build_listeners import ListenerBuilder
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName
+from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName, names_of
 from portico.http.plan import Listener, Location, VirtualServer
 from portico.http.routing.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX, REGEX_ICASE, LocationTree
 from portico.http.routing.location_tree import Location as Entry
@@ -127,8 +127,8 @@ class _Builder:
         made = ListenerBuilder(self.diagnostics)
         for server in self.plan.servers:
             listens = [listen for group in server.scope.own_all(LISTEN) for listen in group]
-            made.add(server, listens or [_default_listen(server.scope)], _names_of(server.scope))
-        made.warn_of_conflicts()
+            made.add(server, listens or [_default_listen(server.scope)], names_of(server.scope))
+        made.judge_names()
         made.check_tls()
         return made.sockets()
 
@@ -141,7 +141,7 @@ class _Builder:
 
     def _server(self, scope: Scope) -> VirtualServer:
         where = scope.statement.where if scope.statement else None
-        server = VirtualServer(_primary_name(_names_of(scope)), where, scope, self._core(scope))
+        server = VirtualServer(_primary_name(names_of(scope)), where, scope, self._core(scope))
         server.fallback = Location(server.name or '""', where, scope, server.core)
         for feature in self.features:
             feature.server(self.http, server, scope)
@@ -226,10 +226,6 @@ def _check_place(pattern: LocationPattern, statement: Statement, scope: Scope, s
                 raise statement.fail(f'duplicate location "{pattern.text}"', statement.args[-1])
     if pattern.kind == NAMED and scope.parent is not None and scope.parent.directive is LOCATION_BLOCK:
         raise statement.fail(f'named location "{pattern.text}" can be on the server level only', statement.args[-1])
-
-
-def _names_of(server: Scope) -> list[ServerName]:
-    return [name for group in server.own_all(SERVER_NAME) for name in group]
 
 
 def _primary_name(names: list[ServerName]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from portico.config.diagnostics import ConfigError, Diagnostics
-from portico.http.listen import Listen, ServerName
+from portico.http.listen import Listen, ServerName, names_of
 from portico.http.plan import Listener, VirtualServer
 from portico.net.tls import no_certificate
 
@@ -22,6 +22,7 @@ class ListenerBuilder:
         self._with_default: set[_Key] = set()  # some `listen` says `default_server`
         self._with_options: set[_Key] = set()  # some `listen` says what belongs to the socket
         self._conflicts: list[tuple[Listener, str]] = []
+        self._invalid: list[tuple[Listener, ConfigError]] = []
         self._bound: set[_Key] = set()  # to be bound separately, even where a wildcard address has the same port
 
     def add(self, server: VirtualServer, listens: list[Listen], names: list[ServerName]) -> None:
@@ -59,22 +60,24 @@ class ListenerBuilder:
         listener.proxy_protocol = listener.proxy_protocol or listen.proxy_protocol
 
     def _add_names(self, listener: Listener, server: VirtualServer, names: list[ServerName], listen: Listen) -> None:
-        if not names:
-            listener.names.add("", server)
-        for name in names:
+        for name in names or [ServerName("", None)]:
             if name.regex is not None and name.regex.groups:
                 listener.captures_names = True
             try:
                 added = listener.names.add(name.text, server, name.regex)
             except ValueError as error:
-                raise ConfigError(f"{error} on {listen.spec}", server.where) from None
+                self._invalid.append((listener, ConfigError(f"{error} on {listen.spec}", server.where)))
+                continue
             if not added:
                 self._conflicts.append((listener, f'conflicting server name "{name.text}" on {listen.spec}, ignored'))
 
-    def warn_of_conflicts(self) -> None:
-        """Report the names that two servers want. Where one server alone is behind an address, nginx does not look at names."""
+    def judge_names(self) -> None:
+        """Report names that cannot be, and those that two servers want, unless the address has but one server (_looks_at_names)."""
+        for listener, error in self._invalid:
+            if _looks_at_names(listener):
+                self.diagnostics.error(error)
         for listener, message in self._conflicts:
-            if len(listener.servers) > 1:
+            if _looks_at_names(listener):
                 self.diagnostics.warn(message, None)
 
     def check_tls(self) -> None:
@@ -109,3 +112,12 @@ class ListenerBuilder:
             elif not isinstance(address, str):
                 wildcard.specific[address[0]] = listener
         return result
+
+
+def _looks_at_names(listener: Listener) -> bool:
+    """Return whether nginx makes a table of names: where one server alone is behind an address, it serves all hosts.
+
+    But for the captures of its last regular expression, which are taken from the host all the same.
+    """
+    regexes = [name.regex for name in names_of(listener.default.scope) if name.regex is not None]
+    return len(listener.servers) > 1 or (len(regexes) > 0 and regexes[-1].groups > 0)

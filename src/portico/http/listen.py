@@ -7,7 +7,7 @@ from typing import Final, final
 
 from portico.config import values
 from portico.config.diagnostics import Where
-from portico.config.directive import HTTP, LOCATION, SERVER, Directive
+from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
 from portico.config.regex import Regex, parse_regex
 from portico.http.routing.location_tree import MODIFIERS, REGEX, REGEX_ICASE, location_name
@@ -221,23 +221,24 @@ class ServerName:
 
 
 def _server_names(statement: Statement) -> list[ServerName]:
+    """Return the names. What hosts have to do with them is seen where they are put behind an address."""
     names: list[ServerName] = []
     for index, argument in enumerate(statement.args):
         text = argument.text
-        if text.startswith("~"):
-            if len(text) == 1:
-                raise statement.fail('empty regex in server name "~"', argument)
+        if (text.startswith("*") and (len(text) < 3 or text[1] != ".")) or text == ".":
+            raise statement.fail(f'server name "{text}" is invalid', argument)
+        if "/" in text:
+            statement.warn(f'server name "{text}" has suspicious symbols', argument)
+        if text.lower() == "$hostname":
+            names.append(ServerName(socket.gethostname().lower(), None))
+        elif not text.startswith("~"):
+            names.append(ServerName(text.lower(), None))
+        elif len(text) == 1:
+            raise statement.fail('empty regex in server name "~"', argument)
+        else:
             # nginx matches names regardless of case: the host is lower-case, a pattern with capitals is made caseless
             caseless = text.lower() != text
             names.append(ServerName(text, parse_regex(statement, index, text[1:], caseless)))
-            continue
-        stars = text.count("*")
-        inner = text[1:] if text.startswith("*.") else text[:-1] if text.endswith(".*") else text
-        if "*" in inner or (stars and inner == text) or ".." in text:
-            raise statement.fail(f'invalid server name or wildcard "{text}" on this server', argument)
-        if "/" in text:
-            statement.warn(f'server name "{text}" has suspicious symbols', argument)
-        names.append(ServerName(text.lower(), None))
     return names
 
 
@@ -280,11 +281,18 @@ LISTEN: Final = Directive[list[Listen]](
 SERVER_NAME: Final = Directive[list[ServerName]](
     "server_name", SERVER, _server_names, args="1+", default=list[ServerName](), many=True, default_text='""',
     syntax="NAME ...",
-    doc="The names of this server: exact, `*.example.com`, `example.*`, `.example.com` (both the name and all below it), or a "
-    "regex after `~`, whose named groups become variables. The order of choice is that of nginx: exact, longest leading "
-    "wildcard, longest trailing wildcard, first regex, default server.",
+    doc="The names of this server: exact, `*.example.com`, `example.*`, `.example.com` (both the name and all below it), `$hostname` "
+    "(this machine's name), or a regex after `~`, whose named groups become variables. The order of choice is that of nginx: "
+    "exact, longest leading wildcard, longest trailing wildcard, first regex, default server.",
     example="server_name example.com *.example.com;",
 )
+
+
+def names_of(server: Scope) -> list[ServerName]:
+    """Return all names of a server, in the order written."""
+    return [name for group in server.own_all(SERVER_NAME) for name in group]
+
+
 LOCATION_BLOCK: Final = Directive[LocationPattern | None](
     "location", SERVER | LOCATION, _location, args="1-2", default=None, many=True, block=LOCATION,
     syntax="[= | ~ | ~* | ^~] URI { ... }\n@NAME { ... }",
