@@ -56,9 +56,10 @@ http {
 """
 # The last two are defaults of nginx since 1.29.7 and of Portico. A location with a proxy_set_header of its
 # own inherits none and has to say the second again.
-# What only nginx knows, in a file that is empty for Portico: nginx makes these folders at start-up.
+# What has no effect in Portico, in a file that is empty for it: nginx makes these folders at start-up.
 NGINX_PATHS = "fastcgi_temp_path @PREFIX@/f;\nuwsgi_temp_path @PREFIX@/u;\nscgi_temp_path @PREFIX@/s;\n"
 AGE = 2.1  # seconds that `Age` waits
+SOMEBODY = 12345  # an owner who owns nothing else
 MODIFIED = 1_700_000_000  # of every file that is served: Tue, 14 Nov 2023 22:13:20 GMT
 
 NAME = re.compile(r"@([A-Z][A-Z0-9_]*)@")
@@ -67,11 +68,15 @@ Starter = Callable[[Path, Path], Process]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """What stands inside `http {}`, and the files below its `@ROOT@` (a name ending in / is a folder)."""
+    """What stands inside `http {}`, and the files below its `@ROOT@` (a name ending in / is a folder).
+
+    links: symbolic links there, with their targets; one to outside does not belong to the owner of what it leads to.
+    """
 
     http: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     main: str = MAIN
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def exchanges(group: Group, *rows: Exchange) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -260,6 +265,7 @@ class Servers:
         root = folder / "root"
         root.mkdir()
         _write_files(root, group.files)
+        _make_links(root, group.links)
         # Names of equal length: a path in a body does not change the Content-Length.
         self.reference = Server("nginx", nginx, folder / "a", root, certs)
         self.candidate = Server(
@@ -329,3 +335,11 @@ def _write_files(root: Path, files: Mapping[str, bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.utime(path, (MODIFIED, MODIFIED))
+
+
+def _make_links(root: Path, links: Mapping[str, str]) -> None:
+    for name, target in links.items():
+        path = root / name
+        path.symlink_to(target)
+        if target.startswith("/") and os.geteuid() == 0:
+            os.lchown(path, SOMEBODY, SOMEBODY)

@@ -216,6 +216,14 @@ fastcgi_temp_path fcgi 0 1;
 uwsgi_temp_path bodies 1 2 3 1;
 scgi_temp_path;
 location / { if ($host) { fastcgi_temp_path /tmp; } }
+disable_symlinks maybe;
+disable_symlinks from=/x;
+disable_symlinks on if_not_owner;
+disable_symlinks from=/x from=/y;
+disable_symlinks off from=/x;
+disable_symlinks from=/x on; location / { disable_symlinks off; disable_symlinks on; }
+disable_symlinks on from=$nope;
+disable_symlinks on from=;
 resolver valid=1s;
 resolver 127.0.0.1 valid=x;
 resolver 127.0.0.1 ipv6=maybe;

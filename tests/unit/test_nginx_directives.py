@@ -43,7 +43,6 @@ NAMES = {
     "ssl_conf_command", "proxy_bind", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_pass_trailers", "proxy_limit_rate",
     "proxy_ssl_certificate_cache", "proxy_ssl_conf_command", "userid_flags", "client_body_early_read",
     "post_action",
-    "disable_symlinks",
 }  # fmt: skip
 
 DIRECTIVES = catalogue.directives()

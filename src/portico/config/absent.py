@@ -8,7 +8,7 @@ from typing import Final
 
 _FAMILIES: Final = (
     "add_trailer", "allow", "ancient_browser", "auth_basic", "auth_request", "autoindex", "charset",
-    "client_body_early_read", "create_full_put_path", "dav", "degradation", "degrade", "deny", "disable_symlinks",
+    "client_body_early_read", "create_full_put_path", "dav", "degradation", "degrade", "deny",
     "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip", "gzip_static", "health_check",
     "image_filter", "js", "keyval", "least_time", "limit_conn", "limit_req", "mail", "map",
     "memcached", "min_delete_depth", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_bind", "proxy_cache",
@@ -44,10 +44,6 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ('write "ip_hash;" or "hash" with a cookie in the upstream', ("sticky",)),
     ("remove the line: a server that fails is left alone for its fail_timeout", ("health_check",)),
     ("remove the line; stub_status has the counts of all requests", ("status_zone",)),
-    (
-        "nothing takes its place: remove it only where nobody but you can make symbolic links below the root",
-        ("disable_symlinks",),
-    ),
 )  # fmt: skip
 
 _ADDED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (

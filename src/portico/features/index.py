@@ -97,7 +97,7 @@ class IndexHandler(Handler):
 
     def _refuse(self, request: Request, path: bytes, number: int) -> None:
         """Raise for the errors that end the search."""
-        if number == errno.EACCES:
+        if number == errno.EACCES or number == errno.ELOOP:
             raise HTTPError(403, f'"{os.fsdecode(path)}" is forbidden ({number}: {os.strerror(number)})', ERR)
         if number == errno.ENOTDIR or number == errno.ENAMETOOLONG:
             raise self._not_found(request, path, number)

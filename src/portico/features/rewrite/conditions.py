@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final, final
 
@@ -10,6 +11,8 @@ from portico.config.reader import Argument, Statement
 from portico.config.regex import Regex, parse_regex
 from portico.errorlog import CRIT
 from portico.features.rewrite.matching import match
+from portico.http.content.links import LINKS
+from portico.http.content.open_file_cache import FileInfo, look
 from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
@@ -49,22 +52,26 @@ class Condition:
 
 
 def _test_file(request: Request, path: bytes, test: str) -> bool:
+    info = FileInfo()
+    links = LINKS.of(request.location)
     try:
-        info = os.stat(path)
-    except OSError as error:
-        if error.errno not in (2, 20, 36):  # ENOENT, ENOTDIR, ENAMETOOLONG: plainly not there
-            request.log_error(CRIT, f'stat() "{os.fsdecode(path)}" failed ({error.errno}: {error.strerror})')
-        return False
+        if links is None:
+            look(path, info)
+        else:
+            links.look(request, path, info)
     except ValueError:  # a NUL in the name
         return False
-    kind = info.st_mode & 0o170000
+    if info.error not in (0, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):  # plainly not there
+        request.log_error(CRIT, f'{info.failed} "{os.fsdecode(path)}" failed ({info.error}: {os.strerror(info.error)})')
+    if info.error or info.status is None:
+        return False
     if test == "e":
         return True
     if test == "f":
-        return kind == 0o100000
+        return info.is_file
     if test == "d":
-        return kind == 0o040000
-    return info.st_mode & 0o100 != 0  # nginx's ngx_is_exec: by the owner, whoever that is
+        return info.is_directory
+    return info.status.st_mode & 0o100 != 0  # nginx's ngx_is_exec: by the owner, whoever that is
 
 
 def condition(statement: Statement) -> Condition:

@@ -13,6 +13,7 @@ from portico.features.static.precompressed import Form, PrecompressedHandler
 from portico.features.static.remembered import RememberedFiles
 from portico.http.compression import COMPRESSION_ORDER, CompressionRules, accepted_codings
 from portico.http.content.files import FILE_DIRECTIVES, NO_ALIAS, Files
+from portico.http.content.links import LINKS
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import CONTENT
 
@@ -83,9 +84,11 @@ class StaticFeature(Feature):
         files = Files(scope)
         build.location.root = files.directory
         build.location.alias = files.kind != NO_ALIAS
+        if files.links is not None:
+            LINKS.put(build.location, files.links)
         if build.has_content:
             return
-        plain = StaticHandler(files, _REMEMBERED.of(build.http))
+        plain = StaticHandler(files, _REMEMBERED.of(build.http) if files.links is None else None)
         forms: list[Form] = []
         for coding in scope.get(COMPRESSION_ORDER):
             directive, suffix = _STATIC[coding]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 SMALL: Final = 16384  # bytes: copying these costs less than a second system call to send them
 _MEMO_SIZE: Final = 1024
+FORBIDDEN: Final = (errno.EACCES, errno.ELOOP)
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -115,10 +116,11 @@ class StaticHandler(Handler):
             known = self.remembered.find(path)
             if known is not None:
                 return self._remembered(request, known)
+        links = self.files.links
         try:
-            fd = os.open(path, OPEN_FLAGS)
+            fd = os.open(path, OPEN_FLAGS) if links is None else links.open(request, path)
         except OSError as error:
-            return Unserved(error.errno or 0, "open()", False)
+            return Unserved(error.errno or 0, "open()" if links is None else "openat()", False)
         kept = False
         try:
             status = os.fstat(fd)
@@ -208,6 +210,6 @@ class StaticHandler(Handler):
         reason = found.reason(path)
         if found.is_missing():
             return HTTPError(404, reason, ERR if request.location.core.log_not_found else SILENT)
-        if found.number == errno.EACCES:
+        if found.number in FORBIDDEN:
             return HTTPError(403, reason, ERR)
         return HTTPError(500, reason, CRIT)

@@ -9,12 +9,11 @@ ranges of it, as in nginx: a client might put them together with parts of the pl
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.accept_encoding import GZIP, AcceptEncoding
 from portico.errorlog import CRIT, ERR
-from portico.features.static.handler import StaticHandler, Unserved
+from portico.features.static.handler import FORBIDDEN, StaticHandler, Unserved
 from portico.http.compression import AcceptedCodings, CompressionRules, say_vary
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler
@@ -108,7 +107,7 @@ class PrecompressedHandler(Handler):
             if not found.is_directory:
                 raise HTTPError(404, found.reason(path), CRIT)
         elif not found.is_missing():
-            request.log_error(ERR if found.number == errno.EACCES else CRIT, found.reason(path))
+            request.log_error(ERR if found.number in FORBIDDEN else CRIT, found.reason(path))
 
     def _varies(self, request: Request, path: bytes, missing: list[Form]) -> bool:
         """Return whether there is a form that other clients get; the files of those in `missing` are not there."""

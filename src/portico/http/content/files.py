@@ -16,6 +16,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
 from portico.errorlog import ALERT, ERR
+from portico.http.content.links import DISABLE_SYMLINKS, Links
 from portico.http.content.open_file_cache import (
     OPEN_FILE_CACHE,
     OPEN_FILE_CACHE_ERRORS,
@@ -80,6 +81,7 @@ ALIAS: Final = Directive[Template | None](
 
 FILE_DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     ROOT, ALIAS, OPEN_FILE_CACHE, OPEN_FILE_CACHE_VALID, OPEN_FILE_CACHE_MIN_USES, OPEN_FILE_CACHE_ERRORS,
+    DISABLE_SYMLINKS,
 )  # fmt: skip
 
 NO_ALIAS: Final = 0
@@ -98,7 +100,8 @@ class Files:
         self.prefix = prefix  # what a PREFIX_ALIAS replaces
         self.load_prefix: bytes = os.fsencode(scope.load.prefix)
         self.constant: bytes | None = directory.constant
-        self.cache: OpenFileCache | None = scope.get(OPEN_FILE_CACHE)
+        self.links: Links | None = scope.get(DISABLE_SYMLINKS)
+        self.cache: OpenFileCache | None = scope.get(OPEN_FILE_CACHE) if self.links is None else None
         self.cache_settings = OpenFileSettings(
             float(scope.get(OPEN_FILE_CACHE_VALID)),
             scope.get(OPEN_FILE_CACHE_MIN_USES),
@@ -151,7 +154,10 @@ class Files:
         if cache is not None:
             return cache.find(path, self.cache_settings, request.reactor.now, True)
         info = FileInfo()
-        look(path, info)
+        if self.links is None:
+            look(path, info)
+        else:
+            self.links.look(request, path, info)
         return info
 
 
