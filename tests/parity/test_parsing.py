@@ -25,6 +25,9 @@ READING = Group(
             proxy_pass http://@BACKEND@;
         }
         location /small { client_max_body_size 10; proxy_pass http://@BACKEND@; }
+        location /discarded { client_max_body_size 10; return 200 "discarded"; }
+        location /page { error_page 400 /400; return 200 "page"; }
+        location /400 { return 200 "bad, says a page"; }
         location /header { return 200 "[$http_x_one][$http_x_two]"; }
     }
     """,
@@ -212,6 +215,27 @@ def test_targets_and_hosts(servers: Servers, exchange: Exchange) -> None:
         "enormous chunk size",
         request("POST", "/proxy", "Transfer-Encoding: chunked") + b"fffffffffffffffffff\r\n",
         status=400,
+    ),
+    *[
+        Exchange(
+            f"{what} in a body that nobody reads, {target}",
+            request("POST" if target != "/file" else "GET", target, "Transfer-Encoding: chunked") + body + get("/next"),
+            status=400,
+            closed=True,
+        )
+        for target in ("/", "/file", "/page")
+        for what, body in (("no size", b"xyz\r\n"), ("a longer chunk", b"4\r\nSEE-THIS\r\n0\r\n\r\n"), ("text", b"1\r\na\r\nhi\r\n"))
+    ],
+    Exchange(
+        "a long chunked body that nobody reads",
+        request("POST", "/discarded", "Transfer-Encoding: chunked", "Connection: close") + b"b\r\n12345678901\r\n0\r\n\r\n",
+        status=200,
+    ),
+    Exchange(
+        "a chunked body that nobody reads, and the next request",
+        request("POST", "/", "Transfer-Encoding: chunked") + b"b\r\n12345678901\r\n0\r\n\r\n" + get("/next"),
+        status=(200, 200),
+        methods=("POST", "GET"),
     ),
     Exchange("two hosts", get("/", "Host: localhost"), status=400, closed=True),
     Exchange(

@@ -187,8 +187,27 @@ class RequestBody:
         """Return whether the whole body is in `data` or `file`."""
         return self.data is not None or self.file >= 0
 
+    def check_unread(self) -> None:
+        """Refuse a chunked body that nobody wants when what has come of it is malformed (nginx: ngx_http_discard_request_body).
+
+        It counts as read in neither way, by the logs too. Raises HTTPError, ClientFailed.
+        """
+        if not self.chunked or self.done or self.size or self._ahead or self.failure is not None:
+            return
+        received = self.request.received
+        try:
+            self._take()
+        except HTTPError as failure:
+            self.failure = failure
+            if failure.status != 413:  # how large it is does not matter to who discards it
+                raise
+        finally:
+            self.request.received = received
+
     async def discard(self, seconds: float, deadline: float) -> bool:
         """Read and forget the rest until `deadline` (monotonic); whether the end of the body was reached."""
+        if self.failure is not None:
+            return False
         reactor = self.request.reactor
         stream = self.stream
         self._ahead = b""

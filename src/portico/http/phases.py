@@ -94,6 +94,8 @@ def _given(request: Request, response: Response) -> Response:
     """Return the response that a handler gives, finished. Raises InternalRedirect when it redirects, and there is an `error_page`."""
     if response.is_error and response.status < 400:
         response = redirect_response(request, response)
+    elif request.body is not None and response.upstream is None and request.parent is None and not response.is_error:
+        request.body.check_unread()
     return _finished(request, response)
 
 
