@@ -187,7 +187,7 @@ class ErrorLog:
         self._syslogs: list[tuple[int, Syslog]] = []
         self._stderr: list[int] = []  # levels up to which lines go to stderr, once for each `error_log stderr`
         self._log_files = files
-        self._own_files: LogFiles | None = None
+        self._owns_files = False
         self._second: int = 0
         self._stamp: str = ""
         for target in targets:
@@ -244,8 +244,8 @@ class ErrorLog:
         """Release what is not a file: those belong to `LogFiles`, unless this log is the `early` one."""
         for _, syslog in self._syslogs:
             syslog.close()
-        if self._own_files is not None:
-            self._own_files.close()
+        if self._owns_files:
+            self._log_files.close()
 
 
 def write_stderr(line: bytes) -> None:
@@ -334,7 +334,7 @@ def early(path: str) -> ErrorLog:
     target = default_target(path)
     target.level = NOTICE
     log = ErrorLog([target], files)
-    log._own_files = files
+    log._owns_files = True
     try:
         files.open()
     except ConfigError as error:

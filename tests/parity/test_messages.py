@@ -429,7 +429,11 @@ def _write(folder: Path, http: str) -> Path:
 
 
 def _same(conf: Path) -> None:
-    theirs, ours = of_nginx(conf), of_portico(conf)
+    assert_same(of_nginx(conf), of_portico(conf))
+
+
+def assert_same(theirs: list[str], ours: list[str]) -> None:
+    """Compares the messages of nginx and of Portico, with their places as far as nginx has them."""
     if theirs and " in /" not in theirs[-1]:  # nginx names no place for what it finds when all is read
         ours = [message.partition(" in /")[0] for message in ours]
     assert ours == theirs

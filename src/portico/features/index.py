@@ -14,6 +14,7 @@ from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement, Where
 from portico.errorlog import ALERT, CRIT, ERR, SILENT
 from portico.http.content.files import Files
+from portico.http.content.open_file_cache import FORBIDDEN
 from portico.http.errors import HTTPError, InternalRedirect
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import CONTENT, Handler
@@ -97,7 +98,7 @@ class IndexHandler(Handler):
 
     def _refuse(self, request: Request, path: bytes, number: int) -> None:
         """Raise for the errors that end the search."""
-        if number == errno.EACCES or number == errno.ELOOP:
+        if number in FORBIDDEN:
             raise HTTPError(403, f'"{os.fsdecode(path)}" is forbidden ({number}: {os.strerror(number)})', ERR)
         if number == errno.ENOTDIR or number == errno.ENAMETOOLONG:
             raise self._not_found(request, path, number)

@@ -95,17 +95,11 @@ class RealIPFeature(Feature):
         return [RealIPHandler(scope)] if scope.all(SET_REAL_IP_FROM) else []
 
     def location(self, build: LocationBuild) -> None:
-        if _is_set_in_a_location(build.scope) and build.scope.all(SET_REAL_IP_FROM):
-            build.add_handler(PREACCESS, RealIPHandler(build.scope))
-
-
-def _is_set_in_a_location(scope: Scope) -> bool:
-    """Return whether a location has settings that its server has not: its own, or those of a location around it."""
-    while scope.context != SERVER and scope.parent is not None:
-        if any(scope.own_all(directive) for directive in (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE)):
-            return True
-        scope = scope.parent
-    return False
+        scope, server = build.scope, build.server.scope
+        directives: tuple[Directive[object], ...] = (SET_REAL_IP_FROM, REAL_IP_HEADER, REAL_IP_RECURSIVE)
+        differs = any(scope.setting(directive) is not server.setting(directive) for directive in directives)
+        if differs and scope.all(SET_REAL_IP_FROM):
+            build.add_handler(PREACCESS, RealIPHandler(scope))
 
 
 FEATURE: Final = RealIPFeature(

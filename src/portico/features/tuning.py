@@ -11,7 +11,7 @@ from typing import Final
 
 from portico.config import values
 from portico.config.diagnostics import ConfigError
-from portico.config.directive import EVENTS, HTTP, LOCATION, MAIN, SERVER, Directive, Scope
+from portico.config.directive import EVENTS, HTTP, LOCATION, MAIN, SERVER, Directive
 from portico.config.files import read_file
 from portico.config.reader import Statement
 from portico.http.feature import Feature, LocationBuild
@@ -99,16 +99,11 @@ def _pool_size(statement: Statement) -> int:
     return size
 
 
-def _at_most(limit: int, message: str) -> Callable[[Statement], int]:
-    """Return a parser of a size that may not be above the limit."""
-
-    def parse(statement: Statement) -> int:
-        size = values.size(statement)
-        if size > limit:
-            raise statement.fail(message, statement.args[0])
-        return size
-
-    return parse
+def _preread_size(statement: Statement) -> int:
+    size = values.size(statement)
+    if size > _LARGEST_WINDOW:
+        raise statement.fail(f"the maximum body preread buffer size is {_LARGEST_WINDOW}", statement.args[0])
+    return size
 
 
 def _recv_buffer(statement: Statement) -> int:
@@ -196,8 +191,10 @@ THREAD_POOL: Final = _tunes(
     "thread_pool", MAIN, _thread_pool, "default threads=32 max_queue=65536", "Names a pool of threads for nginx's `aio threads`.",
     "thread_pool disk threads=16;", "2-3", "NAME threads=NUMBER [max_queue=NUMBER]", many=True,
 )
-AIO: Final = _tunes("aio", _ALL, _aio, "off", "How nginx reads files; Portico sends them with sendfile.", "aio threads;",
-             syntax="on | off | threads[=POOL]")
+AIO: Final = _tunes(
+    "aio", _ALL, _aio, "off", "How nginx reads files; Portico sends them with sendfile.",
+    "aio threads;", syntax="on | off | threads[=POOL]",
+)
 
 DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     THREAD_POOL,
@@ -244,8 +241,10 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
         "postpone_output 0;",
     ),
     _tunes("aio_write", _ALL, values.flag, "off", "Whether nginx writes temporary files in threads.", "aio_write on;"),
-    _tunes("directio", _ALL, _size_or_off, "off", "From which size on nginx reads files past the page cache.", "directio 4m;",
-           syntax="SIZE | off"),
+    _tunes(
+        "directio", _ALL, _size_or_off, "off", "From which size on nginx reads files past the page cache.",
+        "directio 4m;", syntax="SIZE | off",
+    ),
     _tunes(
         "directio_alignment", _ALL, values.offset, "512",
         "The step in which nginx reads past the page cache.", "directio_alignment 4k;",
@@ -280,13 +279,11 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
         "Memory of nginx's compressor.", "gzip_hash 64k;", syntax="SIZE",
     ),
     _tunes("postpone_gzipping", _ALL, values.size, "0", "How much nginx collects before it compresses.", "postpone_gzipping 1k;"),
+    _tunes("gzip_no_buffer", _ALL, values.flag, "off", "Whether nginx compresses without a buffer.", "gzip_no_buffer on;"),
     _tunes_http2("http2_recv_buffer_size", _recv_buffer, "256k", "128k"),
     _tunes_http2("http2_pool_size", _pool_size, "4k", "8k"),
     _tunes_http2("http2_max_concurrent_streams", values.number, "128", "64", "NUMBER"),
-    _tunes_http2(
-        "http2_body_preread_size", _at_most(_LARGEST_WINDOW, f"the maximum body preread buffer size is {_LARGEST_WINDOW}"),
-        "64k", "128k",
-    ),
+    _tunes_http2("http2_body_preread_size", _preread_size, "64k", "128k"),
     _tunes_http2("http2_streams_index_size", _index_size, "32", "64", "NUMBER"),
     _tunes_http2("http2_chunk_size", _chunk_size, "8k", "16k"),
     _obsolete("http2_max_concurrent_pushes"),
@@ -309,12 +306,7 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     _temp_path("fastcgi"),
     _temp_path("scgi"),
     _temp_path("uwsgi"),
-    _tunes("gzip_no_buffer", _ALL, values.flag, "off", "Whether nginx compresses without a buffer.", "gzip_no_buffer on;"),
 )  # fmt: skip
-
-
-def _root(scope: Scope) -> Scope:
-    return scope if scope.parent is None else _root(scope.parent)
 
 
 class TuningFeature(Feature):
@@ -325,7 +317,7 @@ class TuningFeature(Feature):
         if setting is None or setting.value in ("", "default"):
             return
         name = setting.value
-        if name not in _root(build.scope).all(THREAD_POOL):
+        if name not in build.scope.all(THREAD_POOL):
             hint = 'declare it in the main block: "thread_pool NAME threads=N;"'
             raise ConfigError(f'unknown thread pool "{name}"', setting.where, hint)
 

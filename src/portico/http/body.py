@@ -179,7 +179,7 @@ class RequestBody:
         try:
             os.unlink(self.file_path)
         except FileNotFoundError:
-            pass  # whoever was told the name has taken it
+            pass  # the application, which was told the name, has removed it
         except OSError as error:
             self.request.log_error(CRIT, str(FileFailed("unlink", self.file_path, error)))
 

@@ -97,26 +97,21 @@ class RequestSender:
         piece = beginning
         while True:
             data = body.take()
-            if data is None:
-                if piece:
-                    if not await self._send_piece(piece):
-                        return
-                    piece = b""
-                    continue
-                if self._end.ready and self._response_began():
-                    return
-                await self._wait_for_client()
-                continue
             if data:
                 self.streamed = True
                 piece += self._stream.encode_piece(data)
             if body.done:
                 piece += self._stream.encode_end()
-            if piece and not await self._send_piece(piece):
-                return
+            if piece:
+                if not await self._send_piece(piece):
+                    return
+                piece = b""
+            elif data is None:
+                if self._end.ready and self._response_began():
+                    return
+                await self._wait_for_client()
             if body.done:
                 return
-            piece = b""
 
     async def _wait_for_client(self) -> None:
         """Wait for more of the body, or for something from the upstream. Raises HTTPError 408."""

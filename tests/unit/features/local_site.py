@@ -146,7 +146,7 @@ class Site:
         return request
 
     def ask(self, target: str, fields: str = "", method: str = "GET") -> Answer:
-        """The answer to a request, whose handler may ask for turns, and wait for nothing else. Raises CloseConnection."""
+        """Returns the response to a request; its handler may ask for turns, and waits for nothing else. Raises CloseConnection."""
         request = self.request(target, fields, method)
         responses: list[Response] = []
         failures: list[Exception] = []

@@ -11,8 +11,7 @@ from portico.config.reader import Argument, Statement
 from portico.config.regex import Regex, parse_regex
 from portico.errorlog import CRIT
 from portico.features.rewrite.matching import match
-from portico.http.content.links import LINKS
-from portico.http.content.open_file_cache import FileInfo, look
+from portico.http.content.links import LINKS, look_along
 from portico.variables.template import Template, template_of
 
 if TYPE_CHECKING:
@@ -52,13 +51,8 @@ class Condition:
 
 
 def _test_file(request: Request, path: bytes, test: str) -> bool:
-    info = FileInfo()
-    links = LINKS.of(request.location)
     try:
-        if links is None:
-            look(path, info)
-        else:
-            links.look(request, path, info)
+        info = look_along(LINKS.of(request.location), request, path)
     except ValueError:  # a NUL in the name
         return False
     if info.error not in (0, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):  # plainly not there
@@ -71,7 +65,7 @@ def _test_file(request: Request, path: bytes, test: str) -> bool:
         return info.is_file
     if test == "d":
         return info.is_directory
-    return info.status.st_mode & 0o100 != 0  # nginx's ngx_is_exec: by the owner, whoever that is
+    return info.status.st_mode & 0o100 != 0  # nginx's ngx_is_exec: by its owner, even where the worker is another user
 
 
 def condition(statement: Statement) -> Condition:

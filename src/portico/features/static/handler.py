@@ -15,7 +15,7 @@ from portico.codec.http1_response import ResponseHead
 from portico.errorlog import CRIT, ERR, SILENT
 from portico.features.static.remembered import KnownHead, RememberedFile, RememberedFiles
 from portico.http.content.files import Files
-from portico.http.content.open_file_cache import OPEN_FLAGS, OpenFileCache
+from portico.http.content.open_file_cache import FORBIDDEN, OPEN_FLAGS, OpenFileCache
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _NO_TOKENS: Final[frozenset[bytes]] = frozenset()
 SMALL: Final = 16384  # bytes: copying these costs less than a second system call to send them
 _MEMO_SIZE: Final = 1024
-FORBIDDEN: Final = (errno.EACCES, errno.ELOOP)
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 

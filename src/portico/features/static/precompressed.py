@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.accept_encoding import GZIP, AcceptEncoding
 from portico.errorlog import CRIT, ERR
-from portico.features.static.handler import FORBIDDEN, StaticHandler, Unserved
+from portico.features.static.handler import StaticHandler, Unserved
 from portico.http.compression import AcceptedCodings, CompressionRules, say_vary
+from portico.http.content.open_file_cache import FORBIDDEN
 from portico.http.errors import HTTPError
 from portico.http.handler import Handler
 from portico.http.response import NO_RANGES, Response

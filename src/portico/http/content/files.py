@@ -16,7 +16,7 @@ from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
 from portico.errorlog import ALERT, ERR
-from portico.http.content.links import DISABLE_SYMLINKS, Links
+from portico.http.content.links import DISABLE_SYMLINKS, Links, look_along
 from portico.http.content.open_file_cache import (
     OPEN_FILE_CACHE,
     OPEN_FILE_CACHE_ERRORS,
@@ -25,7 +25,6 @@ from portico.http.content.open_file_cache import (
     FileInfo,
     OpenFileCache,
     OpenFileSettings,
-    look,
 )
 from portico.http.errors import HTTPError
 from portico.http.listen import LocationPattern
@@ -153,12 +152,7 @@ class Files:
         cache = self.cache
         if cache is not None:
             return cache.find(path, self.cache_settings, request.reactor.now, True)
-        info = FileInfo()
-        if self.links is None:
-            look(path, info)
-        else:
-            self.links.look(request, path, info)
-        return info
+        return look_along(self.links, request, path)
 
 
 def _in_force(scope: Scope) -> tuple[Template, int, bytes]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
-from portico.http.content.open_file_cache import OPEN_FLAGS, FileInfo
+from portico.http.content.open_file_cache import OPEN_FLAGS, FileInfo, look
 from portico.http.plan import LocationSlot
 from portico.variables.template import Template, template_of
 
@@ -84,6 +84,16 @@ class Links:
             info.fill(os.fstat(opened))
         finally:
             os.close(opened)
+
+
+def look_along(links: Links | None, request: Request, path: bytes) -> FileInfo:
+    """Return what is at `path`, without opening it; where some links are not followed, along those that are. Raises ValueError."""
+    info = FileInfo()
+    if links is None:
+        look(path, info)
+    else:
+        links.look(request, path, info)
+    return info
 
 
 def _trusted(path: bytes, beginning: bytes) -> int:

@@ -12,6 +12,7 @@ A descriptor that is lent for longer than one call is a duplicate, so an entry c
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final, final
@@ -22,6 +23,7 @@ from portico.config.reader import Statement
 
 _ALL: Final = HTTP | SERVER | LOCATION
 # O_NONBLOCK: opening a FIFO must not wait for its writer.
+FORBIDDEN: Final = (errno.EACCES, errno.ELOOP)  # errors of what is there and not to be had (403)
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 

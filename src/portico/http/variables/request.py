@@ -188,9 +188,10 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
                 at = _skip_spaces(line, at + 1)
                 end = line.find(b";", at)
                 return line[at:] if end < 0 else line[at:end]
-        while start < len(line) and line[start] != 59:  # ";"
-            start += 1
-        start = _skip_spaces(line, start + 1)
+        end = line.find(b";", start)
+        if end < 0:
+            return None
+        start = _skip_spaces(line, end + 1)
     return None
 
 

@@ -67,7 +67,7 @@ class RequestHeads:
             return 414 if line_end >= size or len(buffer) > size else 0
         found = _HOST.search(buffer)
         named_at = 0 if found is None else found.end()
-        core = default if found is None else self._core_of(found[1])
+        core = self._core_of(found)
         begun = (named_at + size - 1) // size * size
         if named_at > size * default.large_buffers or len(buffer) > max(begun, core.large_buffer_size * core.large_buffers):
             return TOO_LARGE_HEADER
@@ -81,12 +81,14 @@ class RequestHeads:
                 size = core.large_buffer_size
         return 0
 
-    def _core_of(self, host: bytes) -> CoreSettings:
-        """Return the settings of the server that a Host field names."""
-        try:
-            return self.listener.find(valid_host(host.strip(b" \t\r"))[0]).core
-        except (ProtocolError, RegexFailed):
-            return self.listener.default.core  # the request is refused for it when it is whole
+    def _core_of(self, found: re.Match[bytes] | None) -> CoreSettings:
+        """Return the settings of the server that the Host line names, those of the default server where none was found."""
+        if found is not None:
+            try:
+                return self.listener.find(valid_host(found[1].strip(b" \t\r"))[0]).core
+            except (ProtocolError, RegexFailed):
+                pass  # the request is refused for it when it is whole
+        return self.listener.default.core
 
     def request_of(self, head: bytes) -> Request:
         """Return the request that a header section, with its request line and blank line, is."""
@@ -183,8 +185,7 @@ class RequestHeads:
 
     def refused_as_too_large(self, buffer: bytes, status: int) -> Request:
         """Return the request of a header section that `oversized` does not let pass."""
-        found = None if status == 414 else _HOST.search(buffer)
-        core = self.listener.default.core if found is None else self._core_of(found[1])
+        core = self._core_of(None if status == 414 else _HOST.search(buffer))
         line = buffer[: core.large_buffer_size].partition(b"\n")[0].rstrip(b"\r")
         limits = f"large_client_header_buffers is {core.large_buffers} of {core.large_buffer_size} bytes"
         what = "URI" if status == 414 else "header line or too many of them"
