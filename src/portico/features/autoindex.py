@@ -15,10 +15,10 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.errorlog import CRIT, ERR, INFO
 from portico.http.content.files import Files
+from portico.http.content.media_types import split_charset
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import CONTENT, Handler
-from portico.http.content.media_types import split_charset
 from portico.http.response import EMPTY, STREAM, Body, Response
 from portico.http.routing.uri import ESCAPE_URI_COMPONENT, arg, escape_uri
 from portico.logs.log_format import ESCAPE_JSON, escape
