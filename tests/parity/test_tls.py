@@ -226,6 +226,37 @@ def test_client_certificates(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 
+BARE = Group(
+    """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name a.example;
+        ssl_certificate @CERTS@/a.pem;
+        ssl_certificate_key @CERTS@/a.key;
+        return 200 "a";
+    }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name on.example; ssl_verify_client on; return 200 "on"; }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name optional.example; ssl_verify_client optional; return 200 "optional"; }
+    server { listen 127.0.0.1:@PORT_PLAIN@; ssl_verify_client on; return 200 "plain"; }
+    """
+)
+
+
+@exchanges(
+    BARE,
+    Exchange("a certificate is demanded", get("/", host="on.example"), tls=Tls("on.example"), status=400),
+    Exchange("one may be shown", get("/", host="optional.example"), tls=Tls("optional.example"), body=b"optional"),
+    Exchange("by another name", get("/", host="on.example"), tls=Tls("a.example"), status=421),
+    Exchange("by the name of another that has none", get("/", host="on.example"), tls=Tls("optional.example"), status=421),
+    Exchange("by no name", get("/", host="on.example"), tls=Tls(None), status=400),
+    Exchange("by a name that no server has", get("/", host="optional.example"), tls=Tls("unknown.example"), status=200),
+    Exchange("without TLS", get("/"), port="PORT_PLAIN", body=b"plain"),
+)
+def test_client_certificates_of_servers_without_a_certificate(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
 UPSTREAM = Group(
     """
     server {

@@ -163,8 +163,7 @@ PASSWORD_FILE: Final = Directive[list[str]](
 PROTOCOLS_ALLOWED: Final = Directive[int](
     "ssl_protocols", _SERVERS, _protocols, args="1+", joins=True, default=DEFAULT_PROTOCOLS,
     default_text="TLSv1.2 TLSv1.3",
-    doc="The protocol versions that clients may use. Those of the listener's default server hold for every "
-    "name on it.",
+    doc="The protocol versions that clients may use, of the server whose name the client asks for.",
     example="ssl_protocols TLSv1.2 TLSv1.3;", syntax="[SSLv2] [SSLv3] [TLSv1] [TLSv1.1] [TLSv1.2] [TLSv1.3]",
 )  # fmt: skip
 CIPHERS: Final = Directive[str](
@@ -318,37 +317,41 @@ def _located(scope: Scope, error: ContextError) -> ConfigError:
 class ClientCertificateCheck(Handler):
     """Refuses requests without a client certificate that the server accepts."""
 
-    def __init__(self) -> None:
+    def __init__(self, verify: int) -> None:
         self.is_async = False
+        self.verify = verify
 
     def handle(self, request: Request) -> Response | None:
         if request.internal:
             return None  # the client's own request was looked at; this one may be the page that says what was wrong
-        error = check_client_certificate(request)
+        error = check_client_certificate(request, self.verify)
         if error is not None:
             raise error
         return None
 
 
-def check_client_certificate(request: Request) -> HTTPError | None:
-    """nginx: ngx_http_process_request, and ngx_http_set_virtual_server for requests to another name than the
-    handshake's.
+def check_client_certificate(request: Request, verify: int) -> HTTPError | None:
+    """Return why a request to a server with `ssl_verify_client` is refused, None when it is not.
+
+    nginx: ngx_http_process_request, and ngx_http_set_virtual_server for requests to another name than the handshake's. A server
+    without a certificate has no context: its handshakes are those of the listener's default server.
     """
-    server = request.server.tls
+    own = request.server.tls
     transport = request.client.tls
-    if server is None or server.verify == VERIFY_OFF or transport is None:
+    if transport is None:
         return None
-    if transport.server is not server or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
+    is_other = own is not None and transport.server is not own
+    if is_other or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
         return HTTPError(
             MISDIRECTED,
             "client attempted to request the server name different from the one that was negotiated",
             INFO,
         )
     result = transport.verify_result()
-    if result != VERIFY_OK and not (server.verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
+    if result != VERIFY_OK and not (verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
         reason = f"client SSL certificate verify error: ({result}:{transport.verify_error()})"
         return HTTPError(CERTIFICATE_ERROR, reason, INFO)
-    if server.verify == VERIFY_ON and transport.peer_certificate() is None:
+    if verify == VERIFY_ON and transport.peer_certificate() is None:
         return HTTPError(NO_CERTIFICATE, "client sent no required SSL certificate", INFO)
     return None
 
@@ -393,9 +396,8 @@ class SSLFeature(Feature):
         server.tls = made
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
-        if server.tls is None or server.tls.verify == VERIFY_OFF:
-            return []
-        return [ClientCertificateCheck()]
+        verify = scope.get(VERIFY_CLIENT)
+        return [] if verify == VERIFY_OFF else [ClientCertificateCheck(verify)]
 
 
 # -- variables

@@ -84,6 +84,7 @@ class ServerTLS:
         self.verify_depth: int = 1
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
+        self.versions: tuple[int, int] = (0, 0)  # the oldest and the newest protocol of `ssl_protocols`; 0: OpenSSL's own limit
         _call_by_name(self.context)
 
 
@@ -236,10 +237,12 @@ class TLSTransport(Transport):
         self.tls.context = chosen.context
         self.server = chosen
         self.buffer_size = chosen.buffer_size
-        if chosen.verify == initial.verify == VERIFY_OFF and chosen.options == initial.options:
+        same_options = chosen.options == initial.options and chosen.versions == initial.versions
+        if chosen.verify == initial.verify == VERIFY_OFF and same_options:
             return
         library = openssl.library()
         if library is not None:
+            library.use_versions(self.tls, chosen.versions[0], chosen.versions[1])
             library.verify_as(self.tls, chosen.verify != VERIFY_OFF, chosen.verify_depth)
             library.use_options(self.tls, chosen.options)
 

@@ -149,6 +149,7 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
     server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size
     server.options = int(context.options)
+    server.versions = (int(context.minimum_version), int(context.maximum_version))
     return server
 
 
@@ -271,8 +272,11 @@ def _set_verification(server: ServerTLS, settings: ServerSettings) -> None:
         load_revocations(context, settings.crl)
     if settings.verify == VERIFY_OFF:
         return
-    if not settings.client_certificate and settings.verify != VERIFY_OPTIONAL_NO_CA:
-        raise ContextError("no ssl_client_certificate for ssl_verify_client", about="verify_client")
+    has_authority = settings.client_certificate or settings.trusted_certificate
+    if not has_authority and settings.verify != VERIFY_OPTIONAL_NO_CA:
+        raise ContextError(
+            "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client", about="verify_client"
+        )
     set_depth(context, settings.verify_depth)
     library = openssl.library()
     if library is not None:

@@ -318,6 +318,21 @@ def test_sni_chooses_the_certificate(site: Pki, other: Pki) -> None:
     refused.close()
 
 
+@pytest.mark.parametrize(("own", "default"), [(TLSV1_2, TLSV1_3), (TLSV1_3, TLSV1_2)])
+def test_the_protocols_are_those_of_the_server_that_is_asked_for(site: Pki, own: int, default: int) -> None:
+    settings = settings_for(site)
+    settings.protocols = default
+    named = settings_for(site)
+    named.protocols = own
+    first, second = server_tls(settings), server_tls(named)
+    for name, protocols in ((b"b.test", own), (b"c.test", default)):
+        pair = Pair(first, upstream_for(server_name=True), name, lambda name: second if name == b"b.test" else None)
+        pair.shake()
+        assert pair.errors == {}
+        assert pair.server.tls.version() == {TLSV1_2: "TLSv1.2", TLSV1_3: "TLSv1.3"}[protocols]
+        pair.close()
+
+
 def send_server_name(client: TLSTransport, name: bytes) -> None:
     """Have the client send any bytes as SNI (SSL_CTRL_SET_TLSEXT_HOSTNAME), which `ssl` would not."""
     library = openssl.library()
@@ -569,6 +584,23 @@ def test_a_session_of_another_name_is_no_proof(site: Pki, other: Pki) -> None:
     pair = Pair(lax, sender, b"b.test", find)
     pair.shake()
     assert pair.server.server_name == b"b.test"
+    assert pair.errors == {}
+    assert not pair.server.tls.session_reused
+    assert pair.server.verify_result() == 18
+    pair.close()
+
+
+def test_a_session_of_another_name_is_refused_where_the_rules_are_the_same(site: Pki, other: Pki) -> None:
+    strict = mutual(site, VERIFY_ON, other)
+    sender = upstream_for(server_name=True, certificate=str(other.certificate), certificate_key=str(other.key))
+    pair = Pair(strict, sender, b"a.test")
+    pair.shake()
+    pair.server.send(b"x")
+    assert pair.client.recv(1) == b"x"
+    pair.close()
+    sender._sessions[b"peer b.test"] = sender._sessions[b"peer a.test"]
+    pair = Pair(strict, sender, b"b.test", lambda name: strict)
+    pair.shake()
     assert "another server name" in str(pair.errors["0"])
     pair.close()
 
@@ -679,7 +711,7 @@ def test_groups_and_ciphers(site: Pki) -> None:
             "trusted_certificate",
         ),
         ("crl", "/nope", 'X509_LOOKUP_load_file("/nope") failed', "crl"),
-        ("verify", VERIFY_ON, "no ssl_client_certificate for ssl_verify_client", "verify_client"),
+        ("verify", VERIFY_ON, "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client", "verify_client"),
         ("certificates", ["/nope"], 'cannot load certificate "/nope": BIO_new_file() failed', "certificate"),
         ("keys", ["/nope"], 'cannot load certificate key "/nope": BIO_new_file() failed', "certificate_key"),
     ],
