@@ -342,11 +342,10 @@ def check_client_certificate(request: Request, verify: int) -> HTTPError | None:
         return None
     is_other = own is not None and transport.server is not own
     if is_other or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
-        return HTTPError(
-            MISDIRECTED,
-            "client attempted to request the server name different from the one that was negotiated",
-            INFO,
-        )
+        reason = "client attempted to request the server name different from the one that was negotiated"
+        misdirected = HTTPError(MISDIRECTED, reason, INFO)
+        misdirected.close = True
+        return misdirected
     result = transport.verify_result()
     if result != VERIFY_OK and not (verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
         reason = f"client SSL certificate verify error: ({result}:{transport.verify_error()})"
