@@ -99,9 +99,9 @@ def _ticket_key(s: Statement) -> str:
     return path
 
 
-def _session_cache(s: Statement) -> tuple[int, int]:
-    """(how, entries): nginx's off, none, builtin[:entries], shared:name:size."""
-    how, entries = CACHE_NONE, 0
+def _session_cache(s: Statement) -> tuple[int, int, str]:
+    """Return how sessions are stored, how many, and the zone's name: nginx's off, none, builtin[:entries], shared:name:size."""
+    how, entries, zone = CACHE_NONE, 0, ""
     for argument in s.args:
         kind, _, rest = argument.text.partition(":")
         if argument.text == "off":
@@ -125,13 +125,14 @@ def _session_cache(s: Statement) -> tuple[int, int]:
                     f'session cache "{argument.text}" is too small', argument, "it takes 32k at least"
                 )
             entries = max(entries, size * SESSIONS_PER_MEGABYTE // 1048576)
+            zone = name
         else:
             raise s.fail(
                 f'invalid session cache "{argument.text}"',
                 argument,
                 "it may be: off, none, builtin:number, shared:name:size",
             )
-    return how, entries
+    return how, entries, zone
 
 
 def _protocols(s: Statement) -> int:
@@ -187,8 +188,8 @@ DHPARAM: Final = Directive[str](
     syntax="FILE",
     doc="Parameters for DHE ciphers; without them none is used.", example="ssl_dhparam /etc/ssl/dhparam.pem;",
 )  # fmt: skip
-SESSION_CACHE: Final = Directive[tuple[int, int]](
-    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", many=True, default=(CACHE_NONE, 0), default_text="none",
+SESSION_CACHE: Final = Directive[tuple[int, int, str]](
+    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", many=True, default=(CACHE_NONE, 0, ""), default_text="none",
     doc="Whether sessions are kept so that clients without tickets can resume them. `shared:name:size` keeps "
     "about 4000 a "
     "megabyte; each worker keeps its own. Tickets (`ssl_session_tickets`, on by default) work across all "
@@ -201,18 +202,19 @@ SESSION_TIMEOUT: Final = Directive[int](
 )  # fmt: skip
 SESSION_TICKETS: Final = Directive[bool](
     "ssl_session_tickets", _SERVERS, values.flag, args="1", default=True, default_text="on",
-    doc="Let clients resume sessions by tickets. Unless `ssl_session_ticket_key` gives them, the keys are made at "
-    "load and shared by the workers; a reload keeps them until they are a day old. They are made anew when the "
-    "process starts (also by an upgrade in place), where `ssl_certificate` names other files, and where the "
-    "contents of what client certificates are verified by have changed.",
+    doc="Let clients resume sessions by tickets. Their keys are those of `ssl_session_ticket_key`. Without them, and with "
+    "`ssl_session_cache shared:`, all workers seal with one key for about as long as a session may be resumed, then with another; "
+    "otherwise keys are made at load, and a reload keeps them until they are a day old. They are made anew when the process starts "
+    "(also by an upgrade in place), and tickets end where `ssl_certificate` names other files, and where the contents of what client "
+    "certificates are verified by have changed.",
     example="ssl_session_tickets off;",
 )  # fmt: skip
 SESSION_TICKET_KEY: Final = Directive[str](
     "ssl_session_ticket_key", _SERVERS, _ticket_key, args="1", default="", many=True,
     syntax="FILE",
-    doc="A file of 80 random bytes (48 are stretched) that tickets are sealed with, so that they hold across "
-    "restarts and machines. When it stands several times the first is used; clients with a ticket of another "
-    "key make a full handshake.",
+    doc="A file of 80 random bytes (AES-256) or 48 (AES-128) that tickets are sealed with, so that they hold across restarts and "
+    "machines, those that run nginx too. When it stands several times the first seals new tickets, and the others open what they "
+    "sealed before: put a new key first, and remove the last one later.",
     example="ssl_session_ticket_key /etc/ssl/ticket.key;",
 )  # fmt: skip
 VERIFY_CLIENT: Final = Directive[int](
@@ -285,7 +287,7 @@ def _settings(scope: Scope) -> ServerSettings:
     settings.prefer_server_ciphers = scope.get(PREFER_SERVER_CIPHERS)
     settings.curves = scope.get(ECDH_CURVE)
     settings.dhparam = scope.get(DHPARAM)
-    settings.cache, settings.cache_entries = scope.get(SESSION_CACHE)
+    settings.cache, settings.cache_entries, settings.cache_zone = scope.get(SESSION_CACHE)
     settings.session_timeout = scope.get(SESSION_TIMEOUT)
     settings.tickets = scope.get(SESSION_TICKETS)
     settings.ticket_keys = scope.all(SESSION_TICKET_KEY)

@@ -23,6 +23,9 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
+from portico.net.openssl_tickets import TicketSealer
+from portico.net.ticket_keys import KeyRing
+
 VERIFY_NONE: Final = 0
 VERIFY_PEER: Final = 1
 
@@ -39,6 +42,7 @@ _CTRL_SET_SERVERNAME_CALLBACK: Final = 53
 _CTRL_SET_TLSEXT_HOSTNAME: Final = 55
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_MODE: Final = 33
+_CTRL_SET_TICKET_KEY_CALLBACK: Final = 72
 _CTRL_SET_READ_AHEAD: Final = 41
 _CTRL_SET_CACHE_SIZE: Final = 42
 _CTRL_SET_CACHE_MODE: Final = 44
@@ -252,6 +256,12 @@ class OpenSSL:
         return bool(
             self._context_control(_context_pointer(context), _CTRL_SET_TICKET_KEYS, len(keys), buffer)
         )
+
+    def seal_tickets(self, context: ssl.SSLContext, ring: KeyRing) -> TicketSealer:
+        """Seal and open tickets with the keys of `ring`. What is returned has to live as long as the context."""
+        sealer = TicketSealer(self._lib, ring)
+        self._set_callback(_context_pointer(context), _CTRL_SET_TICKET_KEY_CALLBACK, sealer.function)
+        return sealer
 
     def set_read_ahead(self, context: ssl.SSLContext) -> None:
         """Read as much as is there with one system call, instead of one for a record's head and one for the

@@ -30,6 +30,7 @@ from portico.config.reader import Where
 from portico.net import openssl
 from portico.net.certificates import Certificate
 from portico.net.openssl import SSLObject
+from portico.net.openssl_tickets import TicketSealer
 from portico.net.reactor import IN, OUT, RDHUP, Reactor
 from portico.net.transport import Transport
 
@@ -85,6 +86,7 @@ class ServerTLS:
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
         self.versions: tuple[int, int] = (0, 0)  # the oldest and the newest protocol of `ssl_protocols`; 0: OpenSSL's own limit
+        self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
         _call_by_name(self.context)
 
 

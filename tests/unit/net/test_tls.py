@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
-from portico.net import openssl
+from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError
 from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
-from portico.net.ticket_keys import LIFE, TicketKeys
+from portico.net.ticket_keys import LIFE, RotatingKeys, SharedKeys, TicketKeys
 from portico.net.tls import (
     VERIFY_ON,
     VERIFY_OPTIONAL_NO_CA,
@@ -500,6 +500,91 @@ def test_a_change_of_whom_is_trusted_ends_tickets(site: Pki, other: Pki, tmp_pat
     assert resumes(first, server_tls(settings))
     authorities.write_bytes(other.certificate.read_bytes())
     assert not resumes(first, server_tls(settings))
+
+
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+@pytest.mark.parametrize(("first", "second"), [(80, 80), (48, 80), (80, 48)])
+def test_a_key_that_was_first_still_opens_its_tickets(
+    site: Pki, tmp_path: Path, protocols: int, first: int, second: int
+) -> None:
+    old, new = tmp_path / "old.key", tmp_path / "new.key"
+    old.write_bytes(bytes(range(first)))
+    new.write_bytes(bytes(range(100, 100 + second)))
+    settings = settings_for(site)
+    settings.protocols = protocols
+    servers: list[ServerTLS] = []
+    for keys in ([old], [new, old], [new]):
+        settings.ticket_keys = [str(path) for path in keys]
+        servers.append(server_tls(settings))
+    before, both, after = servers
+    assert resumes(before, both)
+    assert resumes(both, after)
+    assert not resumes(before, after)
+    assert not resumes(after, before)
+
+
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+def test_servers_of_one_zone_resume_each_other(site: Pki, protocols: int) -> None:
+    """Also over a reload: the context is made anew."""
+    settings = settings_for(site)
+    settings.protocols = protocols
+    settings.cache = CACHE_KEPT
+    settings.cache_zone = "resumed"
+    first = server_tls(settings)
+    assert first.ticket_sealer is not None
+    assert resumes(first, server_tls(settings))
+    settings.cache_zone = "another"
+    assert not resumes(first, server_tls(settings))
+
+
+def test_a_ticket_is_renewed_when_its_key_is_not_the_first(site: Pki, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.key", tmp_path / "new.key"
+    old.write_bytes(bytes(range(80)))
+    new.write_bytes(bytes(range(80, 160)))
+    settings = settings_for(site)
+    settings.protocols = TLSV1_2
+    servers: list[ServerTLS] = []
+    for keys in ([old], [new, old], [new]):
+        settings.ticket_keys = [str(path) for path in keys]
+        servers.append(server_tls(settings))
+    client = upstream_for()
+    reused: list[bool] = []
+    for server in servers:
+        pair = Pair(server, client)
+        pair.shake()
+        reused.append(pair.server.tls.session_reused)
+        pair.close()
+    assert reused == [False, True, True]
+
+
+def test_keys_of_a_zone_change_when_the_one_before_is_not_needed_any_more() -> None:
+    shared = SharedKeys()
+    _, _, first, _ = shared.renew(1000, 1010)
+    _, _, same, _ = shared.renew(1010, 1020)
+    assert same == first
+    _, _, second, previous = shared.renew(1011, 1021)
+    assert previous == first and second != first and len(second) == 80
+    # Tickets of the first key are valid until 1020: it is known until then.
+    assert shared.renew(1020, 1030)[2:] == (second, first)
+    assert shared.renew(1021, 1031)[3] == second
+
+
+def test_workers_know_each_others_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedKeys()
+    now = [1000.0]
+    monkeypatch.setattr(ticket_keys.time, "monotonic", lambda: now[0])
+    one, two = RotatingKeys(shared, 10), RotatingKeys(shared, 10)
+    first = one.sealing().name
+    assert two.opening(first) is not None
+    now[0] = 1005.0
+    one.sealing()  # its tickets are valid until 1015
+    now[0] = 1011.0
+    second = one.sealing().name
+    assert second != first and two.sealing().name == second
+    assert two.opening(first) is not None
+    now[0] = 1018.0
+    assert one.sealing().name != second
+    assert two.opening(first) is None and two.opening(second) is not None
 
 
 def test_ticket_keys_are_kept_for_a_day() -> None:
