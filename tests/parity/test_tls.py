@@ -257,6 +257,86 @@ def test_client_certificates_of_servers_without_a_certificate(servers: Servers, 
     servers.check(exchange)
 
 
+CHOSEN = Group(
+    """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    map $ssl_server_name $file {
+        default a;
+        b.example b;
+        wild.example wild;
+        missing.example missing;
+        empty.example "";
+    }
+    map $ssl_server_name $path { default @CERTS@/b; relative.example ../nowhere; }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name a.example;
+        ssl_certificate @CERTS@/$file.pem;
+        ssl_certificate_key @CERTS@/$file.key;
+        return 200 "$ssl_server_name|$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name by.path;
+        ssl_certificate $path.pem;
+        ssl_certificate_key $path.key;
+        return 200 "$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name mismatch;
+        ssl_certificate @CERTS@/a.pem;
+        ssl_certificate_key $path.key;
+        return 200 "$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name by.host;
+        ssl_certificate $host$arg_x$uri$request_uri@CERTS@/a.pem;
+        ssl_certificate_key @CERTS@/a.key;
+        return 200 "$server_name";
+    }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name bare.example; return 200 "$server_name"; }
+    server {
+        listen 127.0.0.1:@PORT_NAMES@ ssl;
+        ssl_certificate @CERTS@/$ssl_server_name.pem;
+        ssl_certificate_key @CERTS@/$ssl_server_name.key;
+        return 200 "$ssl_server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name plain.example;
+        ssl_certificate @CERTS@/wild.pem;
+        ssl_certificate_key @CERTS@/wild.key;
+        return 200 "$server_name";
+    }
+    """
+)
+
+
+@exchanges(
+    CHOSEN,
+    Exchange("the default", get("/"), tls=Tls("a.example"), body=b"a.example|a.example"),
+    Exchange("by a map", get("/"), tls=Tls("b.example"), body=b"b.example|a.example"),
+    Exchange("tls 1.2", get("/"), tls=Tls("b.example", maximum=TLS12), body=b"b.example|a.example"),
+    Exchange("no name", get("/"), tls=Tls(None), body=b"|a.example"),
+    Exchange("no such file", get("/"), tls=Tls("missing.example")),
+    Exchange("no file's name", get("/"), tls=Tls("empty.example")),
+    Exchange("whole paths", get("/", host="by.path"), tls=Tls("by.path"), body=b"by.path"),
+    Exchange("another key", get("/", host="mismatch"), tls=Tls("mismatch")),
+    Exchange("variables of requests", get("/", host="by.host"), tls=Tls("by.host")),
+    Exchange("a server without certificate", get("/", host="bare.example"), tls=Tls("bare.example"), body=b"bare.example"),
+    Exchange("by the client's name", get("/"), port="PORT_NAMES", tls=Tls("wild"), body=b"wild"),
+    Exchange(
+        "by a path that the client names", get("/"), port="PORT_NAMES", tls=Tls(b"./wild"), log="error.log",
+        logged='client sent invalid server name "./wild" while SSL handshaking', differs="nginx loads any file that the client names",
+    ),
+    Exchange("a server with its own", get("/", host="plain.example"), tls=Tls("plain.example"), body=b"plain.example"),
+)
+def test_certificates_that_are_chosen_in_the_handshake(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
 UPSTREAM = Group(
     """
     server {

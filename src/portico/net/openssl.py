@@ -72,6 +72,8 @@ _REASON_SIZE: Final = 256
 # Given the name of SNI as it was sent, None when there was none; returns the alert to end the handshake with,
 # 0 to go on.
 ChooseByName = Callable[["bytes | None"], int]
+# Returns whether the handshake may go on.
+Certify = Callable[[], bool]
 
 
 class SSLObject(Protocol):
@@ -217,14 +219,22 @@ class OpenSSL:
         self._set_hello_callback = lib.SSL_CTX_set_client_hello_cb
         self._set_hello_callback.argtypes = [pointer, pointer, pointer]
         self._set_hello_callback.restype = None
+        self._set_certificate_callback = lib.SSL_CTX_set_cert_cb
+        self._set_certificate_callback.argtypes = [pointer, pointer, pointer]
+        self._set_certificate_callback.restype = None
         self._set_callback = lib.SSL_CTX_callback_ctrl
         self._set_callback.argtypes = [pointer, ctypes.c_int, pointer]
         self._set_callback.restype = ctypes.c_long
         self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
         self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
+        self._certifying: dict[Certify, CertificateCallback] = {}  # and to these
         # As in nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to respond to.
         self._accept = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_accept_any)
         self._acknowledge = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer)(_acknowledge_name)
+
+    def functions(self) -> ctypes.PyDLL:
+        """Return the library itself, for more of its functions."""
+        return self._lib
 
     # -- contexts --------------------------------------------------------------------------------------------
 
@@ -233,7 +243,7 @@ class OpenSSL:
         self._clear_error()
         text = ctypes.c_char_p(os.fsencode(names))
         ok = self._context_control(_context_pointer(context), _CTRL_SET_GROUPS_LIST, 0, text)
-        return "" if ok else self._reasons()
+        return "" if ok else self.reasons()
 
     def set_session_cache(self, context: ssl.SSLContext, mode: int, entries: int) -> None:
         """Set whether and how many sessions are stored in this process; entries 0: OpenSSL's default of 20480."""
@@ -296,6 +306,13 @@ class OpenSSL:
         self._set_hello_callback(pointer, choice.function, None)
         self._set_callback(pointer, _CTRL_SET_SERVERNAME_CALLBACK, self._acknowledge)
 
+    def certify_by(self, context: ssl.SSLContext, certify: Certify) -> None:
+        """Have `certify` called in handshakes that need a certificate, which it gives to the connection."""
+        callback = self._certifying.get(certify)
+        if callback is None:
+            callback = self._certifying[certify] = CertificateCallback(certify)
+        self._set_certificate_callback(_context_pointer(context), callback.function, None)
+
     def verify_any(self, context: ssl.SSLContext) -> None:
         """Ask for a client certificate, let every handshake pass, keep the result for `verify_result`."""
         self._set_context_verify(_context_pointer(context), VERIFY_PEER, self._accept)
@@ -338,6 +355,10 @@ class OpenSSL:
         pointer = _connection_pointer(tls)
         self._control(pointer, _CTRL_SET_MIN_VERSION, least, None)
         self._control(pointer, _CTRL_SET_MAX_VERSION, most, None)
+
+    def control(self, pointer: int, command: int, number: int, argument: int | None) -> int:
+        """Call SSL_ctrl."""
+        return int(self._control(pointer, command, number, argument))
 
     def forget_server_name(self, tls: SSLObject) -> None:
         """Send no SNI, though the name is known for verification (`proxy_ssl_server_name off`)."""
@@ -413,8 +434,8 @@ class OpenSSL:
         name: bytes | None = self._short_name(group)
         return "" if name is None else name.decode("ascii")
 
-    def _reasons(self) -> str:
-        """Empty OpenSSL's queue of errors: `SSL: error:…`, as nginx shows it."""
+    def reasons(self) -> str:
+        """Empty OpenSSL's queue of errors and return them: `SSL: error:…`, as nginx shows it."""
         reasons = "SSL:"
         while True:
             code = int(self._next_error())
@@ -489,6 +510,19 @@ class NameChoice:
         if len(extension) < 5 or extension[2] != _HOST_NAME or int.from_bytes(extension[3:5], "big") != len(name):
             return None
         return None if not name or len(name) > _LONGEST_NAME or name.find(b"\0") >= 0 else name
+
+
+@final
+class CertificateCallback:
+    """The callback for a certificate. It lives as long as the process, for contexts point to it."""
+
+    def __init__(self, certify: Certify) -> None:
+        self._certify = certify
+        pointer = ctypes.c_void_p
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer)(self._give)
+
+    def _give(self, _tls: int, _argument: int | None) -> int:
+        return 1 if self._certify() else 0
 
 
 def _acknowledge_name(_tls: int, _alert: int, _argument: int | None) -> int:

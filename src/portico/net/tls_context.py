@@ -15,7 +15,7 @@ from portico.config.files import read_file
 from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.ticket_keys import FixedKeys, RotatingKeys, TicketKey
-from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
+from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, CertificateSource, ServerTLS, certify_by_source
 
 # The values of ssl_protocols, as bits.
 SSLV2: Final = 1
@@ -100,8 +100,10 @@ class ServerSettings:
     """The `ssl_*` directives of one server. Paths absolute, "" for none."""
 
     def __init__(self) -> None:
-        self.certificates: list[str] = []
+        self.certificates: list[str] = []  # absolute paths or `data:`; with a source, as they are written
         self.keys: list[str] = []
+        self.source: CertificateSource | None = None  # gives the certificates in each handshake
+        self.source_cache = 0  # which cache it has: one number for each `ssl_certificate_cache`
         self.passphrases: list[str] = []
         self.protocols: int = DEFAULT_PROTOCOLS
         self.ciphers: str = DEFAULT_CIPHERS
@@ -126,7 +128,7 @@ class ServerSettings:
         """Return the same key for settings that lead to the same context."""
         return repr(
             (
-                self.certificates, self.keys, self.passphrases, self.protocols, self.ciphers,
+                self.certificates, self.keys, self.source_cache, self.passphrases, self.protocols, self.ciphers,
                 self.prefer_server_ciphers, self.curves, self.dhparam, self.cache, self.cache_entries,
                 self.cache_zone, self.session_timeout, self.tickets, self.ticket_keys, self.verify, self.verify_depth,
                 self.client_certificate, self.trusted_certificate, self.crl, self.buffer_size, self.reject,
@@ -138,12 +140,15 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
     """Make what a server presents. Raises ContextError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     set_protocols(context, settings.protocols)
-    for certificate, key in zip(settings.certificates, settings.keys, strict=False):
-        load_pair(context, certificate, key, settings.passphrases)
+    if settings.source is None:
+        for certificate, key in zip(settings.certificates, settings.keys, strict=False):
+            load_pair(context, certificate, key, settings.passphrases)
     set_ciphers(context, settings.ciphers)
     _set_options(context, settings)
     _set_key_exchange(context, settings)
     server = ServerTLS(context)
+    if settings.source is not None:
+        certify_by_source(server, settings.source)
     _set_sessions(server, settings)
     _set_verification(server, settings)
     _set_protocols_above(context)

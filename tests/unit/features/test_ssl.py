@@ -124,7 +124,12 @@ def test_equal_settings_share_a_context(conf: Conf) -> None:
         (PAIR + "\nssl_session_cache shared:x:1k;", 'session cache "shared:x:1k" is too small', 3),
         (PAIR + "\nssl_session_ticket_key garbage;", '"{d}/garbage" must be 48 or 80 bytes', 3),
         (PAIR + "\nssl_password_file /nope;", 'open() "/nope" failed (2: No such file or directory)', 3),
-        ("ssl_certificate $host.pem;", 'variables are not supported in "ssl_certificate"', 2),
+        ("ssl_certificate engine:x:y;", '"engine:" is not supported in "ssl_certificate"', 2),
+        ("ssl_certificate $host.pem;", 'no "ssl_certificate_key" is defined for certificate "$host.pem"', 2),
+        ("ssl_certificate a.test.pem;\nssl_certificate_key data:x;", 'cannot load certificate key "data:..."', 3),
+        (PAIR + "\nssl_certificate_cache valid=1m;", '"ssl_certificate_cache" must have the "max" parameter', 3),
+        (PAIR + "\nssl_certificate_cache max=0;", 'invalid parameter "max=0"', 3),
+        (PAIR + "\nssl_certificate_cache max=1 most=2;", 'invalid parameter "most=2"', 3),
         (
             "ssl_certificate a.test.pem;\nssl_certificate_key b.test.key;",
             'SSL_CTX_use_PrivateKey("{d}/b.test.key")',
