@@ -56,6 +56,8 @@ class MirrorHandler(Handler):
         if request.parent is not None:
             return None
         body = request.body
+        if body is not None and body.is_withheld:
+            body = None
         if self.with_body and body is not None and not body.was_read():
             await body.read_all()
         for uri in self.uris:
