@@ -36,7 +36,7 @@ MIRROR: Final = Directive[Mirror | None](
     syntax="URI | off",
     doc="Asks URI, as a background subrequest with the method, the fields and the body of the request, for every request; its "
     "answer is thrown away. Several mirrors may stand side by side. The next request of the same connection does not wait for them, "
-    "unless four are on their way.",
+    "unless more than four are on their way.",
     example="mirror /mirror;",
 )
 MIRROR_REQUEST_BODY: Final = Directive[bool](
