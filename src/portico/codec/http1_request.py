@@ -39,14 +39,15 @@ _DIGITS: Final = b"0123456789"
 _REG_NAME: Final = _LETTERS + _DIGITS + b"-._~!$&'()*+,;=%"
 _IP_LITERAL: Final = _LETTERS + _DIGITS + b"-._~!$&'()*+,;=:"
 
-# A second one of these is a mistake or an attack: nginx's `ngx_http_process_unique_header_line`. Lines of If-Match and If-None-Match,
-# which nginx counts among them, are one list (RFC 9110 section 5.3).
+# A second one of these is a mistake or an attack: nginx's `ngx_http_process_unique_header_line`.
 _UNIQUE: Final = (
     b"host",
     b"content-length",
     b"transfer-encoding",
     b"if-modified-since",
     b"if-unmodified-since",
+    b"if-match",
+    b"if-none-match",
     b"content-range",
     b"if-range",
     b"expect",

@@ -41,33 +41,34 @@ class NotModifiedFilter(HeaderFilter):
         if response.conditions == CACHE_CONDITIONS:
             _judge_as_cache(request, response)
             return
-        if b"if-match" in first:
-            tags = request.fields.joined(b"if-match")
-            if tags is not None and not lists_etag(tags, response.etag, False):
+        tags = first.get(b"if-match")
+        if tags is not None:
+            if not lists_etag(tags, response.etag, False):
                 _fail(response, f'"If-Match: {shown(tags)}" does not list the ETag "{shown(response.etag)}"')
         else:
             text = first.get(b"if-unmodified-since")
             if text is not None and not _is_unmodified(text, response):
                 _fail(response, f'modified since "{shown(text)}" (If-Unmodified-Since)')
-        if b"if-none-match" in first:
-            _judge_tags(request, response)
+        tags = first.get(b"if-none-match")
+        if tags is not None:
+            _judge_tags(tags, response)
             return
         since = first.get(b"if-modified-since")
         if since is not None and not _is_modified(since, response, request.location.core.if_modified_since):
             _not_modified(response)
 
 
-def _judge_tags(request: Request, response: Response) -> None:
-    tags = request.fields.joined(b"if-none-match")
-    if tags is not None and lists_etag(tags, response.etag, True):
+def _judge_tags(tags: bytes, response: Response) -> None:
+    if lists_etag(tags, response.etag, True):
         _not_modified(response)
 
 
 def _judge_as_cache(request: Request, response: Response) -> None:
     """If-Match and If-Unmodified-Since are for origins (RFC 9110 section 13.2.2)."""
     first = request.fields.first
-    if b"if-none-match" in first:
-        _judge_tags(request, response)
+    tags = first.get(b"if-none-match")
+    if tags is not None:
+        _judge_tags(tags, response)
         return
     since = first.get(b"if-modified-since")
     if since is not None and response.last_modified >= 0 and parse_date(since) >= response.last_modified:
