@@ -66,7 +66,7 @@ MISDIRECTED: Final = 421
 def file_path(s: Statement) -> str:
     """Return a file, relative to the directory of the configuration file; "" for none."""
     name = s.args[0].text
-    return s.load.full_path(name, conf=True) if name else ""
+    return s.load.readable(s.load.full_path(name, conf=True)) if name else ""
 
 
 @final
@@ -79,7 +79,7 @@ class PemName:
         self._load = s.load
         self.has_variables = self.template.has_variables()
         # As it is without variables; with them, only what errors call it and sessions are distinguished by.
-        self.name: str = self.text if self.has_variables or not self.text else self._full(self.text)
+        self.name: str = self.text if self.has_variables or not self.text else s.load.readable(self._full(self.text))
 
     def _full(self, text: str) -> str:
         return text if text.startswith(DATA) else self._load.full_path(text, conf=True)

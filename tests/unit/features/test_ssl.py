@@ -4,8 +4,10 @@ handshake.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +143,27 @@ def test_messages_and_places(conf: Conf, text: str, message: str, at: int) -> No
     error = conf.fails(f"server {{ listen 127.0.0.1:8443 ssl; {text} }}")
     assert error.message.startswith(message.replace("{d}", str(conf.directory)))
     assert error.where is not None and error.where.line == at
+
+
+def test_a_fifo_is_read_once_for_all_who_name_it(conf: Conf) -> None:
+    for suffix in ("pem", "key"):
+        os.mkfifo(conf.directory / f"fifo.{suffix}")
+
+    def write(suffix: str) -> None:
+        text = conf.directory.joinpath(f"a.test.{suffix}").read_bytes()
+        conf.directory.joinpath(f"fifo.{suffix}").write_bytes(text)
+
+    writers = [threading.Thread(target=write, args=(suffix,), daemon=True) for suffix in ("pem", "key")]
+    for writer in writers:
+        writer.start()
+    pair = "ssl_certificate fifo.pem; ssl_certificate_key fifo.key; ssl_client_certificate fifo.pem;"
+    plan = conf.plan(
+        f"server {{ listen 127.0.0.1:8443 ssl; {pair} ssl_verify_client on; }}"
+        f"server {{ listen 127.0.0.1:8444 ssl; {pair} ssl_verify_client optional; }}"
+    )
+    for writer in writers:
+        writer.join(5.0)
+    assert all(server.tls is not None and server.tls.context.cert_store_stats()["x509"] == 1 for server in plan.servers)
 
 
 def test_a_listener_without_certificate(conf: Conf) -> None:
