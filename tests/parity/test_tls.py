@@ -267,6 +267,10 @@ CHOSEN = Group(
         missing.example missing;
         empty.example "";
     }
+    map "$ssl_client_s_dn$ssl_client_verify$ssl_cipher$ssl_curve$ssl_curves$ssl_ciphers$ssl_session_id$ssl_session_reused" $known {
+        default a;
+    }
+    map "$ssl_protocol$ssl_client_fingerprint$ssl_client_v_remain$ssl_client_raw_cert$ssl_early_data$tcpinfo_rtt" $same { default a; }
     map $ssl_server_name $path { default @CERTS@/b; relative.example ../nowhere; }
     server {
         listen 127.0.0.1:@PORT@ ssl;
@@ -298,6 +302,13 @@ CHOSEN = Group(
     }
     server { listen 127.0.0.1:@PORT@ ssl; server_name bare.example; return 200 "$server_name"; }
     server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name unknown.yet;
+        ssl_certificate @CERTS@/$known.pem;
+        ssl_certificate_key @CERTS@/$same.key;
+        return 200 "$server_name";
+    }
+    server {
         listen 127.0.0.1:@PORT_NAMES@ ssl;
         ssl_certificate @CERTS@/$ssl_server_name.pem;
         ssl_certificate_key @CERTS@/$ssl_server_name.key;
@@ -325,6 +336,10 @@ CHOSEN = Group(
     Exchange("whole paths", get("/", host="by.path"), tls=Tls("by.path"), body=b"by.path"),
     Exchange("another key", get("/", host="mismatch"), tls=Tls("mismatch")),
     Exchange("variables of requests", get("/", host="by.host"), tls=Tls("by.host")),
+    Exchange("by what is not known yet", get("/", host="unknown.yet"), tls=Tls("unknown.yet"), body=b"unknown.yet"),
+    Exchange(
+        "by what is not known yet, tls 1.2", get("/", host="unknown.yet"), tls=Tls("unknown.yet", maximum=TLS12), body=b"unknown.yet"
+    ),
     Exchange("a server without certificate", get("/", host="bare.example"), tls=Tls("bare.example"), body=b"bare.example"),
     Exchange("by the client's name", get("/"), port="PORT_NAMES", tls=Tls("wild"), body=b"wild"),
     Exchange(

@@ -556,6 +556,8 @@ def _alpn(transport: TLSTransport) -> str | None:
 
 
 def _session_id(transport: TLSTransport) -> str | None:
+    if not transport.established:
+        return None  # `ssl` would copy a session that is not complete, and crash
     session = transport.tls.session
     return None if session is None else session.id.hex()
 

@@ -416,8 +416,8 @@ class TLSTransport(Transport):
         return "" if library is None else library.verify_text(self.verify_result())
 
     def peer_certificate(self) -> bytes | None:
-        """Return the peer's certificate in DER, verified or not."""
-        return self.tls.getpeercert(True)
+        """Return the peer's certificate in DER, verified or not; None before the handshake is done."""
+        return self.tls.getpeercert(True) if self.established else None
 
     def certificate(self) -> Certificate | None:
         """Return the peer's certificate, parsed when first asked for."""
