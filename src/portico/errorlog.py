@@ -212,13 +212,14 @@ class ErrorLog:
         number = f"*{connection} " if connection else ""
         text = f"[{LEVEL_NAMES[level]}] {os.getpid()}#{get_native_id()}: {number}{message}"
         body = text.translate(ESCAPES).encode("utf-8", "surrogateescape")[: LINE_LIMIT - 21]
-        line = self._time().encode() + b" " + body + b"\n"
+        entry = self._time().encode() + b" " + body
+        line = entry + b"\n"
         for limit, file in self._files:
             if level <= limit:
                 file.write(line)
         for limit, syslog in self._syslogs:
             if level <= limit:
-                syslog.send(body, level - 1)
+                syslog.send(entry, level - 1)
         for limit in self._stderr:
             if level <= limit:
                 write_stderr(line)
@@ -306,7 +307,7 @@ block that has its own lines does not use those of the block around it.
 
 `stderr` writes to the standard error stream. `syslog:` sends datagrams; its parameters, separated by
 commas, are `server=` (an address with an optional port, 514 by default, or `unix:` and a path), `facility=`
-(default `local7`), `tag=` (default `portico`), `severity=` and `nohostname`.
+(default `local7`), `tag=` (default `nginx`, which filters of syslog servers look for), `severity=` and `nohostname`.
 
 The file is made when Portico starts, and opened anew when it receives `USR1`.""",
     example="error_log logs/error.log warn;\nerror_log stderr crit;",

@@ -36,7 +36,7 @@ class SyslogTarget:
         self.address: str | tuple[str, int] = ""
         self.facility: int = FACILITIES.index("local7")
         self.severity: int = SEVERITIES.index("info")
-        self.tag: str = "portico"
+        self.tag: str = "nginx"  # what the filters of syslog servers look for
         self.hostname: bool = True
 
 

@@ -34,17 +34,18 @@ class Seen:
     headers: list[tuple[str, str]]
     body: str
     truncated: bool
+    ordered: bool = False  # the order of the header fields is compared, too
 
     def get(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def lines(self) -> list[str]:
         """Itself as lines that a diff can compare: headers sorted, for their order between names says
-        nothing.
+        nothing, unless the row is about that.
         """
         head = [
             f"{self.title} {self.start}",
-            *(f"    {name}: {value}" for name, value in sorted(self.headers)),
+            *(f"    {name}: {value}" for name, value in (self.headers if self.ordered else sorted(self.headers))),
         ]
         body = self.body
         if len(body) > LONGEST_SHOWN:
@@ -112,7 +113,9 @@ def outcome(
     turn = 0
     for message in seen.answers:
         method = methods[turn] if turn < len(methods) else b"GET"
-        answers.append(_answer(message, method, masks))
+        answer = _answer(message, method, masks)
+        answer.ordered = exchange.ordered
+        answers.append(answer)
         turn += message.status >= 200
     return Outcome(
         answers,

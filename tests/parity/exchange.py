@@ -75,8 +75,8 @@ class Exchange:
     `methods` are those of the requests that are answered, in order: they say how many responses to wait for
     and how to read them. `status` is one code or one per response; `has`, `lacks`, `body`, `contains` are
     about the last response, `forwarded` and `withheld` about the last request that a backend got, `reached`
-    about the number of such requests (with `unordered` it is waited for, and their order does
-    not matter). `log` names a file below the prefix of which the new lines are
+    about the number of such requests (with `unordered` it is waited for, and as many lines of the log; their order does
+    not matter). `ordered` compares the order of header fields, too. `log` names a file below the prefix of which the new lines are
     compared. `mask` lists regular expressions of text that differs from run to run. `differs` says why
     Portico is meant to answer other than this nginx: then nothing is compared and what the row expects is
     asserted of Portico alone.
@@ -99,6 +99,7 @@ class Exchange:
     withheld: tuple[str, ...] = ()
     reached: int | None = None
     unordered: bool = False
+    ordered: bool = False
     log: str = ""
     logged: str | None = None
     mask: tuple[str, ...] = ()

@@ -235,6 +235,9 @@ class Performance:
         def fresh() -> list[str]:
             return self.log.read_text("latin-1")[start:].splitlines() if self.log.exists() else []
 
+        if ended and self.exchange.unordered:
+            wait_until(lambda: len(fresh()) >= (self.exchange.reached or 0), PATIENCE, "log lines")
+            return sorted(fresh())
         count = (len(self.exchange.answered()) if ended else len(self.seen.answers)) - len(self.lines)
         if ended and not self.seen.closed and (fresh() or not self.exchange.logged):
             return fresh()  # who has answered the request after it has written all that there is about one, but for a buffered line
@@ -253,7 +256,7 @@ class Performance:
         received: list[Received] = self.play.received
         if exchange.unordered:
             wait_until(lambda: len(received) >= (exchange.reached or 0), PATIENCE, "requests to backends")
-            received.sort(key=lambda item: (item.backend, item.message.start))
+            received.sort(key=lambda item: (item.backend, item.message.start, item.message.headers))
         masks = {port: name for name, port in server.ports.items()} | {self.seen.client_port: "CLIENT"}
         return compare.outcome(exchange, self.seen, list(received), self.lines, masks, str(server.folder))
 

@@ -23,6 +23,15 @@ AUTH = Group(
             auth_request /backend; auth_request_set $who $upstream_http_x_user;
             proxy_set_header X-User $who; proxy_set_header Connection ""; proxy_pass http://@BACKEND_2@;
         }
+        location /cookies/ {
+            auth_request /backend; auth_request_set $cookies $upstream_http_set_cookie;
+            add_header Set-Cookie $cookies; add_header X-Cookies "$cookies"; alias @ROOT@/files/;
+        }
+        location /body/ { client_max_body_size 1m; auth_request /small; proxy_pass http://@BACKEND_2@; }
+        location = /small {
+            internal; client_max_body_size 10; proxy_pass http://@BACKEND@/auth; proxy_pass_request_body off;
+            proxy_set_header Content-Length ""; proxy_set_header Connection "";
+        }
         location /page/ { auth_request /backend; error_page 401 = @login; error_page 403 /denied; alias @ROOT@/files/; }
         location @login { return 302 /login; }
         location = /denied { return 200 "denied page"; }
@@ -50,6 +59,23 @@ LOG = (r"\d+/\d+/\d+ [\d:]+ ", r"\d+#\d+: \*\d+ ", r"status: 404[^,]*")
     Exchange("allowed by a backend", get("/asked/a?x=y", "X-Given: 1"), backend=reply(200, "", "X-User: ann"), has={"X-Who": "ann"}),
     Exchange("allowed with a body", get("/asked/a"), backend=reply(200, "z" * 3000, "X-User: ann"), body=b"content\n"),
     Exchange("allowed by another 2xx", get("/asked/a"), backend=reply(299, ""), status=200),
+    Exchange(
+        "a cookie of the backend's", get("/cookies/a"), backend=reply(200, "", "Set-Cookie: a=1; Path=/"),
+        has={"Set-Cookie": "a=1; Path=/", "X-Cookies": "a=1; Path=/"},
+    ),
+    Exchange(
+        "several cookies of the backend's", get("/cookies/a"),
+        backend=reply(200, "", "Set-Cookie: a=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT", "Set-Cookie: b=2, c", "Set-Cookie: d="),
+        has={
+            "Set-Cookie": "b=2, c",
+            "X-Cookies": "a=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT, b=2, c, d=",
+        },
+        differs="the first cookie only, in nginx 1.22; joined in one field by later ones",
+    ),
+    Exchange(
+        "a body that is too large for the check, which does not get it", request("POST", "/body/a", body=b"x" * 100),
+        backend=reply(200, "ok"), status=200, reached=2, differs="413 in nginx",
+    ),
     Exchange("401", get("/asked/a"), backend=reply(401, "no", CHALLENGE), status=401, has={"WWW-Authenticate": 'Basic realm="x"'}),
     Exchange("401 without a challenge", get("/asked/a"), backend=reply(401, "no"), status=401),
     Exchange("403", get("/asked/a"), backend=reply(403, "no"), status=403),

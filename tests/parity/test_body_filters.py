@@ -168,7 +168,17 @@ def test_addition(servers: Servers, exchange: Exchange) -> None:
     ),
     Exchange("refused", get("/refused/x"), body=b"hello", reached=1, unordered=True),
     Exchange("off", get("/unmirrored/x"), body=b"hello", reached=1, unordered=True),
-    Exchange("the next one waits", (get("/mirrored/1") + get("/mirrored/2"),), methods=("GET", "GET"), reached=4, unordered=True),
+    Exchange(
+        "slow ones hold up no request", request("POST", "/mirrored/1", body=b"one") + request("POST", "/mirrored/2", body=b"two"),
+        methods=("POST", "POST"), reached=4, unordered=True, status=(200, 200),
+        backend={"BACKEND": reply(200, "hello"), "BACKEND_2": [Wait(4.0), reply(200, "late")]},  # longer than a client here waits
+        differs="in nginx the second request waits for the first one's mirror",
+    ),
+    Exchange(
+        "some wait when many are on their way", request("POST", "/mirrored/1", body=b"one") * 7, methods=("POST",) * 7,
+        reached=14, unordered=True, backend={"BACKEND": reply(200, "hello"), "BACKEND_2": [Wait(0.1), reply(200, "late")]},
+    ),
+    Exchange("two in a row", (get("/mirrored/1") + get("/mirrored/2"),), methods=("GET", "GET"), reached=4, unordered=True),
     Exchange(
         "the mirror says no", get("/mirrored/x"), backend={"BACKEND_2": reply(500, "no"), "BACKEND": reply(200, "yes")},
         body=b"yes", reached=2, unordered=True,

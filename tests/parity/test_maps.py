@@ -70,6 +70,9 @@ MAPS = Group(
     }
     geo $mine { default far; 127.0.0.1/32 near; }
     geo $nothing { 10.0.0.0/8 ten; }
+    geo $unknown { default some; 255.255.255.255 none; 127.0.0.0/8 loop; }
+    geo $unknown_range { ranges; default some; 0.0.0.0-255.255.255.254 other; }
+    geo $arg_ip $unknown_arg { default some; 255.255.255.255 none; }
     geo $arg_ip $inrange {
         ranges;
         default outside;
@@ -102,6 +105,8 @@ MAPS = Group(
         location /upgrade { proxy_set_header Connection $connection_upgrade; proxy_pass http://first; }
         location /geo { return 200 "[$area][$mine][$nothing][$inrange]"; }
         location /proxied { return 200 "[$proxied][$recursive]"; }
+        location /noaddress { return 200 "[$unknown][$unknown_range][$unknown_arg]"; }
+        location /unix { proxy_pass http://unix:@PREFIX@/sock; }
         location /split { return 200 "[$share][$part][$hundredths]"; }
         location /cycle { return 200 "[$around][$about]"; }
         location /turn { return 200 "[$turned][$turning]"; }
@@ -119,6 +124,10 @@ MAPS = Group(
             if ($arg_to ~* ^SEC) { proxy_pass http://second; }
             proxy_pass http://first;
         }
+    }
+    server {
+        listen unix:@PREFIX@/sock;
+        location / { return 200 "[$unknown][$unknown_range][$unknown_arg]"; }
     }
     """.replace("@HUNDREDTHS@", " ".join(f"0.33% v{number};" for number in range(300))),
     {"more.map": b"included yes;\n", "more.geo": b"172.16.0.0/12 included;\n"},
@@ -162,7 +171,8 @@ def test_map(servers: Servers, exchange: Exchange) -> None:
                 "10.0.0.6", "10.0.0.9", "10.0.0.10", "10.0.0.25", "10.0.0.30", "1.2.3", "",
             )
         ),
-        "/proxied",
+        "/proxied", "/unix", "/noaddress", "/noaddress?ip=nonsense", "/noaddress?ip=2001:db8::1", "/noaddress?ip=10.0.0.1",
+        "/noaddress?ip=unix:", "/noaddress?ip=::ffff:255.255.255.255",
     ),
     *(
         Exchange(f"behind {chain}", get("/proxied", f"X-Forwarded-For: {chain}"))

@@ -663,6 +663,10 @@ ACCEL = Group(
             internal; proxy_set_header Connection ""; proxy_set_header X-Url "$1 $2"; proxy_pass http://@BACKEND_2@$3;
         }
         location /refused { internal; return 403; }
+        location /again { proxy_intercept_errors on; error_page 404 /second; error_page 403 @third; proxy_pass http://@BACKEND@; }
+        location /closed { deny all; error_page 403 /second; }
+        location = /second { proxy_pass http://@BACKEND_2@; }
+        location @third { proxy_pass http://@BACKEND_2@; }
         location /page { default_type text/page; return 200 "page"; }
         location @named { return 200 "named $request_method [$uri|$args]"; }
     }
@@ -728,6 +732,46 @@ UNSAFE = ("/uri/a/..", "", "@named", "/files/h", "/files/none", "/refused")
     ),
 )
 def test_accel_redirect(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+BODILESS = "a GET without a body, which nginx passes on with it"
+
+
+@exchanges(
+    ACCEL,
+    Exchange(
+        "to an error page", request("POST", "/again", body=b"data"),
+        backend={"BACKEND": reply(404), "BACKEND_2": reply(200, "shown")}, body=b"shown", status=404,
+        forwarded=("GET /second",), withheld=("Content-Length", "data"), differs=BODILESS,
+    ),
+    Exchange(
+        "to an error page that is a name", request("POST", "/again", body=b"data"),
+        backend={"BACKEND": reply(403), "BACKEND_2": reply(200, "shown")}, forwarded=("POST /again", "Content-Length: 4"),
+    ),
+    Exchange(
+        "to an error page, of a large body that nobody has read", request("POST", "/closed", body=b"x" * 100_000) + get("/closed"),
+        methods=("GET", "GET"), backend={"BACKEND_2": reply(200, "shown")}, status=(403, 403), closed=False,
+        forwarded=("GET /second",), withheld=("Content-Length", "xxx"), differs=BODILESS,
+    ),
+    Exchange(
+        "in chunks to an error page",
+        request("POST", "/again", "Transfer-Encoding: chunked") + b"4\r\ndata\r\n0\r\n\r\n" + get("/closed"),
+        methods=("GET", "GET"), backend={"BACKEND": reply(404), "BACKEND_2": reply(200, "shown")}, status=(404, 403),
+        forwarded=("GET /second",), withheld=("Content-Length", "Transfer-Encoding", "data"), differs=BODILESS,
+    ),
+    Exchange(
+        "to where X-Accel-Redirect leads", request("POST", "/x", body=b"data"),
+        backend={"BACKEND": reply(200, "", "X-Accel-Redirect: /proxied/a"), "BACKEND_2": reply(200, "shown")}, body=b"shown",
+        forwarded=("GET /proxied/a",), withheld=("Content-Length", "data"), differs=BODILESS,
+    ),
+    Exchange(
+        "to a name", request("POST", "/x", body=b"data"),
+        backend={"BACKEND": reply(200, "", "X-Accel-Redirect: @third"), "BACKEND_2": reply(200, "shown")}, body=b"shown",
+        forwarded=("Content-Length: 4",),
+    ),
+)
+def test_what_becomes_of_a_body(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 

@@ -23,6 +23,8 @@ LISTS = Group(
         location /json/ { autoindex on; autoindex_format json; alias @ROOT@/list/; }
         location /jsonp/ { autoindex on; autoindex_format jsonp; alias @ROOT@/list/; }
         location /xml/ { autoindex on; autoindex_format xml; alias @ROOT@/list/; }
+        location /utf8/ { autoindex on; charset utf-8; alias @ROOT@/list/; }
+        location /latin1/ { autoindex on; charset iso-8859-1; alias @ROOT@/list/; }
         location /off/ { alias @ROOT@/list/; }
         location /indexed/ { autoindex on; }
         location /random/ { random_index on; alias @ROOT@/one/; }
@@ -61,6 +63,12 @@ LISTS = Group(
         "list/" + "d" * 49 + "/": b"",
         "list/" + "d" * 50 + "/": b"",
         f"list/{LONG}": b"1",
+        "list/" + "ü" * 30: b"1",
+        "list/" + "ö" * 50: b"1",
+        "list/" + "ä" * 51: b"1",
+        "list/<ф>" + "ф" * 60: b"1",
+        "list/" + "ß" * 49 + "/": b"",
+        "list/" + "é" * 60 + "/": b"",
         "list/back\\slash\ttab\x01": b"1",
         "list/k9999": b"x" * 9999,
         "list/k10000": b"x" * 10000,
@@ -134,6 +142,8 @@ def test_stub_status(servers: Servers, exchange: Exchange) -> None:
     listed("jsonp with a long name", "/jsonp/?callback=" + "a" * 129, status=400),
     listed("jsonp with the longest name", "/jsonp/?callback=" + "a" * 128, status=200),
     listed("xml", "/xml/", contains=b'<file mtime="2023-11-14T22:13:20Z" size="2">B</file>'),
+    listed("names in UTF-8 that the response says it is in", "/utf8/", contains=("ф" * 44 + "..&gt;").encode()),
+    listed("names in UTF-8 where the response says something else", "/latin1/"),
     listed("an empty directory", "/list/empty/inner/"),
     listed("an empty directory as json", "/json/empty/inner/"),
     listed("an empty directory as xml", "/xml/empty/inner/"),

@@ -247,7 +247,14 @@ def _condition(id: str, status: int, *headers: str, target: str = "/a.txt", diff
         "none match other, since same", 200, 'If-None-Match: "x"', f"If-Modified-Since: {LAST_MODIFIED}"
     ),
     _condition(
-        "none match same, since earlier", 200, f"If-None-Match: {ETAG}", f"If-Modified-Since: {EARLIER}"
+        "none match same, since earlier", 304, f"If-None-Match: {ETAG}", f"If-Modified-Since: {EARLIER}",
+        differs="where there are tags the date does not count (RFC 9110 section 13.2.2)",
+    ),
+    _condition("none match, two lines", 400, 'If-None-Match: "x"', f"If-None-Match: {ETAG}"),
+    _condition("match, two lines", 400, 'If-Match: "x"', f"If-Match: {ETAG}"),
+    _condition(
+        "match same, unmodified since earlier", 200, f"If-Match: {ETAG}", f"If-Unmodified-Since: {EARLIER}",
+        differs="where there are tags the date does not count",
     ),
     _condition("none match without etag", 200, f"If-None-Match: {ETAG}", target="/noetag/a.txt"),
     _condition("match, same", 200, f"If-Match: {ETAG}"),

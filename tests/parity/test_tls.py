@@ -226,6 +226,132 @@ def test_client_certificates(servers: Servers, exchange: Exchange) -> None:
     servers.check(exchange)
 
 
+BARE = Group(
+    """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name a.example;
+        ssl_certificate @CERTS@/a.pem;
+        ssl_certificate_key @CERTS@/a.key;
+        return 200 "a";
+    }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name on.example; ssl_verify_client on; return 200 "on"; }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name optional.example; ssl_verify_client optional; return 200 "optional"; }
+    server { listen 127.0.0.1:@PORT_PLAIN@; ssl_verify_client on; return 200 "plain"; }
+    """
+)
+
+
+@exchanges(
+    BARE,
+    Exchange("a certificate is demanded", get("/", host="on.example"), tls=Tls("on.example"), status=400),
+    Exchange("one may be shown", get("/", host="optional.example"), tls=Tls("optional.example"), body=b"optional"),
+    Exchange("by another name", get("/", host="on.example"), tls=Tls("a.example"), status=421),
+    Exchange("by the name of another that has none", get("/", host="on.example"), tls=Tls("optional.example"), status=421),
+    Exchange("by no name", get("/", host="on.example"), tls=Tls(None), status=400),
+    Exchange("by a name that no server has", get("/", host="optional.example"), tls=Tls("unknown.example"), status=200),
+    Exchange("without TLS", get("/"), port="PORT_PLAIN", body=b"plain"),
+)
+def test_client_certificates_of_servers_without_a_certificate(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
+CHOSEN = Group(
+    """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    map $ssl_server_name $file {
+        default a;
+        b.example b;
+        wild.example wild;
+        missing.example missing;
+        empty.example "";
+    }
+    map "$ssl_client_s_dn$ssl_client_verify$ssl_cipher$ssl_curve$ssl_curves$ssl_ciphers$ssl_session_id$ssl_session_reused" $known {
+        default a;
+    }
+    map "$ssl_protocol$ssl_client_fingerprint$ssl_client_v_remain$ssl_client_raw_cert$ssl_early_data$tcpinfo_rtt" $same { default a; }
+    map $ssl_server_name $path { default @CERTS@/b; relative.example ../nowhere; }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name a.example;
+        ssl_certificate @CERTS@/$file.pem;
+        ssl_certificate_key @CERTS@/$file.key;
+        return 200 "$ssl_server_name|$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name by.path;
+        ssl_certificate $path.pem;
+        ssl_certificate_key $path.key;
+        return 200 "$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name mismatch;
+        ssl_certificate @CERTS@/a.pem;
+        ssl_certificate_key $path.key;
+        return 200 "$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name by.host;
+        ssl_certificate $host$arg_x$uri$request_uri@CERTS@/a.pem;
+        ssl_certificate_key @CERTS@/a.key;
+        return 200 "$server_name";
+    }
+    server { listen 127.0.0.1:@PORT@ ssl; server_name bare.example; return 200 "$server_name"; }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name unknown.yet;
+        ssl_certificate @CERTS@/$known.pem;
+        ssl_certificate_key @CERTS@/$same.key;
+        return 200 "$server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT_NAMES@ ssl;
+        ssl_certificate @CERTS@/$ssl_server_name.pem;
+        ssl_certificate_key @CERTS@/$ssl_server_name.key;
+        return 200 "$ssl_server_name";
+    }
+    server {
+        listen 127.0.0.1:@PORT@ ssl;
+        server_name plain.example;
+        ssl_certificate @CERTS@/wild.pem;
+        ssl_certificate_key @CERTS@/wild.key;
+        return 200 "$server_name";
+    }
+    """
+)
+
+
+@exchanges(
+    CHOSEN,
+    Exchange("the default", get("/"), tls=Tls("a.example"), body=b"a.example|a.example"),
+    Exchange("by a map", get("/"), tls=Tls("b.example"), body=b"b.example|a.example"),
+    Exchange("tls 1.2", get("/"), tls=Tls("b.example", maximum=TLS12), body=b"b.example|a.example"),
+    Exchange("no name", get("/"), tls=Tls(None), body=b"|a.example"),
+    Exchange("no such file", get("/"), tls=Tls("missing.example")),
+    Exchange("no file's name", get("/"), tls=Tls("empty.example")),
+    Exchange("whole paths", get("/", host="by.path"), tls=Tls("by.path"), body=b"by.path"),
+    Exchange("another key", get("/", host="mismatch"), tls=Tls("mismatch")),
+    Exchange("variables of requests", get("/", host="by.host"), tls=Tls("by.host")),
+    Exchange("by what is not known yet", get("/", host="unknown.yet"), tls=Tls("unknown.yet"), body=b"unknown.yet"),
+    Exchange(
+        "by what is not known yet, tls 1.2", get("/", host="unknown.yet"), tls=Tls("unknown.yet", maximum=TLS12), body=b"unknown.yet"
+    ),
+    Exchange("a server without certificate", get("/", host="bare.example"), tls=Tls("bare.example"), body=b"bare.example"),
+    Exchange("by the client's name", get("/"), port="PORT_NAMES", tls=Tls("wild"), body=b"wild"),
+    Exchange(
+        "by a path that the client names", get("/"), port="PORT_NAMES", tls=Tls(b"./wild"), log="error.log",
+        logged='client sent invalid server name "./wild" while SSL handshaking', differs="nginx loads any file that the client names",
+    ),
+    Exchange("a server with its own", get("/", host="plain.example"), tls=Tls("plain.example"), body=b"plain.example"),
+)
+def test_certificates_that_are_chosen_in_the_handshake(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
 UPSTREAM = Group(
     """
     server {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, final
 from portico.admission.limits import LimitZone, zone_and_size
 from portico.config import values
 from portico.config.reader import Statement
-from portico.errorlog import ERR
 from portico.variables.template import Template, template
 from portico.zones.counts import REACHED, Counts
 from portico.zones.owner import is_alive, own_identity
@@ -20,7 +19,6 @@ from portico.zones.states import fingerprint
 if TYPE_CHECKING:
     from portico.variables.session import Session
 
-_LONGEST_KEY: Final = 255
 _MOST: Final = 65535
 _LOOK_SECONDS: Final = 1.0  # between two looks for dead workers, when a limit is reached
 
@@ -125,10 +123,6 @@ def acquire_all(session: Session, limits: list[tuple[ConnectionZone, int]]) -> l
         for zone, number in limits:
             key = zone.key.render(session)
             if not key:
-                continue
-            if len(key) > _LONGEST_KEY:
-                shown = key.decode("utf-8", "backslashreplace")
-                session.log_error(ERR, f'the value of the "{zone.key.text}" key is more than 255 bytes: "{shown}"')
                 continue
             slot = zone.acquire(key, number, session.reactor.now)
             if slot <= 0:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Final, final
 from portico.admission.limits import LimitZone, zone_and_size
 from portico.config import values
 from portico.config.reader import Argument, Statement
-from portico.errorlog import ERR
 from portico.variables.template import Template, template
 from portico.zones.states import States, fingerprint
 
 if TYPE_CHECKING:
     from portico.variables.session import Session
 
-_LONGEST_KEY: Final = 65535
 _NO_DELAY: Final = 1 << 53  # more than any excess
 _LONG_AGO: Final = -(1 << 40)  # milliseconds
 _SKEW: Final = -60000
@@ -196,10 +194,6 @@ def charge_all(session: Session, limits: list[RateLimit], now: int) -> list[Char
         limit = limits[index]
         key = limit.key.render(session)
         if not key:
-            continue
-        if len(key) > _LONGEST_KEY:
-            shown = key.decode("utf-8", "backslashreplace")
-            session.log_error(ERR, f'the value of the "{limit.key.text}" key is more than 65535 bytes: "{shown}"')
             continue
         charge = limit.charge(key, now, index == last)  # the last one is counted at once, those before it when that one admits
         charges.append(charge)

@@ -291,3 +291,6 @@ class RequestFields:
         if value is None or len(self.first) == len(self.names):
             return value
         return joined(name, self.names, self.values)
+
+
+NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)

@@ -1,11 +1,12 @@
-"""Reading the files that a configuration names, without waiting for a FIFO's writer."""
+"""Reading the files that a configuration names, without waiting for a FIFO's writer for ever."""
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
-from typing import Final
+from typing import Final, final
 
 _AT_ONCE: Final = 1 << 20  # bytes
 
@@ -35,6 +36,34 @@ def read_with_status(path: str | bytes) -> tuple[os.stat_result, bytes]:
         return status, b"".join(pieces)
     finally:
         os.close(fd)
+
+
+@final
+class Copy:
+    """What came out of a FIFO, in memory, under a path by which it can be read as often as anybody wants."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        """Read the FIFO to its end, once somebody has begun to write within `patience` seconds. Raises OSError."""
+        self._file = -1
+        fifo = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            writer = select.poll()
+            writer.register(fifo, select.POLLIN)
+            writer.poll(patience * 1000.0)  # one who waits for a reader begins now
+            pieces = [_first(fifo)]
+            if not pieces[0]:
+                raise OSError(errno.ENXIO, "a FIFO that nobody writes to")
+            while pieces[-1]:
+                pieces.append(os.read(fifo, _AT_ONCE))
+        finally:
+            os.close(fifo)
+        self._file = os.memfd_create("portico-copy")
+        os.write(self._file, b"".join(pieces))
+        self.path = f"/proc/self/fd/{self._file}"
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
 
 
 def _first(fd: int) -> bytes:

@@ -1,9 +1,13 @@
 """What everything in one load of a configuration shares: paths, texts read, mistakes, unfinished values."""
 
 import os
-from typing import final
+import stat
+from typing import Final, final
 
 from portico.config.diagnostics import ConfigError, Diagnostics
+from portico.config.files import Copy
+
+_PATIENCE: Final = 0.5  # seconds for whoever writes into a FIFO to begin
 
 
 class Late:
@@ -36,6 +40,7 @@ class Load:
         self.said: set[str] = set()
         """Warnings that one load gives once, by a key of the directive's choice."""
         self._names: dict[str, bool] = {}  # by `names`
+        self._copies: dict[str, Copy] = {}  # by `readable`
         self.order = 0
         """How many words were read so far (see Where.order)."""
 
@@ -44,6 +49,21 @@ class Load:
         if name.startswith("/"):
             return name
         return (self.conf_prefix if conf else self.prefix) + name
+
+    def readable(self, path: str) -> str:
+        """Return a path by which a file can be read several times: a FIFO is read now, once, for all who name it.
+
+        What cannot be read has its own path: whoever wants it says what is wrong.
+        """
+        copy = self._copies.get(path)
+        if copy is None:
+            try:
+                if not stat.S_ISFIFO(os.stat(path).st_mode):
+                    return path
+                copy = self._copies[path] = Copy(path, _PATIENCE)
+            except (OSError, ValueError):
+                return path
+        return copy.path
 
     def names(self, word: str) -> bool:
         """Return whether any file of the configuration has the word, wherever: for what costs something and is rarely wanted."""

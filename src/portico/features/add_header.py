@@ -12,6 +12,7 @@ from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
 from portico.http.finished import FinishedHead
 from portico.http.handler import BodyTransform, HeaderFilter
+from portico.http.set_cookies import split_cookies
 from portico.variables.template import Template, template
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _TO_SPACE: Final = bytes.maketrans(b"\0\r\n", b"   ")
 _APPEND: Final = 0
 _LAST_MODIFIED: Final = 1  # these two replace what the response has, and an empty value removes it
 _ETAG: Final = 2
+_COOKIES: Final = 3  # one field for each cookie that an upstream has sent
 _ALL: Final = HTTP | SERVER | LOCATION | IF_LOCATION
 _TRAILERS: Final = 95  # behind ranges: whatever is sent, trailers come after it
 _BODYLESS: Final = frozenset((204, 304))
@@ -47,6 +49,8 @@ class AddedField:
         self.always = always
         constant = value.constant
         self.fixed: bytes | None = None if constant is None else constant.translate(_TO_SPACE)
+        if self.fixed is None and name.lower() == "set-cookie":
+            self.kind = _COOKIES
 
     def apply(self, request: Request, response: Response) -> None:
         """Add it to the response."""
@@ -58,6 +62,10 @@ class AddedField:
         elif self.kind == _LAST_MODIFIED:
             response.last_modified_text = value
             response.last_modified = parse_date(value) if value else -1.0
+        elif self.kind == _COOKIES:
+            for cookie in split_cookies(request, value):
+                if cookie:
+                    response.add(self.name, cookie)
         elif value:
             response.add(self.name, value)
 
@@ -122,7 +130,7 @@ class AddHeaderFilter(HeaderFilter):
 
     def __init__(self, fields: list[AddedField]) -> None:
         self.added = fields
-        self.only_appends = all(field.kind == _APPEND for field in fields)
+        self.only_appends = all(field.kind in (_APPEND, _COOKIES) for field in fields)
         self.constant: ConstantFields | None = None  # all, if all are; and those of them for whatever status
         self.constant_always: ConstantFields | None = None
         if self.only_appends and all(field.fixed is not None for field in fields):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
 from portico.config.reader import Statement
-from portico.errorlog import ERR
+from portico.errorlog import ERR, INFO
 from portico.http.access import ALLOWED, PENDING, AccessStep
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
@@ -76,7 +76,7 @@ class AuthRequestStep(AccessStep):
         response = await answer_of(asked)
         try:
             self._set(request, asked)
-            return _verdict(response)
+            return self._verdict(response)
         finally:
             finish(asked, response)
 
@@ -84,21 +84,19 @@ class AuthRequestStep(AccessStep):
         for variable in self.variables:
             assign(request, variable.name, variable.value.render(asked))
 
+    def _verdict(self, response: Response) -> int:
+        status = response.status
+        if 200 <= status < 300:
+            return ALLOWED
+        if status in (401, 403):
+            refusal = HTTPError(status, f"access forbidden by {self.describe()}: it was answered {status}", INFO)
+            if status == 401:
+                refusal.fields = tuple(field for field in response.fields if field[0].lower() == b"www-authenticate")
+            raise refusal
+        raise HTTPError(500, f"auth request unexpected status: {status}", ERR)
+
     def describe(self) -> str:
         return "auth_request " + self.uri.decode("utf-8", "backslashreplace")
-
-
-def _verdict(response: Response) -> int:
-    status = response.status
-    if 200 <= status < 300:
-        return ALLOWED
-    if status == 403:
-        raise HTTPError(403)
-    if status == 401:
-        refusal = HTTPError(401)
-        refusal.fields = tuple(field for field in response.fields if field[0].lower() == b"www-authenticate")
-        raise refusal
-    raise HTTPError(500, f"auth request unexpected status: {status}", ERR)
 
 
 class AuthRequestFeature(Feature):

@@ -15,10 +15,11 @@ from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.errorlog import CRIT, ERR, INFO
 from portico.http.content.files import Files
+from portico.http.content.media_types import split_charset
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import CONTENT, Handler
-from portico.http.response import BytesBody, Response
+from portico.http.response import EMPTY, STREAM, Body, Response
 from portico.http.routing.uri import ESCAPE_URI_COMPONENT, arg, escape_uri
 from portico.logs.log_format import ESCAPE_JSON, escape
 from portico.net.reactor import http_date
@@ -78,6 +79,39 @@ class Entry:
 
 
 @final
+class Listing(Body):
+    """The list of a directory. It is written when the client gets it: by then filters have said which charset the response is in."""
+
+    def __init__(
+        self, handler: AutoindexHandler, request: Request, response: Response, format_: int, callback: bytes, entries: list[Entry]
+    ) -> None:
+        self.kind = STREAM
+        self.length = -1
+        self.handler = handler
+        self.request = request
+        self.response = response
+        self.format = format_
+        self.callback = callback
+        self.entries: list[Entry] | None = entries
+
+    def take(self) -> bytes | None:
+        entries = self.entries
+        if entries is None:
+            return b""
+        self.entries = None
+        if self.format == HTML:
+            utf8 = split_charset(self.response.content_type)[1].lower() == b"utf-8"
+            return self.handler.html(self.request.uri, entries, utf8)
+        if self.format == XML:
+            return _xml(entries)
+        text = _json(entries)
+        return text if self.format == JSON else b"/* callback */\r\n" + self.callback + b"(" + text + b");"
+
+    async def wait(self) -> None:
+        return
+
+
+@final
 class AutoindexHandler(Handler):
     """Lists directories."""
 
@@ -98,11 +132,11 @@ class AutoindexHandler(Handler):
             callback = _callback(request)
             if not callback:
                 kind = JSON
+        response = Response(200, EMPTY)
         if request.method == b"HEAD":
             _open(directory)
-            response = Response(200, BytesBody(b""))
         else:
-            response = Response(200, BytesBody(self._list(request, kind, callback, directory)))
+            response.body = Listing(self, request, response, kind, callback, _entries(request, directory))
         response.content_length = -1  # nginx begins to respond before it has read the directory
         response.content_type = _TYPES[kind]
         return response
@@ -110,16 +144,8 @@ class AutoindexHandler(Handler):
     def describe(self) -> str:
         return f"autoindex of {self.files.directory.text}"
 
-    def _list(self, request: Request, kind: int, callback: bytes, directory: bytes) -> bytes:
-        entries = _entries(request, directory)
-        if kind == HTML:
-            return self._html(request.uri, entries)
-        if kind == XML:
-            return _xml(entries)
-        text = _json(entries)
-        return text if kind == JSON else b"/* callback */\r\n" + callback + b"(" + text + b");"
-
-    def _html(self, uri: bytes, entries: list[Entry]) -> bytes:
+    def html(self, uri: bytes, entries: list[Entry], utf8: bool) -> bytes:
+        """Return the list as a page; `utf8`: the response says that it is in UTF-8, so that characters are counted."""
         title = escape_html(uri)
         lines = [
             b"<html>\r\n<head><title>Index of " + title + b"</title></head>\r\n<body>\r\n",
@@ -127,7 +153,7 @@ class AutoindexHandler(Handler):
         ]
         for entry in entries:
             lines.append(b'<a href="%b%b">%b %b %b\r\n' % (
-                escape_uri(entry.name, ESCAPE_URI_COMPONENT), b"/" if entry.is_directory else b"", _shown(entry),
+                escape_uri(entry.name, ESCAPE_URI_COMPONENT), b"/" if entry.is_directory else b"", _shown(entry, utf8),
                 self._time(entry.mtime), self._size(entry),
             ))  # fmt: skip
         lines.append(b"</pre><hr></body>\r\n</html>\r\n")
@@ -148,12 +174,20 @@ def _offset() -> int:
     return time.localtime().tm_gmtoff
 
 
-def _shown(entry: Entry) -> bytes:
+def _shown(entry: Entry, utf8: bool) -> bytes:
     """Return the name as HTML shows it, up to the column where the time begins."""
     name = entry.name
-    if len(name) > _WIDTH:
-        return escape_html(name[: _WIDTH - 3]) + b"..&gt;</a>"
     width = len(name)
+    start = name[: _WIDTH - 3]
+    if utf8:
+        try:
+            characters = name.decode("utf-8")
+            width = len(characters)
+            start = characters[: _WIDTH - 3].encode("utf-8")
+        except UnicodeDecodeError:
+            pass  # it is shown byte by byte
+    if width > _WIDTH:
+        return escape_html(start) + b"..&gt;</a>"
     text = escape_html(name)
     if entry.is_directory and width < _WIDTH:
         text += b"/"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import LOCATION, Directive
-from portico.http.errors import HTTPError
+from portico.http.errors import wrong_method
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import Handler
 from portico.http.response import ALL_CONDITIONS, BytesBody, Response
@@ -36,7 +36,7 @@ class EmptyGifHandler(Handler):
     def handle(self, request: Request) -> Response | None:
         head = request.method == b"HEAD"
         if not head and request.method != b"GET":
-            raise HTTPError(405)
+            raise wrong_method(request.method, "empty_gif")
         response = Response(200, BytesBody(b"" if head else GIF))
         response.content_length = len(GIF)
         response.content_type = b"image/gif"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final, final
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive
 from portico.config.reader import Statement
+from portico.errorlog import CRIT
 from portico.http.background import BackgroundTask
+from portico.http.errors import FileFailed
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import PRECONTENT, Handler
 from portico.http.subrequest import answer_unseen, subrequest_of
@@ -33,7 +35,8 @@ MIRROR: Final = Directive[Mirror | None](
     "mirror", _ALL, Mirror, args="1", many=True, default=None, default_text="off",
     syntax="URI | off",
     doc="Asks URI, as a background subrequest with the method, the fields and the body of the request, for every request; its "
-    "answer is thrown away. Several mirrors may stand side by side. The next request of the same connection waits for them.",
+    "answer is thrown away. Several mirrors may stand side by side. The next request of the same connection does not wait for them, "
+    "unless more than four are on their way.",
     example="mirror /mirror;",
 )
 MIRROR_REQUEST_BODY: Final = Directive[bool](
@@ -56,21 +59,36 @@ class MirrorHandler(Handler):
         if request.parent is not None:
             return None
         body = request.body
+        if body is not None and body.is_withheld:
+            body = None
         if self.with_body and body is not None and not body.was_read():
             await body.read_all()
         for uri in self.uris:
             mirrored = subrequest_of(request, uri, request.args)
             mirrored.method = request.method
             mirrored.stream = None  # a client that leaves ends its own request, not this one
-            mirrored.body = body if self.with_body else None
+            if self.with_body and body is not None:
+                try:
+                    mirrored.body = body.copy_for(mirrored)  # it may outlive the client's
+                except FileFailed as failed:
+                    request.log_error(CRIT, str(failed))
+                    continue
             task = BackgroundTask(request.reactor)
             if request.stream is not None:
-                request.stream.wait_for(task)
-            task.start(answer_unseen(mirrored))
+                request.stream.add_background(task)
+            task.start(_mirror(mirrored))
         return None
 
     def describe(self) -> str:
         return "mirror " + ", ".join(uri.decode("utf-8", "backslashreplace") for uri in self.uris)
+
+
+async def _mirror(request: Request) -> None:
+    try:
+        await answer_unseen(request)
+    finally:
+        if request.body is not None:
+            request.body.close()
 
 
 class MirrorFeature(Feature):

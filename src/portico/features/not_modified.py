@@ -1,7 +1,7 @@
 """Conditional requests: 304 and 412 (RFC 9110 section 13; nginx: ngx_http_not_modified_filter_module.c).
 
-A condition is looked at in nginx's order: If-Unmodified-Since, If-Match (either may end in 412), then
-If-Modified-Since and If-None-Match, which must both hold for a 304 when both are there.
+If-Match and If-Unmodified-Since come first (either may end in 412), then If-None-Match and If-Modified-Since. Entity tags are
+exact and dates are not: where there are tags the date of the same kind does not count. To nginx both must hold.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.dates import parse_date
+from portico.errorlog import INFO
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.handler import HeaderFilter
 from portico.http.response import CACHE_CONDITIONS, EMPTY, NO_CONDITIONS, NO_RANGES, Response, Unmodified
+from portico.variables.session import shown
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -39,29 +41,34 @@ class NotModifiedFilter(HeaderFilter):
         if response.conditions == CACHE_CONDITIONS:
             _judge_as_cache(request, response)
             return
-        text = first.get(b"if-unmodified-since")
-        if text is not None and not _is_unmodified(text, response):
-            _fail(response)
-        text = first.get(b"if-match")
-        if text is not None and not lists_etag(text, response.etag, False):
-            _fail(response)
-        since = first.get(b"if-modified-since")
-        if since is not None and _is_modified(since, response, request.location.core.if_modified_since):
-            return
+        tags = first.get(b"if-match")
+        if tags is not None:
+            if not lists_etag(tags, response.etag, False):
+                _fail(response, f'"If-Match: {shown(tags)}" does not list the ETag "{shown(response.etag)}"')
+        else:
+            text = first.get(b"if-unmodified-since")
+            if text is not None and not _is_unmodified(text, response):
+                _fail(response, f'modified since "{shown(text)}" (If-Unmodified-Since)')
         tags = first.get(b"if-none-match")
-        if tags is not None and not lists_etag(tags, response.etag, True):
+        if tags is not None:
+            _judge_tags(tags, response)
             return
-        if since is not None or tags is not None:
+        since = first.get(b"if-modified-since")
+        if since is not None and not _is_modified(since, response, request.location.core.if_modified_since):
             _not_modified(response)
+
+
+def _judge_tags(tags: bytes, response: Response) -> None:
+    if lists_etag(tags, response.etag, True):
+        _not_modified(response)
 
 
 def _judge_as_cache(request: Request, response: Response) -> None:
-    """RFC 9110 section 13.2.2: If-Match and If-Unmodified-Since are for origins; If-None-Match rules out If-Modified-Since."""
+    """If-Match and If-Unmodified-Since are for origins (RFC 9110 section 13.2.2)."""
     first = request.fields.first
     tags = first.get(b"if-none-match")
     if tags is not None:
-        if lists_etag(tags, response.etag, True):
-            _not_modified(response)
+        _judge_tags(tags, response)
         return
     since = first.get(b"if-modified-since")
     if since is not None and response.last_modified >= 0 and parse_date(since) >= response.last_modified:
@@ -120,10 +127,10 @@ def _not_modified(response: Response) -> None:
     response.body = EMPTY
 
 
-def _fail(response: Response) -> None:
+def _fail(response: Response, reason: str) -> None:
     """412 in place of the answer. Always raises HTTPError."""
     response.body.close()
-    raise HTTPError(412)
+    raise HTTPError(412, f"client's condition fails: {reason}", INFO)
 
 
 class NotModifiedFeature(Feature):

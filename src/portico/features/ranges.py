@@ -12,12 +12,14 @@ import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.dates import parse_date
+from portico.errorlog import INFO
 from portico.http.error_pages import own_page
 from portico.http.errors import HTTPError
 from portico.http.feature import Feature, LocationBuild
 from portico.http.filtered import FilteredBody
 from portico.http.handler import HeaderFilter
 from portico.http.response import NO_RANGES, ONE_RANGE, STREAM, Body, BytesBody, FileBody, PartsBody, Response, SpanBody
+from portico.variables.session import shown
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -199,6 +201,8 @@ def _send_one(request: Request, response: Response, span: tuple[int, int]) -> No
 def _refuse(request: Request, response: Response) -> None:
     """416, telling the length that there is. Raises HTTPError when an `error_page` is to be shown instead."""
     response.body.close()
+    asked = shown(request.fields.first[b"range"])
+    request.log_error(INFO, f'client asked for a range that cannot be sent: "{asked}" of {response.content_length} bytes')
     if 416 in request.location.error_pages:
         raise HTTPError(416)
     _clear_content_range(response)

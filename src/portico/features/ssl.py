@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Final, final
 from urllib.parse import quote
 
+from portico.codec.errors import ProtocolError
 from portico.codec.http1_request import valid_host
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import HTTP, SERVER, Directive, Scope
 from portico.config.reader import Statement
+from portico.config.regex import RegexFailed
 from portico.errorlog import INFO
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild
@@ -24,7 +26,8 @@ from portico.http.plan import VirtualServer
 from portico.http.request import Request
 from portico.http.response import Response
 from portico.net import openssl
-from portico.net.certificates import Certificate, ContextError, prepare, read_passphrases
+from portico.net.certificates import DATA, Certificate, ContextError, label, prepare, read_passphrases
+from portico.net.handshake_certificates import PemCache, Unloadable, pair_loader
 from portico.net.openssl import NO_CA_ERRORS, VERIFY_OK
 from portico.net.tls import (
     RECORD_SIZE,
@@ -32,6 +35,7 @@ from portico.net.tls import (
     VERIFY_ON,
     VERIFY_OPTIONAL,
     VERIFY_OPTIONAL_NO_CA,
+    CertificateSource,
     ServerTLS,
     TLSTransport,
 )
@@ -47,6 +51,8 @@ from portico.net.tls_context import (
     ServerSettings,
     server_tls,
 )
+from portico.variables.session import shown
+from portico.variables.template import template
 from portico.variables.variable import STABLE_FIELDS, Getter, Variable
 
 _SERVERS: Final = HTTP | SERVER
@@ -58,18 +64,64 @@ MISDIRECTED: Final = 421
 
 
 def file_path(s: Statement) -> str:
-    """Return a file of a certificate or key, relative to the directory of the configuration file; "" for none."""
+    """Return a file, relative to the directory of the configuration file; "" for none."""
     name = s.args[0].text
-    if "$" in name:
-        raise s.fail(
-            f'variables are not supported in "{s.name}"',
-            s.args[0],
-            "give each name its own server with its own certificate",
-        )
-    for scheme in ("data:", "engine:", "store:"):
-        if name.startswith(scheme):
+    return s.load.readable(s.load.full_path(name, conf=True)) if name else ""
+
+
+@final
+class PemName:
+    """What `ssl_certificate` and `ssl_certificate_key` name: a file, or `data:` and PEM. With variables handshakes choose it."""
+
+    def __init__(self, s: Statement) -> None:
+        self.text = s.args[0].text
+        self.template = template(s)
+        self._load = s.load
+        self.has_variables = self.template.has_variables()
+        # As it is without variables; with them, only what errors call it and sessions are distinguished by.
+        self.name: str = self.text if self.has_variables or not self.text else s.load.readable(self._full(self.text))
+
+    def _full(self, text: str) -> str:
+        return text if text.startswith(DATA) else self._load.full_path(text, conf=True)
+
+    def of(self, request: Request) -> str:
+        """Return the name for a handshake, an absolute path or `data:`."""
+        return self._full(self.template.render(request).decode("utf-8", "surrogateescape"))
+
+    def __str__(self) -> str:
+        return label(self.name)
+
+
+def _pem_name(s: Statement) -> PemName:
+    text = s.args[0].text
+    for scheme in ("engine:", "store:"):
+        if text.startswith(scheme):
             raise s.fail(f'"{scheme}" is not supported in "{s.name}"', s.args[0], "name a file in PEM form")
-    return s.load.full_path(name, conf=True) if name else ""
+    return PemName(s)
+
+
+def _certificate_cache(s: Statement) -> PemCache | None:
+    """Return the cache that is asked for; None for `off`."""
+    most, valid, inactive = 0, 60, 10
+    is_off = False
+    for argument in s.args:
+        name, _, text = argument.text.partition("=")
+        number = values.number_of(text) if name == "max" else values.seconds_of(text) if name in ("valid", "inactive") else None
+        if argument.text == "off":
+            is_off = True
+        elif number is None or (name == "max" and not number):
+            raise s.fail(f'invalid parameter "{argument.text}"', argument, "it may be: off, max=N, inactive=TIME, valid=TIME")
+        elif name == "max":
+            most = number
+        elif name == "valid":
+            valid = number
+        else:
+            inactive = number
+    if is_off:
+        return None
+    if not most:
+        raise s.fail(f'"{s.name}" must have the "max" parameter')
+    return PemCache(most, float(valid), float(inactive))
 
 
 def passphrases(s: Statement) -> list[str]:
@@ -99,9 +151,9 @@ def _ticket_key(s: Statement) -> str:
     return path
 
 
-def _session_cache(s: Statement) -> tuple[int, int]:
-    """(how, entries): nginx's off, none, builtin[:entries], shared:name:size."""
-    how, entries = CACHE_NONE, 0
+def _session_cache(s: Statement) -> tuple[int, int, str]:
+    """Return how sessions are stored, how many, and the zone's name: nginx's off, none, builtin[:entries], shared:name:size."""
+    how, entries, zone = CACHE_NONE, 0, ""
     for argument in s.args:
         kind, _, rest = argument.text.partition(":")
         if argument.text == "off":
@@ -125,34 +177,44 @@ def _session_cache(s: Statement) -> tuple[int, int]:
                     f'session cache "{argument.text}" is too small', argument, "it takes 32k at least"
                 )
             entries = max(entries, size * SESSIONS_PER_MEGABYTE // 1048576)
+            zone = name
         else:
             raise s.fail(
                 f'invalid session cache "{argument.text}"',
                 argument,
                 "it may be: off, none, builtin:number, shared:name:size",
             )
-    return how, entries
+    return how, entries, zone
 
 
 def _protocols(s: Statement) -> int:
     return values.bits(PROTOCOLS)(s)
 
 
-CERTIFICATE: Final = Directive[str](
-    "ssl_certificate", _SERVERS, file_path, args="1", default="", many=True,
+CERTIFICATE: Final = Directive[PemName | None](
+    "ssl_certificate", _SERVERS, _pem_name, args="1", default=None, many=True,
     syntax="FILE",
-    doc="The server's certificate, followed in the same file by the intermediate ones, in PEM form. May "
-    "stand several times, "
-    "with keys of different types (RSA and ECDSA). Read anew on reload. Names with variables are not "
-    "supported.",
+    doc="The server's certificate, followed in the same file by the intermediate ones, in PEM form; or `data:` and the PEM itself. "
+    "May stand several times, with keys of different types (RSA and ECDSA). Read anew on reload. A name with variables is "
+    "evaluated, and the file read by the worker, in each handshake (`ssl_certificate_cache` spares that): "
+    "`ssl_certificate $ssl_server_name.pem` needs no list of names. The handshake of a client whose server name (SNI) no host can "
+    "have, such as `../x`, fails then.",
     example="ssl_certificate /etc/ssl/site.pem;\nssl_certificate_key /etc/ssl/site.key;",
 )  # fmt: skip
-CERTIFICATE_KEY: Final = Directive[str](
-    "ssl_certificate_key", _SERVERS, file_path, args="1", default="", many=True,
+CERTIFICATE_KEY: Final = Directive[PemName | None](
+    "ssl_certificate_key", _SERVERS, _pem_name, args="1", default=None, many=True,
     syntax="FILE",
-    doc="The key of the certificate, in PEM form; the first belongs to the first `ssl_certificate`, and so "
-    "on.",
+    doc="The key of the certificate, in PEM form; or `data:` and the PEM itself. The first belongs to the first `ssl_certificate`, "
+    "and so on. With variables the workers read it: their `user` must be allowed to.",
     example="ssl_certificate_key /etc/ssl/site.key;",
+)  # fmt: skip
+CERTIFICATE_CACHE: Final = Directive[PemCache | None](
+    "ssl_certificate_cache", _SERVERS, _certificate_cache, args="1-3", default=None, default_text="off",
+    syntax="off | max=N [inactive=TIME] [valid=TIME]",
+    doc="How many certificates and keys a worker holds of those that `ssl_certificate` and `ssl_certificate_key` name with "
+    "variables. One that was not used for `inactive` (10s) goes when others come; after `valid` (60s) the file is looked at again. "
+    "Keys that were encrypted are not held.",
+    example="ssl_certificate_cache max=1000 inactive=20s valid=1m;",
 )  # fmt: skip
 PASSWORD_FILE: Final = Directive[list[str]](
     "ssl_password_file", _SERVERS, passphrases, args="1", default=list[str](),
@@ -163,8 +225,7 @@ PASSWORD_FILE: Final = Directive[list[str]](
 PROTOCOLS_ALLOWED: Final = Directive[int](
     "ssl_protocols", _SERVERS, _protocols, args="1+", joins=True, default=DEFAULT_PROTOCOLS,
     default_text="TLSv1.2 TLSv1.3",
-    doc="The protocol versions that clients may use. Those of the listener's default server hold for every "
-    "name on it.",
+    doc="The protocol versions that clients may use, of the server whose name the client asks for.",
     example="ssl_protocols TLSv1.2 TLSv1.3;", syntax="[SSLv2] [SSLv3] [TLSv1] [TLSv1.1] [TLSv1.2] [TLSv1.3]",
 )  # fmt: skip
 CIPHERS: Final = Directive[str](
@@ -188,8 +249,8 @@ DHPARAM: Final = Directive[str](
     syntax="FILE",
     doc="Parameters for DHE ciphers; without them none is used.", example="ssl_dhparam /etc/ssl/dhparam.pem;",
 )  # fmt: skip
-SESSION_CACHE: Final = Directive[tuple[int, int]](
-    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", many=True, default=(CACHE_NONE, 0), default_text="none",
+SESSION_CACHE: Final = Directive[tuple[int, int, str]](
+    "ssl_session_cache", _SERVERS, _session_cache, args="1-2", many=True, default=(CACHE_NONE, 0, ""), default_text="none",
     doc="Whether sessions are kept so that clients without tickets can resume them. `shared:name:size` keeps "
     "about 4000 a "
     "megabyte; each worker keeps its own. Tickets (`ssl_session_tickets`, on by default) work across all "
@@ -202,18 +263,19 @@ SESSION_TIMEOUT: Final = Directive[int](
 )  # fmt: skip
 SESSION_TICKETS: Final = Directive[bool](
     "ssl_session_tickets", _SERVERS, values.flag, args="1", default=True, default_text="on",
-    doc="Let clients resume sessions by tickets. Unless `ssl_session_ticket_key` gives them, the keys are made at "
-    "load and shared by the workers; a reload keeps them until they are a day old. They are made anew when the "
-    "process starts (also by an upgrade in place), where `ssl_certificate` names other files, and where the "
-    "contents of what client certificates are verified by have changed.",
+    doc="Let clients resume sessions by tickets. Their keys are those of `ssl_session_ticket_key`. Without them, and with "
+    "`ssl_session_cache shared:`, all workers seal with one key for about as long as a session may be resumed, then with another; "
+    "otherwise keys are made at load, and a reload keeps them until they are a day old. They are made anew when the process starts "
+    "(also by an upgrade in place), and tickets end where `ssl_certificate` names other files, and where the contents of what client "
+    "certificates are verified by have changed.",
     example="ssl_session_tickets off;",
 )  # fmt: skip
 SESSION_TICKET_KEY: Final = Directive[str](
     "ssl_session_ticket_key", _SERVERS, _ticket_key, args="1", default="", many=True,
     syntax="FILE",
-    doc="A file of 80 random bytes (48 are stretched) that tickets are sealed with, so that they hold across "
-    "restarts and machines. When it stands several times the first is used; clients with a ticket of another "
-    "key make a full handshake.",
+    doc="A file of 80 random bytes (AES-256) or 48 (AES-128) that tickets are sealed with, so that they hold across restarts and "
+    "machines, those that run nginx too. When it stands several times the first seals new tickets, and the others open what they "
+    "sealed before: put a new key first, and remove the last one later.",
     example="ssl_session_ticket_key /etc/ssl/ticket.key;",
 )  # fmt: skip
 VERIFY_CLIENT: Final = Directive[int](
@@ -267,7 +329,7 @@ REJECT_HANDSHAKE: Final = Directive[bool](
 )  # fmt: skip
 
 _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
-    CERTIFICATE, CERTIFICATE_KEY, PASSWORD_FILE, PROTOCOLS_ALLOWED, CIPHERS, PREFER_SERVER_CIPHERS,
+    CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS_ALLOWED, CIPHERS, PREFER_SERVER_CIPHERS,
     ECDH_CURVE, DHPARAM, SESSION_CACHE, SESSION_TIMEOUT, SESSION_TICKETS, SESSION_TICKET_KEY,
     VERIFY_CLIENT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, VERIFY_DEPTH, CRL, BUFFER_SIZE, REJECT_HANDSHAKE,
 )  # fmt: skip
@@ -276,17 +338,50 @@ _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
 # -- building
 
 
+@final
+class VariableCertificates(CertificateSource):
+    """Certificates and keys whose names have variables (nginx: ngx_http_ssl_certificate)."""
+
+    def __init__(self, pairs: list[tuple[PemName, PemName]], passphrases: list[str], cache: PemCache | None) -> None:
+        self._pairs = pairs
+        loader = pair_loader(passphrases, cache)
+        if loader is None:
+            message = '"ssl_certificate" with variables cannot be used here: libssl cannot be reached from this Python'
+            raise ContextError(message, "give each name its own server with its own certificate")
+        self._loader = loader
+
+    def certify(self, transport: TLSTransport) -> None:
+        assert transport.facts is not None
+        try:
+            request = transport.facts()
+        except ProtocolError:
+            # The name may be a part of a path.
+            raise Unloadable(f'client sent invalid server name "{shown(transport.server_name)}"') from None
+        except RegexFailed as failed:
+            raise Unloadable(str(failed)) from None
+        assert isinstance(request, Request)
+        for certificate, key in self._pairs:
+            self._loader.load(transport.tls, certificate.of(request), key.of(request))
+
+
 def _settings(scope: Scope) -> ServerSettings:
     settings = ServerSettings()
-    settings.certificates = [path for path in scope.all(CERTIFICATE) if path]
-    settings.keys = [path for path in scope.all(CERTIFICATE_KEY) if path]
+    certificates = [name for name in scope.all(CERTIFICATE) if name is not None and name.text]
+    keys = [name for name in scope.all(CERTIFICATE_KEY) if name is not None and name.text]
+    settings.certificates = [name.name for name in certificates]
+    settings.keys = [name.name for name in keys]
     settings.passphrases = scope.get(PASSWORD_FILE)
+    pairs = list(zip(certificates, keys, strict=False))
+    if any(name.has_variables for pair in pairs for name in pair):
+        cache = scope.get(CERTIFICATE_CACHE)
+        settings.source = VariableCertificates(pairs, settings.passphrases, cache)
+        settings.source_cache = id(cache)
     settings.protocols = scope.get(PROTOCOLS_ALLOWED)
     settings.ciphers = scope.get(CIPHERS)
     settings.prefer_server_ciphers = scope.get(PREFER_SERVER_CIPHERS)
     settings.curves = scope.get(ECDH_CURVE)
     settings.dhparam = scope.get(DHPARAM)
-    settings.cache, settings.cache_entries = scope.get(SESSION_CACHE)
+    settings.cache, settings.cache_entries, settings.cache_zone = scope.get(SESSION_CACHE)
     settings.session_timeout = scope.get(SESSION_TIMEOUT)
     settings.tickets = scope.get(SESSION_TICKETS)
     settings.ticket_keys = scope.all(SESSION_TICKET_KEY)
@@ -318,37 +413,40 @@ def _located(scope: Scope, error: ContextError) -> ConfigError:
 class ClientCertificateCheck(Handler):
     """Refuses requests without a client certificate that the server accepts."""
 
-    def __init__(self) -> None:
+    def __init__(self, verify: int) -> None:
         self.is_async = False
+        self.verify = verify
 
     def handle(self, request: Request) -> Response | None:
         if request.internal:
             return None  # the client's own request was looked at; this one may be the page that says what was wrong
-        error = check_client_certificate(request)
+        error = check_client_certificate(request, self.verify)
         if error is not None:
             raise error
         return None
 
 
-def check_client_certificate(request: Request) -> HTTPError | None:
-    """nginx: ngx_http_process_request, and ngx_http_set_virtual_server for requests to another name than the
-    handshake's.
+def check_client_certificate(request: Request, verify: int) -> HTTPError | None:
+    """Return why a request to a server with `ssl_verify_client` is refused, None when it is not.
+
+    nginx: ngx_http_process_request, and ngx_http_set_virtual_server for requests to another name than the handshake's. A server
+    without a certificate has no context: its handshakes are those of the listener's default server.
     """
-    server = request.server.tls
+    own = request.server.tls
     transport = request.client.tls
-    if server is None or server.verify == VERIFY_OFF or transport is None:
+    if transport is None:
         return None
-    if transport.server is not server or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
-        return HTTPError(
-            MISDIRECTED,
-            "client attempted to request the server name different from the one that was negotiated",
-            INFO,
-        )
+    is_other = own is not None and transport.server is not own
+    if is_other or (transport.name_matched and valid_host(transport.server_name)[0] != request.host):
+        reason = "client attempted to request the server name different from the one that was negotiated"
+        misdirected = HTTPError(MISDIRECTED, reason, INFO)
+        misdirected.close = True
+        return misdirected
     result = transport.verify_result()
-    if result != VERIFY_OK and not (server.verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
+    if result != VERIFY_OK and not (verify == VERIFY_OPTIONAL_NO_CA and result in NO_CA_ERRORS):
         reason = f"client SSL certificate verify error: ({result}:{transport.verify_error()})"
         return HTTPError(CERTIFICATE_ERROR, reason, INFO)
-    if server.verify == VERIFY_ON and transport.peer_certificate() is None:
+    if verify == VERIFY_ON and transport.peer_certificate() is None:
         return HTTPError(NO_CERTIFICATE, "client sent no required SSL certificate", INFO)
     return None
 
@@ -368,7 +466,12 @@ class SSLFeature(Feature):
         super().__init__("http_ssl", _DIRECTIVES, _VARIABLES, (), "--with-http_ssl_module")
 
     def server(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> None:
-        settings = _settings(scope)
+        try:
+            settings = _settings(scope)
+        except ContextError as error:
+            scope.load.diagnostics.error(_located(scope, error))
+            server.tls = ServerTLS(None)
+            return
         if not settings.certificates and not settings.reject:
             return
         if len(settings.keys) < len(settings.certificates):
@@ -393,9 +496,8 @@ class SSLFeature(Feature):
         server.tls = made
 
     def server_rewrite(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> list[Handler]:
-        if server.tls is None or server.tls.verify == VERIFY_OFF:
-            return []
-        return [ClientCertificateCheck()]
+        verify = scope.get(VERIFY_CLIENT)
+        return [] if verify == VERIFY_OFF else [ClientCertificateCheck(verify)]
 
 
 # -- variables
@@ -454,6 +556,8 @@ def _alpn(transport: TLSTransport) -> str | None:
 
 
 def _session_id(transport: TLSTransport) -> str | None:
+    if not transport.established:
+        return None  # `ssl` would copy a session that is not complete, and crash
     session = transport.tls.session
     return None if session is None else session.id.hex()
 

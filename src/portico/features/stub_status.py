@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from portico.config import values
 from portico.config.directive import LOCATION, SERVER, Directive
-from portico.http.errors import HTTPError
+from portico.http.errors import wrong_method
 from portico.http.feature import BuildSlot, Feature, HttpBuild, LocationBuild
 from portico.http.handler import Handler, Logger
 from portico.http.response import Response, text_response
@@ -179,7 +179,7 @@ class StubStatusHandler(Handler):
 
     def handle(self, request: Request) -> Response | None:
         if request.method != b"GET" and request.method != b"HEAD":
-            raise HTTPError(405)
+            raise wrong_method(request.method, "stub_status")
         sums = self.board.totals()
         text = (
             f"Active connections: {sums.active} \n"

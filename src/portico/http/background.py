@@ -1,4 +1,4 @@
-"""Work of a request that nobody waits for. The client's next request does, as in nginx: the two may share a body."""
+"""Work of a request that nobody waits for: not the client's next request either, unless much of it has piled up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, final
 
 from portico.net.reactor import SUSPEND, Reactor, Task
+from portico.worker.runtime import Runtime
 
 
 @final
@@ -16,6 +17,7 @@ class BackgroundTask:
         self.reactor = reactor
         self.done = False
         self.waiter: Task | None = None
+        self._runtime: Runtime | None = None  # counts it
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin the work, which must not raise; return at its first wait."""
@@ -26,8 +28,16 @@ class BackgroundTask:
             await work
         finally:
             self.done = True
+            if self._runtime is not None:
+                self._runtime.background -= 1
             if self.waiter is not None:
                 self.reactor.soon(self.waiter)
+
+    def outlive(self, runtime: Runtime) -> None:
+        """Go on when the connection is over, too: a graceful shutdown waits for it."""
+        if not self.done and self._runtime is None:
+            self._runtime = runtime
+            runtime.background += 1
 
     async def wait(self) -> None:
         """Return when it is over."""

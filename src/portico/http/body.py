@@ -48,6 +48,7 @@ class RequestBody:
         self.file_path: str = ""  # where the file was made
         self.is_kept = False  # the file outlives the request
         self.is_named = False  # the file is still there by that name
+        self.is_withheld = False  # the request has become a GET, which has none: it is not passed on, and discarded in the end
         self.failure: HTTPError | FileFailed | None = None  # why it could not be read whole: what was read of it is gone
         self.size = 0  # bytes of content received
         self._ahead = b""  # content that was received, and is the next to be taken
@@ -227,6 +228,7 @@ class RequestBody:
         copy = RequestBody(request, None)
         copy.length = copy.size = self.size
         copy.data = self.data
+        copy.is_withheld = self.is_withheld
         if self.file >= 0:
             try:
                 copy.file = os.dup(self.file)

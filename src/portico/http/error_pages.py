@@ -164,8 +164,7 @@ def _shown_by(request: Request, chosen: ErrorPage, status: int) -> Response:
     target = chosen.target.render(request)
     if target.startswith(b"/"):
         uri, _, query = target.partition(b"?")
-        if request.method != b"HEAD":
-            request.method = b"GET"
+        request.become_get()
         raise InternalRedirect(uri, query)
     if target.startswith(b"@"):
         raise InternalRedirect(b"", None, target.decode("utf-8", "surrogateescape"))

@@ -35,6 +35,11 @@ class HTTPError(RequestOutcome):
         self.close = False  # the connection cannot go on: request framing is in doubt
 
 
+def wrong_method(method: bytes, what: str, methods: str = "GET and HEAD") -> HTTPError:
+    """Return the refusal of a method by `what`, which answers `methods` only."""
+    return HTTPError(405, f'client sent method "{method.decode("ascii", "backslashreplace")}": {what} answers {methods} only')
+
+
 @final
 class InternalRedirect(RequestOutcome):
     """Process the request again. `named` ("@name") wins over `uri`; `query` None keeps the present one."""

@@ -25,10 +25,16 @@ from typing import final
 
 @final
 class FinishedHead:
-    """The fields of a response's header section, in order, without those that are about the connection."""
+    """The fields of a response's header section, in order, without those that are about the connection.
 
-    def __init__(self, fields: list[tuple[bytes, bytes]], owner: object = None, reason: bytes = b"") -> None:
+    Those stand behind the first `leading` fields.
+    """
+
+    def __init__(self, fields: list[tuple[bytes, bytes]], leading: int = 0, owner: object = None, reason: bytes = b"") -> None:
         self.fields = fields
+        self.leading = leading
         self.owner = owner  # the handler in whose location they hold
         self.reason = reason  # the reason phrase, b"" for the standard one
-        self.http1: bytes = b""  # the field lines of HTTP/1, once somebody has asked for them
+        self.is_http1_made = False  # somebody has asked for the field lines of HTTP/1:
+        self.http1_leading: bytes = b""
+        self.http1_rest: bytes = b""

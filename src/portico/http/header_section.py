@@ -17,28 +17,37 @@ _WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other responses of its
 def finished_head(request: Request, response: Response, owner: object = None) -> FinishedHead:
     """Return the header section of a response that no filter will change any more."""
     part = response.upstream
-    return FinishedHead(fields_of(request, response), owner, b"" if part is None else part.reason)
-
-
-def fields_of(request: Request, response: Response) -> list[tuple[bytes, bytes]]:
-    """Return the fields between Date and Connection, in nginx's order."""
     fields: list[tuple[bytes, bytes]] = []
+    leading = add_fields(fields, request, response)
+    return FinishedHead(fields, leading, owner, b"" if part is None else part.reason)
+
+
+def add_fields(fields: list[tuple[bytes, bytes]], request: Request, response: Response) -> int:
+    """Append the fields behind Date to a list, in nginx's order; return how many stand before those about the connection."""
     if response.content_type:
         fields.append((b"Content-Type", response.content_type))
     if response.content_length >= 0 and response.status != 204:
         fields.append((b"Content-Length", b"%d" % response.content_length))
-    if response.last_modified_text and (response.status in _WITH_LAST_MODIFIED or response.upstream is not None):
-        fields.append((b"Last-Modified", response.last_modified_text))
-    if response.location:
-        response.location = printable_target(absolute(request, response.location))
+    modified = response.last_modified_text
+    if modified and response.upstream is None and response.status in _WITH_LAST_MODIFIED:
+        fields.append((b"Last-Modified", modified))
+    leading = len(fields)
+    location = response.location
+    if location:
+        made = absolute(request, location)
+        response.location = printable_target(made)
         fields.append((b"Location", response.location))
+        if made != location:
+            leading += 1  # others stand behind Connection in nginx
+    if modified and response.upstream is not None:
+        fields.append((b"Last-Modified", modified))
     if response.etag:
         fields.append((b"ETag", response.etag))
     if response.fields:
         fields.extend(response.fields)
     if response.ranges and response.status == 200:
         fields.append((b"Accept-Ranges", b"bytes"))
-    return fields
+    return leading
 
 
 def absolute(request: Request, location: bytes) -> bytes:

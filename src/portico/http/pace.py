@@ -43,13 +43,21 @@ class Pace:
         return Pace(rate, after, request.reactor.now)
 
     async def allowance(self, request: Request, wanted: int) -> int:
-        """Wait until at least one byte may be sent; how many may, at most `wanted`."""
+        """Wait until at least one byte may be sent; return how many may, at most `wanted`.
+
+        Raises ClientGone when the client leaves meanwhile. One that had ended its side before, having said all, is served.
+        """
         reactor = request.reactor
+        stream = request.stream
         while True:
             allowed = int(self.rate * (reactor.now - self.started + 1.0)) + self.after - self.sent
             if allowed > 0:
                 return min(wanted, allowed)
+            if stream is not None and not stream.has_left():
+                stream.watch()
             await asyncio.sleep(min(1.0, (1 - allowed) / self.rate + 0.001))
+            if stream is not None:
+                stream.unwatch()
 
     def used(self, count: int) -> None:
         """`count` bytes were sent."""

@@ -214,8 +214,8 @@ def enter_location(request: Request) -> Response | None:
             return _with_slash(request, location)
     if location.internal and not request.internal:
         raise HTTPError(404, f"{location.describe()} is internal: no client reaches it")
-    if request.fields.content_length > 0 and request.error_page_status == NO_ERROR_PAGE:
-        check_length(request)
+    if request.fields.content_length > 0 and request.body is not None and request.error_page_status == NO_ERROR_PAGE:
+        check_length(request)  # a subrequest without a body has its parent's fields
     return None
 
 

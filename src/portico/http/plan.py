@@ -127,14 +127,14 @@ class Listener:
         return self.names.find(host).value
 
     def find_tls(self, name: bytes) -> ServerTLS | None:
-        """Return, for SNI, what the server of that name presents; None when it has nothing of its own."""
+        """Return, for SNI, what the server of that name presents: its own, or the default's; None when no server has that name."""
         try:
             match = self.names.find(valid_host(name)[0])
         except ProtocolError:
             return None  # no name that a host can have
         except RegexFailed:
             return None  # the request will have it refused, and logged
-        return None if match.reason == DEFAULT else match.value.tls
+        return None if match.reason == DEFAULT else match.value.tls or self.default.tls
 
     def for_address(self, address: str) -> Listener:
         """Return the listener for a connection that a wildcard socket accepted on this local address."""

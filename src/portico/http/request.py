@@ -178,6 +178,16 @@ class Request(Session):
             or b"if-unmodified-since" in first
         )
 
+    def become_get(self) -> None:
+        """Go on as a GET, unless this is a HEAD: what shows an error, or stands in the place of an upstream's response, is asked for
+        without a body (nginx passes it on).
+        """
+        if self.method == b"HEAD" or self.method == b"GET":
+            return
+        self.method = b"GET"
+        if self.body is not None:
+            self.body.is_withheld = True
+
     def carry_over(self, fields: list[tuple[bytes, bytes]], content_type: bytes = b"") -> None:
         """Have the response that is made next begin with these fields, behind those that are carried over already."""
         carried = self.carried

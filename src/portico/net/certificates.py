@@ -11,6 +11,8 @@ import errno
 import os
 import ssl
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.files import read_file
@@ -24,6 +26,7 @@ _BAD_KEY: Final = (
     "SSL: error:1E08010C:DECODER routines::unsupported:No supported data to decode. Input type: PEM"
 )
 KEY: Final = "certificate_key"
+DATA: Final = "data:"  # in front of PEM that is written out, in place of a file's name
 # What OpenSSL calls it when the key does not fit: one of another type has no certificate at all.
 _MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 _MISMATCH: Final = "SSL: error:05800074:x509 certificate routines::key values mismatch"
@@ -68,9 +71,42 @@ def file_failed(path: str) -> str:
 def load_pair(context: ssl.SSLContext, certificate: str, key: str, passphrases: list[str]) -> None:
     """Load a certificate with its chain and its key. Raises ContextError.
 
-    A key that is encrypted is tried with each of `passphrases`; without any it is refused: there is nobody to
-    ask.
+    Each is a path, or `data:` and PEM. A key that is encrypted is tried with each of `passphrases`; without any it is refused:
+    there is nobody to ask.
     """
+    if not certificate.startswith(DATA) and not key.startswith(DATA):
+        _load_pair(context, certificate, key, passphrases)
+        return
+    with _on_disk(certificate) as certificate_path, _on_disk(key) as key_path:
+        try:
+            _load_pair(context, certificate_path, key_path, passphrases)
+        except ContextError as error:
+            message, hint = error.message, error.hint
+            for name, path in ((certificate, certificate_path), (key, key_path)):
+                message, hint = message.replace(path, label(name)), hint.replace(path, label(name))
+            raise ContextError(message, hint, error.about) from None
+
+
+def label(name: str) -> str:
+    """Return how an error calls a certificate or key: never by what `data:` says, which may be a key."""
+    return f"{DATA}..." if name.startswith(DATA) else name
+
+
+@contextmanager
+def _on_disk(name: str) -> Iterator[str]:
+    """Return a path for `ssl`, which loads files only: of `data:` that of a file in memory."""
+    if not name.startswith(DATA):
+        yield name
+        return
+    file = os.memfd_create("portico-pem")
+    try:
+        os.write(file, name[len(DATA) :].encode("utf-8", "surrogateescape"))
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str, passphrases: list[str]) -> None:
     _check_certificate(certificate)
     reason = file_failed(key)
     if reason:

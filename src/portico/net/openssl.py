@@ -23,6 +23,9 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
+from portico.net.openssl_tickets import TicketSealer
+from portico.net.ticket_keys import KeyRing
+
 VERIFY_NONE: Final = 0
 VERIFY_PEER: Final = 1
 
@@ -39,9 +42,12 @@ _CTRL_SET_SERVERNAME_CALLBACK: Final = 53
 _CTRL_SET_TLSEXT_HOSTNAME: Final = 55
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_MODE: Final = 33
+_CTRL_SET_TICKET_KEY_CALLBACK: Final = 72
 _CTRL_SET_READ_AHEAD: Final = 41
 _CTRL_SET_CACHE_SIZE: Final = 42
 _CTRL_SET_CACHE_MODE: Final = 44
+_CTRL_SET_MIN_VERSION: Final = 123
+_CTRL_SET_MAX_VERSION: Final = 124
 _CTRL_GET_GROUPS: Final = 90
 _CTRL_SET_GROUPS_LIST: Final = 92
 _CTRL_GET_RAW_CIPHERS: Final = 110
@@ -49,7 +55,11 @@ _CTRL_GET_NEGOTIATED_GROUP: Final = 134
 _NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN
 _GO_ON: Final = 0  # SSL_TLSEXT_ERR_OK
 _ALERT: Final = 2  # SSL_TLSEXT_ERR_ALERT_FATAL
+_SERVER_NAME: Final = 0  # TLSEXT_TYPE_server_name
 _HOST_NAME: Final = 0  # TLSEXT_NAMETYPE_host_name
+_LONGEST_NAME: Final = 255  # TLSEXT_MAXLEN_host_name
+_HELLO_ERROR: Final = 0  # SSL_CLIENT_HELLO_ERROR
+_HELLO_SUCCESS: Final = 1  # SSL_CLIENT_HELLO_SUCCESS
 _OVERLAP: Final = 1  # OPENSSL_NPN_NEGOTIATED
 _UNKNOWN_GROUP: Final = 0x1000000  # TLSEXT_nid_unknown
 _CRL_CHECK_ALL: Final = 0x4 | 0x8  # X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
@@ -62,6 +72,8 @@ _REASON_SIZE: Final = 256
 # Given the name of SNI as it was sent, None when there was none; returns the alert to end the handshake with,
 # 0 to go on.
 ChooseByName = Callable[["bytes | None"], int]
+# Returns whether the handshake may go on.
+Certify = Callable[[], bool]
 
 
 class SSLObject(Protocol):
@@ -201,16 +213,28 @@ class OpenSSL:
         self._set_alpn_callback = lib.SSL_CTX_set_alpn_select_cb
         self._set_alpn_callback.argtypes = [pointer, pointer, pointer]
         self._set_alpn_callback.restype = None
-        self._get_server_name = lib.SSL_get_servername
-        self._get_server_name.argtypes = [pointer, ctypes.c_int]
-        self._get_server_name.restype = ctypes.c_char_p
+        self._get_extension = lib.SSL_client_hello_get0_ext
+        self._get_extension.argtypes = [pointer, ctypes.c_uint, pointer, pointer]
+        self._get_extension.restype = ctypes.c_int
+        self._set_hello_callback = lib.SSL_CTX_set_client_hello_cb
+        self._set_hello_callback.argtypes = [pointer, pointer, pointer]
+        self._set_hello_callback.restype = None
+        self._set_certificate_callback = lib.SSL_CTX_set_cert_cb
+        self._set_certificate_callback.argtypes = [pointer, pointer, pointer]
+        self._set_certificate_callback.restype = None
         self._set_callback = lib.SSL_CTX_callback_ctrl
         self._set_callback.argtypes = [pointer, ctypes.c_int, pointer]
         self._set_callback.restype = ctypes.c_long
         self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
         self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
+        self._certifying: dict[Certify, CertificateCallback] = {}  # and to these
         # As in nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to respond to.
         self._accept = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_accept_any)
+        self._acknowledge = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer)(_acknowledge_name)
+
+    def functions(self) -> ctypes.PyDLL:
+        """Return the library itself, for more of its functions."""
+        return self._lib
 
     # -- contexts --------------------------------------------------------------------------------------------
 
@@ -219,7 +243,7 @@ class OpenSSL:
         self._clear_error()
         text = ctypes.c_char_p(os.fsencode(names))
         ok = self._context_control(_context_pointer(context), _CTRL_SET_GROUPS_LIST, 0, text)
-        return "" if ok else self._reasons()
+        return "" if ok else self.reasons()
 
     def set_session_cache(self, context: ssl.SSLContext, mode: int, entries: int) -> None:
         """Set whether and how many sessions are stored in this process; entries 0: OpenSSL's default of 20480."""
@@ -242,6 +266,12 @@ class OpenSSL:
         return bool(
             self._context_control(_context_pointer(context), _CTRL_SET_TICKET_KEYS, len(keys), buffer)
         )
+
+    def seal_tickets(self, context: ssl.SSLContext, ring: KeyRing) -> TicketSealer:
+        """Seal and open tickets with the keys of `ring`. What is returned has to live as long as the context."""
+        sealer = TicketSealer(self._lib, ring)
+        self._set_callback(_context_pointer(context), _CTRL_SET_TICKET_KEY_CALLBACK, sealer.function)
+        return sealer
 
     def set_read_ahead(self, context: ssl.SSLContext) -> None:
         """Read as much as is there with one system call, instead of one for a record's head and one for the
@@ -266,13 +296,22 @@ class OpenSSL:
         self._set_alpn_callback(_context_pointer(context), choice.function, None)
 
     def choose_by_name(self, context: ssl.SSLContext, choose: ChooseByName) -> None:
-        """Have `choose` called when a ClientHello has been read. `ssl` has a callback for that, too, but fails
-        the handshake, with a traceback on stderr, when the name is not ASCII.
+        """Have `choose` called when a ClientHello has been read, before OpenSSL chooses the version of the protocol. `ssl` has a
+        callback for names, too, but later, and fails the handshake, with a traceback on stderr, when the name is not ASCII.
         """
         choice = self._by_name.get(choose)
         if choice is None:
-            choice = self._by_name[choose] = NameChoice(choose, self._get_server_name)
-        self._set_callback(_context_pointer(context), _CTRL_SET_SERVERNAME_CALLBACK, choice.function)
+            choice = self._by_name[choose] = NameChoice(choose, self._get_extension)
+        pointer = _context_pointer(context)
+        self._set_hello_callback(pointer, choice.function, None)
+        self._set_callback(pointer, _CTRL_SET_SERVERNAME_CALLBACK, self._acknowledge)
+
+    def certify_by(self, context: ssl.SSLContext, certify: Certify) -> None:
+        """Have `certify` called in handshakes that need a certificate, which it gives to the connection."""
+        callback = self._certifying.get(certify)
+        if callback is None:
+            callback = self._certifying[certify] = CertificateCallback(certify)
+        self._set_certificate_callback(_context_pointer(context), callback.function, None)
 
     def verify_any(self, context: ssl.SSLContext) -> None:
         """Ask for a client certificate, let every handshake pass, keep the result for `verify_result`."""
@@ -310,6 +349,16 @@ class OpenSSL:
         now = self._set_options(pointer, 0)
         self._clear_options(pointer, now & ~options)
         self._set_options(pointer, options)
+
+    def use_versions(self, tls: SSLObject, least: int, most: int) -> None:
+        """Speak these versions of the protocol in this connection, both included."""
+        pointer = _connection_pointer(tls)
+        self._control(pointer, _CTRL_SET_MIN_VERSION, least, None)
+        self._control(pointer, _CTRL_SET_MAX_VERSION, most, None)
+
+    def control(self, pointer: int, command: int, number: int, argument: int | None) -> int:
+        """Call SSL_ctrl."""
+        return int(self._control(pointer, command, number, argument))
 
     def forget_server_name(self, tls: SSLObject) -> None:
         """Send no SNI, though the name is known for verification (`proxy_ssl_server_name off`)."""
@@ -385,8 +434,8 @@ class OpenSSL:
         name: bytes | None = self._short_name(group)
         return "" if name is None else name.decode("ascii")
 
-    def _reasons(self) -> str:
-        """Empty OpenSSL's queue of errors: `SSL: error:…`, as nginx shows it."""
+    def reasons(self) -> str:
+        """Empty OpenSSL's queue of errors and return them: `SSL: error:…`, as nginx shows it."""
         reasons = "SSL:"
         while True:
             code = int(self._next_error())
@@ -436,20 +485,49 @@ class ProtocolChoice:
 
 @final
 class NameChoice:
-    """The SNI callback. It lives as long as the process, for contexts point to it."""
+    """The callback for a ClientHello. It lives as long as the process, for contexts point to it."""
 
-    def __init__(self, choose: ChooseByName, get_name: Callable[[int, int], bytes | None]) -> None:
+    def __init__(self, choose: ChooseByName, get_extension: Callable[[int, int, object, object], int]) -> None:
         self._choose_by = choose
-        self._get_name = get_name
+        self._get_extension = get_extension
         pointer = ctypes.c_void_p
         self.function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer)(self._choose)
 
     def _choose(self, tls: int, alert: int, _argument: int | None) -> int:
-        code = self._choose_by(self._get_name(tls, _HOST_NAME))
+        code = self._choose_by(self._name(tls))
         if code == 0:
-            return _GO_ON
+            return _HELLO_SUCCESS
         ctypes.c_int.from_address(alert).value = code
-        return _ALERT
+        return _HELLO_ERROR
+
+    def _name(self, tls: int) -> bytes | None:
+        """Return the name in SNI (RFC 6066 section 3); None where there is none, or one that OpenSSL is about to refuse."""
+        start, length = ctypes.c_void_p(), ctypes.c_size_t()
+        if not self._get_extension(tls, _SERVER_NAME, ctypes.byref(start), ctypes.byref(length)):
+            return None
+        extension = ctypes.string_at(start.value or 0, length.value)
+        name = extension[5:]
+        if len(extension) < 5 or extension[2] != _HOST_NAME or int.from_bytes(extension[3:5], "big") != len(name):
+            return None
+        return None if not name or len(name) > _LONGEST_NAME or name.find(b"\0") >= 0 else name
+
+
+@final
+class CertificateCallback:
+    """The callback for a certificate. It lives as long as the process, for contexts point to it."""
+
+    def __init__(self, certify: Certify) -> None:
+        self._certify = certify
+        pointer = ctypes.c_void_p
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer)(self._give)
+
+    def _give(self, _tls: int, _argument: int | None) -> int:
+        return 1 if self._certify() else 0
+
+
+def _acknowledge_name(_tls: int, _alert: int, _argument: int | None) -> int:
+    """Have OpenSSL tell the client that its name was used (RFC 6066 section 3), and note it in the session."""
+    return _GO_ON
 
 
 def _accept_any(_preverified: int, _store: int) -> int:

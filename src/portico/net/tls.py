@@ -29,7 +29,9 @@ from portico.config.diagnostics import ConfigError
 from portico.config.reader import Where
 from portico.net import openssl
 from portico.net.certificates import Certificate
+from portico.net.handshake_certificates import Unloadable
 from portico.net.openssl import SSLObject
+from portico.net.openssl_tickets import TicketSealer
 from portico.net.reactor import IN, OUT, RDHUP, Reactor
 from portico.net.transport import Transport
 
@@ -70,6 +72,14 @@ class SessionStore:
         """Store the session of `transport`, which is about to close after a good handshake."""
 
 
+class CertificateSource:
+    """Gives connections certificates that are chosen in the handshake (`ssl_certificate` with variables)."""
+
+    def certify(self, transport: TLSTransport) -> None:
+        """Give a connection its certificates. Raises Unloadable."""
+        raise NotImplementedError
+
+
 @final
 class ServerTLS:
     """What a server presents and demands. Made once, at load (`features/ssl.py`), before the workers are
@@ -84,6 +94,9 @@ class ServerTLS:
         self.verify_depth: int = 1
         self.buffer_size: int = RECORD_SIZE
         self.options: int = int(self.context.options)
+        self.versions: tuple[int, int] = (0, 0)  # the oldest and the newest protocol of `ssl_protocols`; 0: OpenSSL's own limit
+        self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
+        self.source: CertificateSource | None = None  # None: the context has the certificates
         _call_by_name(self.context)
 
 
@@ -119,6 +132,28 @@ def _on_server_name(name: bytes | None) -> int:
     if chosen is not initial:
         transport.switch(initial, chosen)
     return 0
+
+
+def _certify() -> bool:
+    """Give the connection whose handshake is made its certificates; return False when it gets none, and has to end."""
+    transport = _STEP.transport
+    server = None if transport is None else transport.server
+    if transport is None or server is None or server.source is None:
+        return True
+    try:
+        server.source.certify(transport)
+    except Unloadable as error:
+        transport.uncertified = str(error)
+        return False
+    return True
+
+
+def certify_by_source(server: ServerTLS, source: CertificateSource) -> None:
+    """Have `source` give certificates to the connections of `server`; libssl must be in reach."""
+    library = openssl.library()
+    assert library is not None
+    server.source = source
+    library.certify_by(server.context, _certify)
 
 
 def _call_by_name(context: ssl.SSLContext) -> None:
@@ -157,6 +192,8 @@ class TLSTransport(Transport):
         self.name_matched: bool = False  # a server has the name in SNI
         self.server_name: bytes = b""  # SNI as sent, any bytes but zero; b"" when none was sent
         self.rejected: bool = False  # the handshake, by ssl_reject_handshake
+        self.uncertified: str = ""  # why there was no certificate for the handshake
+        self.facts: Callable[[], object] | None = None  # makes what a `CertificateSource` evaluates its variables with
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE
         self._holds: bool = True  # OpenSSL may hold bytes of the peer's: the next read need not read the socket
@@ -236,10 +273,12 @@ class TLSTransport(Transport):
         self.tls.context = chosen.context
         self.server = chosen
         self.buffer_size = chosen.buffer_size
-        if chosen.verify == initial.verify == VERIFY_OFF and chosen.options == initial.options:
+        same_options = chosen.options == initial.options and chosen.versions == initial.versions
+        if chosen.verify == initial.verify == VERIFY_OFF and same_options:
             return
         library = openssl.library()
         if library is not None:
+            library.use_versions(self.tls, chosen.versions[0], chosen.versions[1])
             library.verify_as(self.tls, chosen.verify != VERIFY_OFF, chosen.verify_depth)
             library.use_options(self.tls, chosen.options)
 
@@ -377,8 +416,8 @@ class TLSTransport(Transport):
         return "" if library is None else library.verify_text(self.verify_result())
 
     def peer_certificate(self) -> bytes | None:
-        """Return the peer's certificate in DER, verified or not."""
-        return self.tls.getpeercert(True)
+        """Return the peer's certificate in DER, verified or not; None before the handshake is done."""
+        return self.tls.getpeercert(True) if self.established else None
 
     def certificate(self) -> Certificate | None:
         """Return the peer's certificate, parsed when first asked for."""

@@ -14,7 +14,8 @@ from typing import Final, final
 from portico.config.files import read_file
 from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
-from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, ServerTLS
+from portico.net.ticket_keys import FixedKeys, RotatingKeys, TicketKey
+from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, CertificateSource, ServerTLS, certify_by_source
 
 # The values of ssl_protocols, as bits.
 SSLV2: Final = 1
@@ -37,7 +38,7 @@ CACHE_OFF: Final = 0  # clients are told not to reuse sessions
 CACHE_NONE: Final = 1  # clients are told they may, and nothing is stored
 CACHE_KEPT: Final = 2
 SESSIONS_PER_MEGABYTE: Final = 4000  # nginx's documentation of shared:name:size
-TICKET_KEY_SIZES: Final = (48, 80)
+TICKET_KEY_SIZES: Final = (ticket_keys.SMALL_SIZE, ticket_keys.SIZE)
 
 _UNAVAILABLE: Final = "libssl cannot be reached from this Python (it is linked in statically, or too old)"
 
@@ -99,8 +100,10 @@ class ServerSettings:
     """The `ssl_*` directives of one server. Paths absolute, "" for none."""
 
     def __init__(self) -> None:
-        self.certificates: list[str] = []
+        self.certificates: list[str] = []  # absolute paths or `data:`; with a source, as they are written
         self.keys: list[str] = []
+        self.source: CertificateSource | None = None  # gives the certificates in each handshake
+        self.source_cache = 0  # which cache it has: one number for each `ssl_certificate_cache`
         self.passphrases: list[str] = []
         self.protocols: int = DEFAULT_PROTOCOLS
         self.ciphers: str = DEFAULT_CIPHERS
@@ -109,6 +112,7 @@ class ServerSettings:
         self.dhparam: str = ""
         self.cache: int = CACHE_NONE
         self.cache_entries: int = 0  # 0: OpenSSL's default
+        self.cache_zone: str = ""  # of `shared:`, "" for none
         self.session_timeout: int = 300  # seconds
         self.tickets: bool = True
         self.ticket_keys: list[str] = []
@@ -124,9 +128,9 @@ class ServerSettings:
         """Return the same key for settings that lead to the same context."""
         return repr(
             (
-                self.certificates, self.keys, self.passphrases, self.protocols, self.ciphers,
+                self.certificates, self.keys, self.source_cache, self.passphrases, self.protocols, self.ciphers,
                 self.prefer_server_ciphers, self.curves, self.dhparam, self.cache, self.cache_entries,
-                self.session_timeout, self.tickets, self.ticket_keys, self.verify, self.verify_depth,
+                self.cache_zone, self.session_timeout, self.tickets, self.ticket_keys, self.verify, self.verify_depth,
                 self.client_certificate, self.trusted_certificate, self.crl, self.buffer_size, self.reject,
             )
         )  # fmt: skip
@@ -136,19 +140,23 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
     """Make what a server presents. Raises ContextError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     set_protocols(context, settings.protocols)
-    for certificate, key in zip(settings.certificates, settings.keys, strict=False):
-        load_pair(context, certificate, key, settings.passphrases)
+    if settings.source is None:
+        for certificate, key in zip(settings.certificates, settings.keys, strict=False):
+            load_pair(context, certificate, key, settings.passphrases)
     set_ciphers(context, settings.ciphers)
     _set_options(context, settings)
     _set_key_exchange(context, settings)
-    _set_sessions(context, settings)
     server = ServerTLS(context)
+    if settings.source is not None:
+        certify_by_source(server, settings.source)
+    _set_sessions(server, settings)
     _set_verification(server, settings)
     _set_protocols_above(context)
     server.reject = settings.reject
     server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size
     server.options = int(context.options)
+    server.versions = (int(context.minimum_version), int(context.maximum_version))
     return server
 
 
@@ -198,7 +206,8 @@ def _load_dhparam(context: ssl.SSLContext, path: str) -> None:
         raise ContextError(f'PEM_read_bio_DHparams("{path}") failed ({wanted})', about="dhparam") from None
 
 
-def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
+def _set_sessions(server: ServerTLS, settings: ServerSettings) -> None:
+    context = server.context
     library = openssl.library()
     if library is None:
         if settings.ticket_keys:
@@ -219,9 +228,17 @@ def _set_sessions(context: ssl.SSLContext, settings: ServerSettings) -> None:
     library.set_session_timeout(context, settings.session_timeout)
     name = _identity(settings)
     library.set_session_id_context(context, name)
-    if settings.ticket_keys:
-        library.set_ticket_keys(context, _ticket_key(settings.ticket_keys[0]))
-    elif settings.tickets:
+    if not settings.tickets:
+        return
+    keys = [_ticket_key(path) for path in settings.ticket_keys]
+    if len(keys) == 1 and len(keys[0]) == ticket_keys.SIZE:
+        library.set_ticket_keys(context, keys[0])  # without a callback, which would cost each handshake some microseconds
+    elif keys:
+        server.ticket_sealer = library.seal_tickets(context, FixedKeys([TicketKey(key) for key in keys]))
+    elif settings.cache_zone:
+        shared = ticket_keys.ZONE_KEYS.of(settings.cache_zone)
+        server.ticket_sealer = library.seal_tickets(context, RotatingKeys(shared, settings.session_timeout))
+    else:
         library.set_ticket_keys(context, ticket_keys.KEPT.of(name, time.monotonic()))
 
 
@@ -245,16 +262,13 @@ def _digest(path: str) -> bytes:
 
 
 def _ticket_key(path: str) -> bytes:
-    """Return the 80 bytes that OpenSSL wants: a name, a key for the MAC, a key for AES-256; 48 are stretched. Raises ContextError."""
+    """Return the bytes of a key. Raises ContextError."""
     try:
-        key = read_file(path)
+        return read_file(path)
     except OSError as error:
         number = error.errno or 0
         message = f'open() "{path}" failed ({number}: {os.strerror(number)})'
         raise ContextError(message, about="session_ticket_key") from None
-    if len(key) == max(TICKET_KEY_SIZES):
-        return key
-    return key[:16] + hashlib.sha256(b"mac" + key).digest() + hashlib.sha256(b"aes" + key).digest()
 
 
 def _set_verification(server: ServerTLS, settings: ServerSettings) -> None:
@@ -271,8 +285,11 @@ def _set_verification(server: ServerTLS, settings: ServerSettings) -> None:
         load_revocations(context, settings.crl)
     if settings.verify == VERIFY_OFF:
         return
-    if not settings.client_certificate and settings.verify != VERIFY_OPTIONAL_NO_CA:
-        raise ContextError("no ssl_client_certificate for ssl_verify_client", about="verify_client")
+    has_authority = settings.client_certificate or settings.trusted_certificate
+    if not has_authority and settings.verify != VERIFY_OPTIONAL_NO_CA:
+        raise ContextError(
+            "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client", about="verify_client"
+        )
     set_depth(context, settings.verify_depth)
     library = openssl.library()
     if library is not None:

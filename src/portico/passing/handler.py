@@ -93,7 +93,7 @@ class ProxyHandler(Handler):
             target = await self._target(request)
         body = request.body
         if body is not None:
-            body = await self._prepare_body(request, body)
+            body = None if body.is_withheld else await self._prepare_body(request, body)
         asked = self._asked(request, target, body)
         exchange = self._exchange(asked, target)
         encoded = self.protocol.encode(asked)
@@ -123,7 +123,7 @@ class ProxyHandler(Handler):
     async def read_body(self, request: Request) -> None:
         """Read the request's body whole where `proxy_request_buffering` is on. Raises what a client's body raises."""
         body = request.body
-        if body is not None and self.settings.request_buffering and not body.was_read():
+        if body is not None and self.settings.request_buffering and not body.was_read() and not body.is_withheld:
             await body.read_all()
 
     async def _target(self, request: Request) -> Target:

@@ -190,6 +190,6 @@ def _accel_redirect(request: Request, head: ResponseHead, value: bytes) -> Inter
     carried = [(head.keys[i], head.values[i]) for i in range(len(head.names)) if head.names[i] in _CARRIED_OVER]
     request.carry_over(carried, head.get(b"content-type") or b"")
     redirect = redirect_to(value)
-    if not redirect.named and request.method != b"HEAD":
-        request.method = b"GET"
+    if not redirect.named:
+        request.become_get()
     return redirect

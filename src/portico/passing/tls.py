@@ -108,6 +108,7 @@ def upstream_tls(d: TLSDirectives, scope: Scope) -> UpstreamTLS:
 
 def _file(statement: Statement) -> str:
     path = statement.load.full_path(statement.args[0].text, True)
-    if not os.path.isfile(path):
+    readable = statement.load.readable(path)
+    if not os.path.isfile(readable):
         raise statement.fail(f'cannot load "{path}": no such file', statement.args[0])
-    return path
+    return readable

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from portico.http.set_cookies import join_cookies
 from portico.http.variables.response import same_name
 from portico.variables.clock import seconds_text
 from portico.variables.variable import PER_REQUEST, Getter, Variable, VariableFamily
@@ -79,8 +80,18 @@ def _bytes_received(attempt: Attempt) -> bytes:
 # -- what the last upstream sent
 
 
+def _set_cookie(request: Request) -> bytes | None:
+    head = None if request.upstream is None else request.upstream.fields
+    cookies = [] if head is None else head.get_all(b"set-cookie")
+    if len(cookies) < 2:
+        return cookies[0] if cookies else None
+    return join_cookies(request, cookies)
+
+
 def _header_family(name: str) -> Getter[Request]:
     wanted = name.encode().replace(b"_", b"-")
+    if wanted == b"set-cookie":
+        return _set_cookie
 
     def get(request: Request) -> bytes | None:
         head = None if request.upstream is None else request.upstream.fields

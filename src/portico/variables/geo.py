@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from portico.config.load import Load
 from portico.config.reader import Statement
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from portico.variables.session import Session
 
 Piece = tuple[int, int, bytes]
+
+_NO_ADDRESS: Final = b"\xff\xff\xff\xff"  # stands for a client on a Unix socket, and for a value that is no address: INADDR_NONE
 
 
 @final
@@ -65,9 +67,9 @@ class Ranges:
         return complete
 
     def find(self, address: bytes) -> bytes | None:
-        """Return the value for an address of 4 bytes."""
+        """Return the value for an address of 4 bytes; any other counts as nginx counts what is no address."""
         if len(address) != 4:
-            return None
+            address = _NO_ADDRESS
         pieces = self.blocks.get(address[0] << 8 | address[1])
         if pieces is None:
             return None
@@ -105,7 +107,7 @@ class Geo:
         finally:
             NESTING.leave()
         if address is None:
-            return self.default
+            address = _NO_ADDRESS
         found = self.networks.find(address) if self.ranges is None else self.ranges.find(address)
         return self.default if found is None else found
 

@@ -89,7 +89,7 @@ class Answer:
         self.response = response
         self.status = response.status
         self.body = read(request.reactor, response.body)
-        lines = field_lines(request, response).decode("latin-1").split("\r\n")
+        lines = b"".join(field_lines(request, response)).decode("latin-1").split("\r\n")
         self.fields = [line.split(": ", 1) for line in lines if line]
 
     def get(self, name: str) -> str | None:

@@ -379,6 +379,6 @@ def test_syslog_over_udp_with_nobody_there(load: Load) -> None:
         loaded = load(f"log_format u $uri; access_log syslog:server=127.0.0.1:{port} u;" + SERVER % "")
         log(loaded)
         host = socket.gethostname().encode()
-        assert re.fullmatch(rb"<190>.{15} " + re.escape(host) + rb" portico: /", server.recv(1000))
+        assert re.fullmatch(rb"<190>.{15} " + re.escape(host) + rb" nginx: /", server.recv(1000))
     for _ in range(3):
         log(loaded)

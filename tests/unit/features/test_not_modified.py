@@ -41,7 +41,9 @@ def files(tmp_path: Path) -> None:
         ("If-None-Match: *", 304),
         ('If-None-Match: "a"', 200),
         (f"If-None-Match: {ETAG}\nIf-Modified-Since: {DATE}", 304),
-        (f"If-None-Match: {ETAG}\nIf-Modified-Since: {BEFORE}", 200),
+        (f"If-None-Match: {ETAG}\nIf-Modified-Since: {BEFORE}", 304),
+        (f"If-Match: {ETAG}\nIf-Unmodified-Since: {BEFORE}", 200),
+        (f'If-Match: "a"\nIf-Unmodified-Since: {AFTER}', 412),
         (f'If-None-Match: "a"\nIf-Modified-Since: {DATE}', 200),
         (f"If-Match: {ETAG}", 200),
         ("If-Match: *", 200),
@@ -123,3 +125,18 @@ def test_texts_have_no_validators(make_site: MakeSite) -> None:
 )
 def test_lists(text: bytes, etag: bytes, weak: bool, expected: bool) -> None:
     assert lists_etag(text, etag, weak) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "line"),
+    [
+        ("GET", 'If-Match: "a"', f"client's condition fails: \"If-Match: \"a\"\" does not list the ETag \"{ETAG}\""),
+        ("GET", f"If-Unmodified-Since: {BEFORE}", f"client's condition fails: modified since \"{BEFORE}\" (If-Unmodified-Since)"),
+        ("GET", "Range: bytes=90-", 'client asked for a range that cannot be sent: "bytes=90-" of 10 bytes'),
+        ("POST", "", 'client sent method "POST": a file answers GET and HEAD only'),
+    ],
+)
+def test_the_error_log_says_why(make_site: MakeSite, method: str, fields: str, line: str) -> None:
+    site = make_site("error_log logs/error.log info;")
+    assert site.ask("/a.txt", fields, method).status in (405, 412, 416)
+    assert line in site.log()

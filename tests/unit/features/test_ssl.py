@@ -4,8 +4,10 @@ handshake.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,17 +22,19 @@ from portico.config.directive import Directive
 from portico.config.load import Load
 from portico.config.reader import read_text
 from portico.errorlog import LogFiles
-from portico.features.ssl import FEATURE, check_client_certificate
+from portico.features.ssl import FEATURE
 from portico.features.static import feature as static
 from portico.http import error_pages, listen, settings
 from portico.http.build import HttpPlan, build_http
+from portico.http.errors import HTTPError
 from portico.http.feature import Feature
+from portico.http.handler import Handler
 from portico.http.request import Request
 from portico.http.variables.core import CORE_FAMILIES, CORE_VARIABLES
 from portico.net import openssl
 from portico.net.certificates import self_signed
 from portico.net.reactor import Reactor
-from portico.net.tls import ServerTLS, TLSTransport, wrap
+from portico.net.tls import TLSTransport, wrap
 from portico.zones.zone import Zones
 
 FEATURES = (Feature("core", (), CORE_VARIABLES, CORE_FAMILIES), FEATURE, static.FEATURE)
@@ -114,7 +118,7 @@ def test_equal_settings_share_a_context(conf: Conf) -> None:
             2,
         ),
         (PAIR + "\nssl_ciphers NOPE;", 'SSL_CTX_set_cipher_list("NOPE") failed', 3),
-        (PAIR + "\nssl_verify_client on;", "no ssl_client_certificate for ssl_verify_client", 3),
+        (PAIR + "\nssl_verify_client on;", "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client", 3),
         (PAIR + "\nssl_crl garbage;", 'X509_LOOKUP_load_file("{d}/garbage") failed', 3),
         (PAIR + "\nssl_dhparam garbage;", 'PEM_read_bio_DHparams("{d}/garbage") failed', 3),
         (PAIR + "\nssl_protocols TLSv1.4;", 'invalid value "TLSv1.4"', 3),
@@ -122,7 +126,12 @@ def test_equal_settings_share_a_context(conf: Conf) -> None:
         (PAIR + "\nssl_session_cache shared:x:1k;", 'session cache "shared:x:1k" is too small', 3),
         (PAIR + "\nssl_session_ticket_key garbage;", '"{d}/garbage" must be 48 or 80 bytes', 3),
         (PAIR + "\nssl_password_file /nope;", 'open() "/nope" failed (2: No such file or directory)', 3),
-        ("ssl_certificate $host.pem;", 'variables are not supported in "ssl_certificate"', 2),
+        ("ssl_certificate engine:x:y;", '"engine:" is not supported in "ssl_certificate"', 2),
+        ("ssl_certificate $host.pem;", 'no "ssl_certificate_key" is defined for certificate "$host.pem"', 2),
+        ("ssl_certificate a.test.pem;\nssl_certificate_key data:x;", 'cannot load certificate key "data:..."', 3),
+        (PAIR + "\nssl_certificate_cache valid=1m;", '"ssl_certificate_cache" must have the "max" parameter', 3),
+        (PAIR + "\nssl_certificate_cache max=0;", 'invalid parameter "max=0"', 3),
+        (PAIR + "\nssl_certificate_cache max=1 most=2;", 'invalid parameter "most=2"', 3),
         (
             "ssl_certificate a.test.pem;\nssl_certificate_key b.test.key;",
             'SSL_CTX_use_PrivateKey("{d}/b.test.key")',
@@ -134,6 +143,27 @@ def test_messages_and_places(conf: Conf, text: str, message: str, at: int) -> No
     error = conf.fails(f"server {{ listen 127.0.0.1:8443 ssl; {text} }}")
     assert error.message.startswith(message.replace("{d}", str(conf.directory)))
     assert error.where is not None and error.where.line == at
+
+
+def test_a_fifo_is_read_once_for_all_who_name_it(conf: Conf) -> None:
+    for suffix in ("pem", "key"):
+        os.mkfifo(conf.directory / f"fifo.{suffix}")
+
+    def write(suffix: str) -> None:
+        text = conf.directory.joinpath(f"a.test.{suffix}").read_bytes()
+        conf.directory.joinpath(f"fifo.{suffix}").write_bytes(text)
+
+    writers = [threading.Thread(target=write, args=(suffix,), daemon=True) for suffix in ("pem", "key")]
+    for writer in writers:
+        writer.start()
+    pair = "ssl_certificate fifo.pem; ssl_certificate_key fifo.key; ssl_client_certificate fifo.pem;"
+    plan = conf.plan(
+        f"server {{ listen 127.0.0.1:8443 ssl; {pair} ssl_verify_client on; }}"
+        f"server {{ listen 127.0.0.1:8444 ssl; {pair} ssl_verify_client optional; }}"
+    )
+    for writer in writers:
+        writer.join(5.0)
+    assert all(server.tls is not None and server.tls.context.cert_store_stats()["x509"] == 1 for server in plan.servers)
 
 
 def test_a_listener_without_certificate(conf: Conf) -> None:
@@ -178,11 +208,7 @@ class Visit:
         listener = plan.listeners[0]
         first = listener.default.tls
         assert first is not None
-
-        def find(name: bytes) -> ServerTLS | None:
-            return listener.find(name).tls
-
-        self.transport = wrap(self.reactor, ours, first, find)
+        self.transport = wrap(self.reactor, ours, first, listener.find_tls)
         self.transport.register()
         client = openssl.wrap_socket(context, self.theirs, False, name)
         task = self.reactor.spawn(self.transport.handshake(5.0))
@@ -207,8 +233,15 @@ class Visit:
         return next(variable for variable in FEATURE.variables if variable.name == name).get(self.request)
 
     def status(self) -> int:
-        error = check_client_certificate(self.request)
+        error = next((refused for refused in map(self._refused, self.request.server.rewrites) if refused is not None), None)
         return 200 if error is None else error.status
+
+    def _refused(self, handler: Handler) -> HTTPError | None:
+        try:
+            handler.handle(self.request)
+        except HTTPError as error:
+            return error
+        return None
 
     def close(self) -> None:
         self.transport.close()
@@ -288,6 +321,23 @@ def test_a_host_that_demands_a_certificate_is_not_reached_by_another_name(
         visit = Visit(plan, name=name, server=1)
         visits.append(visit)
         assert visit.status() == status
+
+
+def test_a_host_without_a_certificate_demands_one_of_clients_all_the_same(conf: Conf, visits: list[Visit]) -> None:
+    """Its handshakes are those of the listener's default server."""
+    plan = conf.plan(
+        f"server {{ listen 127.0.0.1:8443 ssl; server_name a.test; {PAIR} }}\n"
+        f"server {{ listen 127.0.0.1:8443 ssl; server_name c.test; {OTHER} }}"
+        "server { listen 127.0.0.1:8443 ssl; server_name b.test; ssl_verify_client on; }"
+    )
+    for name, status in (("b.test", 496), (None, 496), ("a.test", 421), ("c.test", 421)):
+        visit = Visit(plan, name=name, server=2)
+        visits.append(visit)
+        assert visit.status() == status
+
+
+def test_authorities_whose_names_are_not_sent_suffice(conf: Conf) -> None:
+    conf.plan(f"server {{ listen 127.0.0.1:8443 ssl; {PAIR} ssl_verify_client on; ssl_trusted_certificate a.test.pem; }}")
 
 
 def test_servers_that_verify_get_the_handler(conf: Conf) -> None:

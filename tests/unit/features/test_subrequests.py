@@ -65,7 +65,7 @@ def test_a_401_brings_its_challenges_along() -> None:
     refused = Response(401, EMPTY)
     refused.fields = [(b"WWW-Authenticate", b"Basic"), (b"X-Other", b"y"), (b"www-authenticate", b"Bearer")]
     with pytest.raises(HTTPError) as caught:
-        auth_request._verdict(refused)
+        auth_request.AuthRequestStep(b"/a", [])._verdict(refused)
     assert (caught.value.status, caught.value.fields) == (401, (refused.fields[0], refused.fields[2]))
 
 

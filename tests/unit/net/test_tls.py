@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
-from portico.net import openssl
+from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError
 from portico.net.reactor import ClientFailed, Reactor, Timeout, UpstreamFailed
-from portico.net.ticket_keys import LIFE, TicketKeys
+from portico.net.ticket_keys import LIFE, RotatingKeys, SharedKeys, TicketKeys
 from portico.net.tls import (
     VERIFY_ON,
     VERIFY_OPTIONAL_NO_CA,
@@ -318,6 +318,21 @@ def test_sni_chooses_the_certificate(site: Pki, other: Pki) -> None:
     refused.close()
 
 
+@pytest.mark.parametrize(("own", "default"), [(TLSV1_2, TLSV1_3), (TLSV1_3, TLSV1_2)])
+def test_the_protocols_are_those_of_the_server_that_is_asked_for(site: Pki, own: int, default: int) -> None:
+    settings = settings_for(site)
+    settings.protocols = default
+    named = settings_for(site)
+    named.protocols = own
+    first, second = server_tls(settings), server_tls(named)
+    for name, protocols in ((b"b.test", own), (b"c.test", default)):
+        pair = Pair(first, upstream_for(server_name=True), name, lambda name: second if name == b"b.test" else None)
+        pair.shake()
+        assert pair.errors == {}
+        assert pair.server.tls.version() == {TLSV1_2: "TLSv1.2", TLSV1_3: "TLSv1.3"}[protocols]
+        pair.close()
+
+
 def send_server_name(client: TLSTransport, name: bytes) -> None:
     """Have the client send any bytes as SNI (SSL_CTRL_SET_TLSEXT_HOSTNAME), which `ssl` would not."""
     library = openssl.library()
@@ -487,6 +502,91 @@ def test_a_change_of_whom_is_trusted_ends_tickets(site: Pki, other: Pki, tmp_pat
     assert not resumes(first, server_tls(settings))
 
 
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+@pytest.mark.parametrize(("first", "second"), [(80, 80), (48, 80), (80, 48)])
+def test_a_key_that_was_first_still_opens_its_tickets(
+    site: Pki, tmp_path: Path, protocols: int, first: int, second: int
+) -> None:
+    old, new = tmp_path / "old.key", tmp_path / "new.key"
+    old.write_bytes(bytes(range(first)))
+    new.write_bytes(bytes(range(100, 100 + second)))
+    settings = settings_for(site)
+    settings.protocols = protocols
+    servers: list[ServerTLS] = []
+    for keys in ([old], [new, old], [new]):
+        settings.ticket_keys = [str(path) for path in keys]
+        servers.append(server_tls(settings))
+    before, both, after = servers
+    assert resumes(before, both)
+    assert resumes(both, after)
+    assert not resumes(before, after)
+    assert not resumes(after, before)
+
+
+@pytest.mark.parametrize("protocols", [TLSV1_2, TLSV1_3])
+def test_servers_of_one_zone_resume_each_other(site: Pki, protocols: int) -> None:
+    """Also over a reload: the context is made anew."""
+    settings = settings_for(site)
+    settings.protocols = protocols
+    settings.cache = CACHE_KEPT
+    settings.cache_zone = "resumed"
+    first = server_tls(settings)
+    assert first.ticket_sealer is not None
+    assert resumes(first, server_tls(settings))
+    settings.cache_zone = "another"
+    assert not resumes(first, server_tls(settings))
+
+
+def test_a_ticket_is_renewed_when_its_key_is_not_the_first(site: Pki, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.key", tmp_path / "new.key"
+    old.write_bytes(bytes(range(80)))
+    new.write_bytes(bytes(range(80, 160)))
+    settings = settings_for(site)
+    settings.protocols = TLSV1_2
+    servers: list[ServerTLS] = []
+    for keys in ([old], [new, old], [new]):
+        settings.ticket_keys = [str(path) for path in keys]
+        servers.append(server_tls(settings))
+    client = upstream_for()
+    reused: list[bool] = []
+    for server in servers:
+        pair = Pair(server, client)
+        pair.shake()
+        reused.append(pair.server.tls.session_reused)
+        pair.close()
+    assert reused == [False, True, True]
+
+
+def test_keys_of_a_zone_change_when_the_one_before_is_not_needed_any_more() -> None:
+    shared = SharedKeys()
+    _, _, first, _ = shared.renew(1000, 1010)
+    _, _, same, _ = shared.renew(1010, 1020)
+    assert same == first
+    _, _, second, previous = shared.renew(1011, 1021)
+    assert previous == first and second != first and len(second) == 80
+    # Tickets of the first key are valid until 1020: it is known until then.
+    assert shared.renew(1020, 1030)[2:] == (second, first)
+    assert shared.renew(1021, 1031)[3] == second
+
+
+def test_workers_know_each_others_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedKeys()
+    now = [1000.0]
+    monkeypatch.setattr(ticket_keys.time, "monotonic", lambda: now[0])
+    one, two = RotatingKeys(shared, 10), RotatingKeys(shared, 10)
+    first = one.sealing().name
+    assert two.opening(first) is not None
+    now[0] = 1005.0
+    one.sealing()  # its tickets are valid until 1015
+    now[0] = 1011.0
+    second = one.sealing().name
+    assert second != first and two.sealing().name == second
+    assert two.opening(first) is not None
+    now[0] = 1018.0
+    assert one.sealing().name != second
+    assert two.opening(first) is None and two.opening(second) is not None
+
+
 def test_ticket_keys_are_kept_for_a_day() -> None:
     keys = TicketKeys()
     first = keys.of(b"one", 1000.0)
@@ -569,6 +669,23 @@ def test_a_session_of_another_name_is_no_proof(site: Pki, other: Pki) -> None:
     pair = Pair(lax, sender, b"b.test", find)
     pair.shake()
     assert pair.server.server_name == b"b.test"
+    assert pair.errors == {}
+    assert not pair.server.tls.session_reused
+    assert pair.server.verify_result() == 18
+    pair.close()
+
+
+def test_a_session_of_another_name_is_refused_where_the_rules_are_the_same(site: Pki, other: Pki) -> None:
+    strict = mutual(site, VERIFY_ON, other)
+    sender = upstream_for(server_name=True, certificate=str(other.certificate), certificate_key=str(other.key))
+    pair = Pair(strict, sender, b"a.test")
+    pair.shake()
+    pair.server.send(b"x")
+    assert pair.client.recv(1) == b"x"
+    pair.close()
+    sender._sessions[b"peer b.test"] = sender._sessions[b"peer a.test"]
+    pair = Pair(strict, sender, b"b.test", lambda name: strict)
+    pair.shake()
     assert "another server name" in str(pair.errors["0"])
     pair.close()
 
@@ -679,7 +796,7 @@ def test_groups_and_ciphers(site: Pki) -> None:
             "trusted_certificate",
         ),
         ("crl", "/nope", 'X509_LOOKUP_load_file("/nope") failed', "crl"),
-        ("verify", VERIFY_ON, "no ssl_client_certificate for ssl_verify_client", "verify_client"),
+        ("verify", VERIFY_ON, "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client", "verify_client"),
         ("certificates", ["/nope"], 'cannot load certificate "/nope": BIO_new_file() failed', "certificate"),
         ("keys", ["/nope"], 'cannot load certificate key "/nope": BIO_new_file() failed', "certificate_key"),
     ],

@@ -27,6 +27,8 @@ from portico.errorlog import (
 )
 from portico.syslog import Syslog, parse_target
 
+STAMP = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d"
+
 
 def log_to(path: Path, level: int = ERR) -> tuple[ErrorLog, LogFiles]:
     files = LogFiles()
@@ -43,9 +45,8 @@ def test_a_line_is_as_in_nginx(tmp_path: Path) -> None:
     log.write(CRIT, "no connection")
     first, second = (tmp_path / "log").read_text().splitlines()
     pid = os.getpid()
-    stamp = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d"
-    assert re.fullmatch(rf"{stamp} \[error\] {pid}#\d+: \*7 connect\(\) failed .*", first)
-    assert re.fullmatch(rf"{stamp} \[crit\] {pid}#\d+: no connection", second)
+    assert re.fullmatch(rf"{STAMP} \[error\] {pid}#\d+: \*7 connect\(\) failed .*", first)
+    assert re.fullmatch(rf"{STAMP} \[crit\] {pid}#\d+: no connection", second)
     files.close()
 
 
@@ -164,7 +165,7 @@ def test_syslog_over_udp(configure: Configure) -> None:
         host = socket.gethostname()
         # daemon is 3, error 3, info 6 (RFC 3164 4.1.1); the day is padded with a space (4.1.2).
         assert re.fullmatch(
-            rf"<27>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d {host} web: \[error\] \d+#\d+: one", first
+            rf"<27>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d {host} web: {STAMP} \[error\] \d+#\d+: one", first
         )
         assert second.startswith("<30>")
         log.close()
@@ -181,7 +182,7 @@ def test_syslog_over_a_unix_socket_that_comes_and_goes(tmp_path: Path) -> None:
             peer.send(b"finds that the old one is gone")
             peer.send(b"text")
             received = server.recv(2048)
-            assert received.startswith(b"<190>") and b" portico: " in received, turn
+            assert received.startswith(b"<190>") and b" nginx: " in received, turn
         path.unlink()
     peer.close()
 

@@ -13,7 +13,7 @@ from portico.features.oidc.refresh import refresh_session
 from portico.features.oidc.session import Session
 from portico.http.access import ALLOWED, NO_OPINION, PENDING, AccessStep
 from portico.http.cached_value import SourceFailed
-from portico.http.errors import HTTPError, InternalRedirect
+from portico.http.errors import HTTPError, InternalRedirect, wrong_method
 from portico.http.handler import Handler
 from portico.http.request import RequestSlot
 from portico.http.response import BytesBody, Response
@@ -137,7 +137,7 @@ class OidcEndpoints(Handler):
         if callbacks:
             request.target = request.target.with_args(b"")
         if request.method != b"GET":
-            raise HTTPError(405)
+            raise wrong_method(request.method, "a URI of an oidc_provider", "GET")
         if callbacks:
             return await self._callback(request, callbacks, args)
         for provider in self._by_session(request):

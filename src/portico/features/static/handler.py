@@ -17,7 +17,7 @@ from portico.features.static.remembered import KnownHead, RememberedFile, Rememb
 from portico.http.content.files import Files
 from portico.http.content.open_file_cache import FORBIDDEN, OPEN_FLAGS, OpenFileCache
 from portico.http.error_pages import own_page
-from portico.http.errors import HTTPError
+from portico.http.errors import HTTPError, wrong_method
 from portico.http.handler import Handler, HeaderFilter, can_be_finished
 from portico.http.header_section import finished_head
 from portico.http.response import ALL_CONDITIONS, MANY_RANGES, Body, BytesBody, FileBody, Response
@@ -83,7 +83,7 @@ class StaticHandler(Handler):
     def handle(self, request: Request) -> Response | None:
         method = request.method
         if method != b"GET" and method != b"HEAD" and method != b"POST":
-            raise HTTPError(405)
+            raise wrong_method(request.method, "a file")
         return self.respond(request, self.files.path(request))
 
     def describe(self) -> str:
@@ -127,7 +127,7 @@ class StaticHandler(Handler):
             if kind != S_IFREG:
                 return Unserved(0, "", kind == S_IFDIR)
             if request.method == b"POST":
-                raise HTTPError(405)
+                raise wrong_method(request.method, "a file")
             size = status.st_size
             body: Body
             if request.method == b"HEAD":
@@ -172,7 +172,7 @@ class StaticHandler(Handler):
             return Unserved(0, "", info.is_directory)
         if request.method == b"POST":
             cache.release(info, settings)
-            raise HTTPError(405)
+            raise wrong_method(request.method, "a file")
         body: Body
         if request.method == b"HEAD":
             cache.release(info, settings)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from portico.codec.errors import shown
+from portico.codec.fields import NO_FIELDS
+from portico.codec.http1_request import valid_host
 from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
 from portico.errorlog import ERR, INFO
+from portico.http.request import Request
 from portico.net.reactor import ClientFailed, NetworkSignal
-from portico.net.tls import is_tls, secure
+from portico.net.tls import TLSTransport, is_tls, secure
 from portico.net.transport import Transport
 from portico.worker.connection import ServedConnection
 
@@ -141,10 +144,21 @@ class Connection(ServedConnection):
         self.transport = secured
         self.client.set_secure(secured)
         secured.watcher = self
+        secured.facts = self._facts
         try:
             await secured.handshake(seconds)
         except OSError as failure:
+            if secured.uncertified:
+                self.log(ERR, f"{secured.uncertified} while SSL handshaking")
             reason = "handshake rejected" if secured.rejected else f"SSL_do_handshake() failed ({failure.strerror or failure})"
             self.log(INFO, f"{reason} while SSL handshaking")
             return False
         return True
+
+    def _facts(self) -> Request:
+        """Return a request without any fields, to evaluate the names of certificates with. Raises ProtocolError, RegexFailed."""
+        secured = self.transport
+        assert isinstance(secured, TLSTransport)
+        name = secured.server_name
+        server = self.listener.find(valid_host(name)[0]) if name else self.listener.default
+        return Request(self.client, b"", b"", 11, NO_FIELDS, server)

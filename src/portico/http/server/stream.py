@@ -33,11 +33,11 @@ class ClientStream:
         self.client = client
         self.reactor: Reactor = client.reactor
         self.pipelined = False  # the request came before the response to the one before was sent
-        self.background: list[BackgroundTask] | None = None  # what the client's next request waits for
+        self.background: list[BackgroundTask] | None = None  # what requests have begun, and may not be over
         self.is_watched = False  # the request waits for something else: it ends with ClientGone when the client leaves
 
-    def wait_for(self, task: BackgroundTask) -> None:
-        """Have the client's next request wait for work that this one has begun: the two may share a body (`mirror`)."""
+    def add_background(self, task: BackgroundTask) -> None:
+        """Note work that this request has begun (`mirror`)."""
         if self.background is None:
             self.background = [task]
         else:

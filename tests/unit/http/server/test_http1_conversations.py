@@ -414,6 +414,31 @@ def test_a_client_that_leaves_while_an_upstream_works_for_it(talk: Talk) -> None
     handler.loop.close()
 
 
+def test_a_client_that_leaves_a_response_that_is_sent_slowly(talk: Talk) -> None:
+    async def asked() -> None:
+        one = talk("location / { limit_rate 10; return 200 01234567890123456789; }")
+        one.send(GET)
+        assert not one.is_over
+        one.half_close()
+        assert one.is_over and one.state == CLOSED
+
+    asyncio.run(asked())
+
+
+def test_a_client_that_had_ended_its_side_before_is_served_slowly_too(talk: Talk) -> None:
+    async def asked() -> None:
+        one = talk("location / { limit_rate 1000; limit_rate_after 1; return 200 " + "x" * 1100 + "; }")
+        one.transport.append(GET)
+        one.half_close()
+        assert not one.is_over
+        while not one.is_over:
+            one.reactor.now += 0.1
+            await asyncio.sleep(0.01)
+        assert one.said().endswith(b"x" * 1100)
+
+    asyncio.run(asked())
+
+
 def test_a_client_whose_connection_breaks(talk: Talk) -> None:
     one = talk("", Reads())
     one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import ProtocolError
-from portico.codec.fields import NO_CONNECTION, RequestFields
+from portico.codec.fields import NO_FIELDS, RequestFields
 from portico.codec.http1_request import RequestLine, parse_request_line, split_target, valid_host
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from portico.variables.client import Client
 
 _HOST: Final = re.compile(rb"\nhost:([^\n]*)\n", re.IGNORECASE)
-_NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
 _UNDECODABLE: Final = RequestTarget(b"", b"", b"", False)
 _METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 
@@ -170,7 +169,7 @@ class RequestHeads:
     def refused(self, line: bytes, error: HTTPError) -> Request:
         """Return a request that exists only to be refused, on the default server."""
         error.close = True
-        request = Request(self.client, line, b"", 11, _NO_FIELDS, self.listener.default)
+        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
         request.refusal = error
         return request
 
@@ -194,7 +193,7 @@ class RequestHeads:
     def unanswered(self, buffer: bytes, status: int) -> Request:
         """Return a request that ends before its header section does: it has no response, but a line in the access log."""
         line = buffer.partition(b"\n")[0].rstrip(b"\r")
-        request = Request(self.client, line, b"", 11, _NO_FIELDS, self.listener.default)
+        request = Request(self.client, line, b"", 11, NO_FIELDS, self.listener.default)
         request.status = status
         return request
 

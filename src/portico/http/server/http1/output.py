@@ -14,7 +14,7 @@ from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.errorlog import ALERT
 from portico.http.error_pages import REASONS
 from portico.http.errors import BodyCutShort, FileFailed
-from portico.http.header_section import fields_of
+from portico.http.header_section import add_fields
 from portico.http.pace import Pace
 from portico.http.response import BYTES, FILE, PLAIN_UPSTREAM, UPGRADED, FileBody, Response, path_of
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept
@@ -22,6 +22,7 @@ from portico.http.server.http1.prefixes import Prefixes, beginning
 from portico.http.server.http1.stream import Http1Stream, lines_of
 
 if TYPE_CHECKING:
+    from portico.http.finished import FinishedHead
     from portico.http.request import Request
     from portico.http.settings import CoreSettings
     from portico.net.transport import Transport
@@ -55,22 +56,30 @@ def beginning_of(request: Request, response: Response, core: CoreSettings, prefi
     return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, date)
 
 
-def field_lines(request: Request, response: Response) -> bytes:
-    """Return the lines between Date and those about the connection."""
+def field_lines(request: Request, response: Response) -> tuple[bytes, bytes]:
+    """Return the lines between Date and those about the connection, and those behind them."""
     finished = response.finished
     if finished is None:
-        return lines_of(fields_of(request, response))
-    lines = finished.http1
-    if not lines:
-        lines = finished.http1 = lines_of(finished.fields)
+        fields: list[tuple[bytes, bytes]] = []
+        leading = add_fields(fields, request, response)
+        return lines_of(fields[:leading]), lines_of(fields[leading:])
+    if not finished.is_http1_made:
+        _make_lines(finished)
+    rest = finished.http1_rest
     appended = response.appended
     if appended is not None:
-        if not appended.http1:
-            appended.http1 = lines_of(appended.fields)
-        lines += appended.http1
+        if not appended.is_http1_made:
+            _make_lines(appended)
+        rest += appended.http1_rest
     if response.fields:
-        lines += lines_of(response.fields)
-    return lines
+        rest += lines_of(response.fields)
+    return finished.http1_leading, rest
+
+
+def _make_lines(finished: FinishedHead) -> None:
+    finished.http1_leading = lines_of(finished.fields[: finished.leading])
+    finished.http1_rest = lines_of(finished.fields[finished.leading :])
+    finished.is_http1_made = True
 
 
 async def send_response(stream: Http1Stream, request: Request, response: Response, draining: bool) -> None:
@@ -95,17 +104,18 @@ async def send_response(stream: Http1Stream, request: Request, response: Respons
             keep = False
     chunked = framing == BY_CHUNKS
     request.keep_alive = keep
-    head = beginning_of(request, response, core, stream.prefixes) + field_lines(request, response)
-    if chunked:
-        head += b"Transfer-Encoding: chunked\r\n"
     if body.kind == UPGRADED:
-        head += b"Connection: upgrade\r\n\r\n"
+        connection = b"Connection: upgrade\r\n"
     elif not keep:
-        head += b"Connection: close\r\n\r\n"
+        connection = b"Connection: close\r\n"
     elif core.keepalive_announced:
-        head += b"Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n\r\n" % core.keepalive_announced
+        connection = b"Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n" % core.keepalive_announced
     else:
-        head += b"Connection: keep-alive\r\n\r\n"
+        connection = b"Connection: keep-alive\r\n"
+    if chunked:
+        connection = b"Transfer-Encoding: chunked\r\n" + connection
+    leading, rest = field_lines(request, response)
+    head = b"".join([beginning_of(request, response, core, stream.prefixes), leading, connection, rest, b"\r\n"])
     request.status = status
     request.response = response
     request.head_bytes = len(head)

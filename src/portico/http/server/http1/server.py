@@ -26,6 +26,7 @@ from portico.net.reactor import ClientFailed, ClientGone, ClientTimeout, Network
 from portico.net.transport import READ_SIZE
 
 if TYPE_CHECKING:
+    from portico.http.background import BackgroundTask
     from portico.http.plan import Listener
     from portico.http.request import Request
     from portico.http.response import Response
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from portico.net.reactor import Reactor
 
 _COOLING: Final = 1.0  # seconds
+MOST_BACKGROUND: Final = 4  # pieces of work (mirrors) that go on while a connection's next request is served
 
 
 @final
@@ -265,11 +267,13 @@ class Http1Server(ServedProtocol):
             self._log_request(request)
             self.connection.runtime.serving -= 1
         kept = True
-        if request.body is not None or stream.background is not None:
+        if request.body is not None:
             kept = await self._end_body(request)
         if kept and not request.keep_alive:
             kept = False
             await self._linger(request)
+        if stream.background is not None:
+            await self._limit_background(stream.background, kept)
         stream.end()
         return kept and not self.connection.transport.closed
 
@@ -313,18 +317,22 @@ class Http1Server(ServedProtocol):
     async def _end_body(self, request: Request) -> bool:
         """Release the request's body, once nobody uses it any more; return whether its end was reached, or need not be."""
         body = request.body
-        try:
-            background = self.stream.background
-            if background is not None:
-                for task in background:
-                    await task.wait()  # it may share the body
-        finally:
-            request.body = None  # they refer to each other
-            if body is not None:
-                body.close()
+        request.body = None  # they refer to each other
+        if body is not None:
+            body.close()
         if body is None or body.done or not request.keep_alive or self.connection.transport.closed:
             return True
         return await self._discard_body(request, body)
+
+    async def _limit_background(self, tasks: list[BackgroundTask], kept: bool) -> None:
+        """Let work of this request and those before go on, but wait for some of it when much has piled up."""
+        pending = [task for task in tasks if not task.done]
+        self.stream.background = pending or None
+        for task in pending:
+            task.outlive(self.connection.runtime)
+        if kept:
+            for task in pending[: max(0, len(pending) - MOST_BACKGROUND)]:
+                await task.wait()
 
     async def _discard_body(self, request: Request, body: RequestBody) -> bool:
         """Read and forget what the handler did not want of the body; return whether its end was reached."""

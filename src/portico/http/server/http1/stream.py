@@ -54,7 +54,6 @@ class Http1Stream(ClientStream):
         """Hold on to nothing of the request."""
         self.request = None
         self._body = None
-        self.background = None
         self.is_watched = False
 
     # -- the client's presence ---------------------------------------------------------------------------------------
