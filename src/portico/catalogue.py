@@ -53,6 +53,7 @@ from portico.features.compression import feature as compression
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
+from portico.features.ssi import feature as ssi
 from portico.features.static import feature as static
 from portico.http.core import FEATURE as CORE
 from portico.http.feature import Feature
@@ -96,6 +97,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     addition.FEATURE,
     sub_filter.FEATURE,
     charset.FEATURE,
+    ssi.FEATURE,
     compression.GZIP,
     compression.BROTLI,
     compression.ZSTD,

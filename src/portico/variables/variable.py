@@ -141,6 +141,19 @@ class Variables(Generic[S]):
             self._known[name] = variable
         return variable
 
+    def look_up(self, name: str) -> Getter[S] | None:
+        """Return how to get a variable that is asked for by name, in lower case, while the configuration serves; None: there is none.
+
+        Nothing is made known by that, however many names are asked for. Numbers are no names here (ngx_http_get_variable).
+        """
+        variable = self._known.get(name)
+        if variable is not None:
+            return None if name.isdecimal() else variable.get
+        for family in self._families:
+            if name.startswith(family.prefix):
+                return family.make(name[len(family.prefix) :])
+        return None
+
     def unknown(self, name: str, where: Where | None) -> ConfigError:
         """Return the error about a variable that nothing defines."""
         meant = nearest(name, self._known)
