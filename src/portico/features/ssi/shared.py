@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from portico.http.request import Request
     from portico.variables.variable import Variables
 
-_MOST_INCLUDED: Final = 64535  # nginx's limit for those under way at once: a page that includes itself twice never comes to an end there
+_MOST_INCLUDED: Final = 64535  # nginx has it for those under way at once: a page that includes itself twice comes to no end there
 _MOST_IN_BLOCKS: Final = 1 << 20  # bytes
 
 
