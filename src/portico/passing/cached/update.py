@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def can_be_updated(request: Request) -> bool:
     """Return whether the same can be asked again in the background: a part of a slice, or a body passed on, is gone by then."""
-    return request.depth() < MAX_DEPTH and SLICES.of(request) is None and (request.body is None or request.body.was_read())
+    return request.depth() <= MAX_DEPTH and SLICES.of(request) is None and (request.body is None or request.body.was_read())
 
 
 def update_of(request: Request, caching: Caching) -> tuple[Request, Caching] | None:
