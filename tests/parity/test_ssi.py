@@ -71,7 +71,8 @@ PAGES: dict[str, str] = {
     '<!--#if expr="$arg_a != b" -->3<!--#endif -->]',
     "if-case": '[<!--#if expr="ABC = abc" -->1<!--#endif --><!--#if expr="abc = ABC" -->2<!--#endif --><!--#if expr="$ARG_A = x" -->3'
     "<!--#endif -->]",
-    "if-quotes": "[<!--#if expr=\"'a' = 'a'\" -->1<!--#endif --><!--#if expr=\"''\" -->2<!--#endif --><!--#if expr=\"a= a\" -->3<!--#endif -->]",
+    "if-quotes": "[<!--#if expr=\"'a' = 'a'\" -->1<!--#endif --><!--#if expr=\"''\" -->2<!--#endif -->"
+    "<!--#if expr=\"a= a\" -->3<!--#endif -->]",
     "if-empty": '[<!--#if expr="" -->1<!--#else -->2<!--#endif --><!--#if expr="= " -->3<!--#endif -->]',
     "if-regex": '[<!--#if expr="$arg_a = /^(b+)(c)?(?<rest>.*)$/" -->x<!--#endif -->]',
     "if-regex-captures": '[<!--#if expr="$arg_a = /^(b+)(c)?(?<Rest>x*)/" --><!--#echo var="0" -->,<!--#echo var="1" -->,'
@@ -83,8 +84,10 @@ PAGES: dict[str, str] = {
     "if-regex-variable": '[<!--#set var="p" value="^b" --><!--#if expr="$arg_a = /$p/" -->1<!--#else -->2<!--#endif -->]',
     "if-regex-broken": '[<!--#if expr="$arg_a = /(/" -->1<!--#else -->2<!--#endif -->]',
     "if-regex-open": '[<!--#if expr="$arg_a = /b" -->1<!--#endif -->][<!--#if expr="/ = /" -->]<!--#endif -->',
-    "if-slashes": '[<!--#if expr="$arg_a = //" -->1<!--#else -->2<!--#endif -->][<!--#if expr="$uri = \\/x" -->1<!--#else -->2<!--#endif -->]',
-    "if-odd": '[<!--#if expr="a ~ b" -->1<!--#endif -->][<!--#if expr="a ! b" -->2<!--#endif -->][<!--#if expr="a b" -->3<!--#endif -->]',
+    "if-slashes": '[<!--#if expr="$arg_a = //" -->1<!--#else -->2<!--#endif -->][<!--#if expr="$uri = \\/x" -->1'
+    '<!--#else -->2<!--#endif -->]',
+    "if-odd": '[<!--#if expr="a ~ b" -->1<!--#endif -->][<!--#if expr="a ! b" -->2<!--#endif -->]['
+    '<!--#if expr="a b" -->3<!--#endif -->]',
     "if-in-if": '[<!--#if expr="a" -->1<!--#if expr="b" -->2<!--#endif -->3<!--#endif -->]',
     "if-in-hidden": '[<!--#if expr="" -->1<!--#if expr="b" -->2<!--#endif -->3<!--#endif -->]',
     "elif-alone": '[<!--#elif expr="a" -->][<!--#else -->][<!--#endif -->]',
@@ -93,7 +96,8 @@ PAGES: dict[str, str] = {
     "if-open": '[<!--#if expr="" -->1',
     # -- block
     "block": '[<!--#block name="a" -->text<!--#endblock -->]',
-    "block-commands": '[<!--#block name="a" -->t<!--#set var="x" value="y" --><!--#nothing --><!--#block name="b" -->u<!--#endblock -->]'
+    "block-commands": '[<!--#block name="a" -->t<!--#set var="x" value="y" --><!--#nothing -->'
+    '<!--#block name="b" -->u<!--#endblock -->]'
     '<!--#echo var="x" -->[<!--#endblock -->][<!--#include virtual="/none" stub="a" -->]',
     "block-in-hidden": '[<!--#if expr="" --><!--#block name="a" -->1<!--#endblock -->2<!--#endif -->]',
     # -- config
@@ -109,7 +113,8 @@ PAGES: dict[str, str] = {
     "include-escaped": '[<!--#include virtual="/parts/%61.html" -->][<!--#include virtual="/parts/a.html%3fx" -->]',
     "include-missing": '[<!--#include virtual="/parts/none.html" -->]',
     "include-unsafe": '[<!--#include virtual="/../x" -->][<!--#include virtual="/a/%2e%2e/x" -->][<!--#include virtual="?x" -->]'
-    '[<!--#include virtual="/a%00b" -->][<!--#include file="../x" -->][<!--#include virtual="$arg_none" -->][<!--#include virtual="/.." -->]',
+    '[<!--#include virtual="/a%00b" -->][<!--#include file="../x" -->][<!--#include virtual="$arg_none" -->]['
+    '<!--#include virtual="/.." -->]',
     "include-nothing": '[<!--#include virtual="" -->]',
     "include-both": '[<!--#include virtual="/a" file="/b" -->][<!--#include -->][<!--#include wait="yes" -->]',
     "include-wait": '[<!--#include virtual="/parts/set.html" wait="yes" -->][<!--#echo var="inner" -->]'
@@ -120,7 +125,8 @@ PAGES: dict[str, str] = {
     '<!--#echo var="part" -->]<!--#include virtual="/parts/none.html" set="other" -->[<!--#echo var="other" default="none" -->]',
     "include-set-empty": '[<!--#include virtual="/parts/empty.html" set="part" --><!--#echo var="part" default="none" -->]',
     "include-set-nested": '[<!--#include virtual="/parts/nested.html" set="part" --><!--#echo var="part" encoding="none" -->]',
-    "include-stub": '<!--#block name="s" -->stub <!--#echo var="uri" --><!--#endblock -->[<!--#include virtual="/parts/empty.html" stub="s" -->]'
+    "include-stub": '<!--#block name="s" -->stub <!--#echo var="uri" --><!--#endblock -->['
+    '<!--#include virtual="/parts/empty.html" stub="s" -->]'
     '[<!--#include virtual="/parts/none.html" stub="s" -->][<!--#include virtual="/plain/none.html" stub="s" -->]'
     '[<!--#include virtual="/error" stub="s" -->][<!--#include virtual="/no-content" stub="s" -->]'
     '[<!--#include virtual="/parts/a.html" stub="s" -->][<!--#include virtual="/redirect" stub="s" -->]',
@@ -136,7 +142,8 @@ PAGES: dict[str, str] = {
     "include-many": "".join(f'<!--#include virtual="/shown?{i}" -->' for i in range(150)),
     "include-order": '[<!--#include virtual="/parts/nested.html" --><!--#include virtual="/parts/a.html" -->]'
     '<!--#include virtual="/parts/nested.html" -->',
-    "shared-variables": '<!--#set var="outer" value="o" -->[<!--#include virtual="/parts/set.html" wait="yes" --><!--#echo var="inner" -->]',
+    "shared-variables": '<!--#set var="outer" value="o" -->[<!--#include virtual="/parts/set.html" wait="yes" -->'
+    '<!--#echo var="inner" -->]',
     "own-config": '<!--#config errmsg="(x)" --><!--#include virtual="/parts/mistake.html" -->[<!--#nothing -->]',
     "loop": '.<!--#include virtual="/loop.html" -->',
 }  # fmt: skip
@@ -284,7 +291,7 @@ def test_page_and_response(servers: Servers, exchange: Exchange) -> None:
     Exchange("big parts", get("/proxied/"), reached=3, unordered=True,
              backend={"BACKEND": _html(TWO), "BACKEND_2": reply(200, BIG, HTML)}, body=b"1" + BIG + b"2" + BIG + b"3"),
     Exchange("a page that comes in time", get("/unbuffered/"), reached=3, unordered=True,
-             backend={"BACKEND": [raw_reply("HTTP/1.1 200 OK", HTML, "Content-Length: %d" % len(TWO)), TWO[:50], Wait(0.1), TWO[50:]],
+             backend={"BACKEND": [raw_reply("HTTP/1.1 200 OK", HTML, f"Content-Length: {len(TWO)}"), TWO[:50], Wait(0.1), TWO[50:]],
                       "BACKEND_2": reply(200, "<>", HTML)}, body=b"1<>2<>3"),
     Exchange("a part that fails", get("/proxied/"), reached=3, unordered=True, contains=b"502 Bad Gateway",
              backend={"BACKEND": _html(TWO), "BACKEND_2": [Close()]}),

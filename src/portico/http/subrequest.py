@@ -1,4 +1,4 @@
-"""Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`.
+"""Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`, `ssi`.
 
 A subrequest goes through the same pipeline as any request, from the server's rewrite phase on; only access is not checked again
 (ngx_http_core_access_phase). It shares the client and its address, the header fields, the virtual server and the variables of its

@@ -127,8 +127,9 @@ class SsiBody(Body):
     def _include(self, order: Order) -> None:
         """Ask for what a command includes. Raises SsiMistake, and HTTPError when pages include each other without end."""
         page = self.page
-        page.shared.count_inclusion()
+        page.shared.check_count()
         inclusion = Inclusion(page.request, order, page.shared)
+        page.shared.included += 1
         if order.waits or order.variable is not None:
             self.waits_for = inclusion
         self.parts.append(inclusion)

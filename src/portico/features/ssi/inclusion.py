@@ -168,6 +168,8 @@ class Inclusion:
 
     async def wait(self) -> None:
         """Return when `take` is worth another try. Raises what the body raises, and ClientGone."""
+        if self.ahead:
+            return
         stream = self.parent.stream
         if stream is not None:
             stream.watch()

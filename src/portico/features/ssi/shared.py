@@ -64,10 +64,9 @@ class Shared:
                 return b"".join(block.pieces)
         return None
 
-    def count_inclusion(self) -> None:
-        """Note that a page is included. Raises SsiMistake when there are too many: pages may include each other, and twice."""
-        self.included += 1
-        if self.included > _MOST_INCLUDED:
+    def check_count(self) -> None:
+        """Raise SsiMistake when too many pages have been included: they may include each other, and twice."""
+        if self.included >= _MOST_INCLUDED:
             raise SsiMistake(f"more than {_MOST_INCLUDED} subrequests for one request")
 
 
