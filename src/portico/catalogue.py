@@ -50,6 +50,7 @@ from portico.features.auth_basic import feature as auth_basic
 from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
+from portico.features.dav import feature as dav
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
@@ -103,6 +104,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     compression.ZSTD,
     compression.FEATURE,
     ranges.FEATURE,
+    dav.FEATURE,
     random_index.FEATURE,
     index.FEATURE,
     autoindex.FEATURE,
