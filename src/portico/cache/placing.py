@@ -70,6 +70,12 @@ def make_directories(path: str, mode: int) -> None:
         return
     make_directories(os.path.dirname(path), mode)
     try:
-        os.mkdir(path, mode)
+        make_directory(path, mode)
     except FileExistsError:
         pass
+
+
+def make_directory(path: str, mode: int) -> None:
+    """Make a directory with these rights, whatever the process's mask says. Raises OSError."""
+    os.mkdir(path, mode)
+    os.chmod(path, mode)

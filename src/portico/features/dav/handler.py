@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.draft import STORE, Draft, Drafts
-from portico.cache.placing import Placing, directory_rights
+from portico.cache.placing import Placing, directory_rights, make_directory
 from portico.codec.dates import parse_date
 from portico.errorlog import CRIT, ERR
 from portico.features.dav.fields import INFINITY, depth_of, destination_of, may_overwrite
@@ -161,7 +161,7 @@ class DavHandler(Handler):
             raise HTTPError(409, "MKCOL can create a collection only", ERR)
         path = self.files.path(request).rstrip(b"/")
         try:
-            os.mkdir(path, directory_rights(self.settings.access))
+            make_directory(os.fsdecode(path), directory_rights(self.settings.access))
         except OSError as error:
             raise _failed("mkdir()", path, error, 409) from None
         return _created(request)

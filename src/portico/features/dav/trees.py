@@ -20,6 +20,7 @@ _PIECE: Final = 1 << 20
 def copy_file(source: bytes, target: bytes, identity: int) -> None:
     """Copy a file with its rights and its time; what had the name is replaced. Raises OSError."""
     path = os.fsdecode(target)
+    os.stat(os.path.dirname(path))  # a draft would make the directory
     fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(fd)
