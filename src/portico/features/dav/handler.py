@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.draft import STORE, Draft, Drafts
@@ -144,7 +145,7 @@ class DavHandler(Handler):
             raise HTTPError(409, f'DELETE "{shown(path)}" failed ({errno.EISDIR}: {os.strerror(errno.EISDIR)})', ERR)
         if depth_of(request, INFINITY) != INFINITY:
             raise HTTPError(400, '"Depth" header must be infinity', ERR)
-        await _on_thread(request, lambda: remove_tree(path.rstrip(b"/")), "rmdir()", path)
+        await _finish(request, _on_thread(partial(remove_tree, path.rstrip(b"/"))), "rmdir()", path)
         return Response(204, EMPTY)
 
     def _check_depth_of_uri(self, request: Request) -> None:
@@ -191,9 +192,9 @@ class DavHandler(Handler):
         identity = self.stores.identity
         if moves:
             rights = directory_rights(self.settings.access)
-            await _on_thread(request, lambda: move_file(source, target, rights, identity), "rename()", target, 500)
+            await _finish(request, _on_thread(partial(move_file, source, target, rights, identity)), "rename()", target, 500)
         else:
-            await _on_thread(request, lambda: copy_file(source, target, identity), "open()", target, 500)
+            await _finish(request, _on_thread(partial(copy_file, source, target, identity)), "open()", target, 500)
         return Response(204, EMPTY)
 
     def _look_at_target(self, request: Request, target: bytes, is_collection: bool, may_replace: bool) -> os.stat_result | None:
@@ -216,7 +217,7 @@ class DavHandler(Handler):
     ) -> None:
         if replaced is not None:
             if stat.S_ISDIR(replaced.st_mode):
-                await _on_thread(request, lambda: remove_tree(target), "rmdir()", target)
+                await _finish(request, _on_thread(partial(remove_tree, target)), "rmdir()", target)
             else:
                 try:
                     os.unlink(target)
@@ -224,9 +225,9 @@ class DavHandler(Handler):
                     raise _failed("unlink()", target, error, 404) from None
         identity = self.stores.identity
         if moves:
-            await _on_thread(request, lambda: move_tree(source, target, identity), "rename()", target)
+            await _finish(request, _on_thread(partial(move_tree, source, target, identity)), "rename()", target)
         else:
-            await _on_thread(request, lambda: copy_tree(source, target, depth, identity), "mkdir()", target)
+            await _finish(request, _on_thread(partial(copy_tree, source, target, depth, identity)), "mkdir()", target)
 
 
 def _copy_body(body: RequestBody, draft: Draft) -> None:
@@ -268,10 +269,15 @@ def _look(path: bytes, asked: bytes) -> os.stat_result:
         raise _failed("lstat()", asked, error, 409 if error.errno == errno.ENOTDIR else 404) from None
 
 
-async def _on_thread(request: Request, work: Callable[[], None], call: str, path: bytes, missing: int = 404) -> None:
-    """Do what may take long. Raises HTTPError, and ClientGone when the client leaves: it is done all the same, then."""
+def _on_thread(work: Callable[[], None]) -> asyncio.Future[None]:
+    """Begin what may take long."""
+    return asyncio.get_running_loop().run_in_executor(None, work)
+
+
+async def _finish(request: Request, work: asyncio.Future[None], call: str, path: bytes, missing: int = 404) -> None:
+    """Wait for the work. Raises HTTPError, and ClientGone when the client leaves: it is done all the same, then."""
     try:
-        await result_of(request, asyncio.get_running_loop().run_in_executor(None, work))
+        await result_of(request, work)
     except OSError as error:
         raise _failed(call, path, error, missing) from None
 
