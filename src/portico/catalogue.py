@@ -18,6 +18,7 @@ from portico.features import (
     auth_request,
     auth_require,
     autoindex,
+    browser,
     empty_gif,
     expires,
     geo,
@@ -50,9 +51,11 @@ from portico.features.auth_basic import feature as auth_basic
 from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
+from portico.features.dav import feature as dav
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
+from portico.features.ssi import feature as ssi
 from portico.features.static import feature as static
 from portico.http.core import FEATURE as CORE
 from portico.http.feature import Feature
@@ -70,6 +73,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     limit_except.FEATURE,
     rewrite.FEATURE,
     referer.FEATURE,
+    browser.FEATURE,
     secure_link.FEATURE,
     limit_req.FEATURE,
     limit_conn.FEATURE,
@@ -96,11 +100,13 @@ FEATURES: Final[tuple[Feature, ...]] = (
     addition.FEATURE,
     sub_filter.FEATURE,
     charset.FEATURE,
+    ssi.FEATURE,
     compression.GZIP,
     compression.BROTLI,
     compression.ZSTD,
     compression.FEATURE,
     ranges.FEATURE,
+    dav.FEATURE,
     random_index.FEATURE,
     index.FEATURE,
     autoindex.FEATURE,

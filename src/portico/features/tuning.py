@@ -229,10 +229,6 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
         "Memory that nginx sets aside for a request.", "request_pool_size 8k;", syntax="SIZE",
     ),
     _tunes(
-        "subrequest_output_buffer_size", _ALL, values.size, "4k|8k", "Memory for a response to a subrequest that nginx takes whole.",
-        "subrequest_output_buffer_size 16k;",
-    ),
-    _tunes(
         "output_buffers", _ALL, values.buffers, "2 32k",
         "Buffers for what nginx reads from files.", "output_buffers 1 64k;", "2",
     ),

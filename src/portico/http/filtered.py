@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ORDER_GUNZIP: Final = 45
 ORDER_SUB: Final = 64
 ORDER_CHARSET: Final = 66
+ORDER_SSI: Final = 68  # what is included has been through the filters of its own location
 ORDER_ADDITION: Final = 70  # what is added has been through the filters of its own location
 ORDER_COMPRESS: Final = 80
 

@@ -112,6 +112,12 @@ def _finished(request: Request, response: Response) -> Response:
     if request.carried is not None:
         _carry_over(request.carried, response)
     request.response = response  # for $sent_http_…, as far as it is made
+    apply_filters(request, response)
+    return response
+
+
+def apply_filters(request: Request, response: Response) -> None:
+    """Run the header filters of the request's location; of a subrequest those that concern it."""
     location = request.location
     body = response.body
     for header_filter in location.header_filters if response.finished is None else location.adding_filters:
@@ -119,7 +125,6 @@ def _finished(request: Request, response: Response) -> Response:
             header_filter.apply(request, response)
     if body.kind == UPGRADED:
         response.body = body  # bytes of another protocol: no filter of bodies sees them (nginx: r->upgrade)
-    return response
 
 
 def _carry_over(carried: CarriedOver, response: Response) -> None:
@@ -177,12 +182,24 @@ def redirect_to(value: bytes) -> InternalRedirect:
     """
     if value.startswith(b"@"):
         return InternalRedirect(b"", None, value.decode("utf-8", "surrogateescape"))
-    path, _, query = value.partition(b"?")
+    try:
+        uri, args = split_unsafe(value)
+    except ValueError as error:
+        shown = error.args[0].decode("utf-8", "backslashreplace")
+        raise HTTPError(404, f'unsafe URI "{shown}" was detected while reading response header from upstream', ERR) from None
+    return InternalRedirect(uri, args)
+
+
+def split_unsafe(value: bytes) -> tuple[bytes, bytes]:
+    """Return the path, decoded, and the arguments of a URI that an upstream or a page asks for (ngx_http_parse_unsafe_uri).
+
+    Raises ValueError(path) for one that does not begin with a slash, goes up, or has a zero byte.
+    """
+    path, _, args = value.partition(b"?")
     uri = unescape(path)
     if not uri.startswith(b"/") or uri.find(b"\0") >= 0 or (uri + b"/").find(b"/../") >= 0:
-        shown = uri.decode("utf-8", "backslashreplace")
-        raise HTTPError(404, f'unsafe URI "{shown}" was detected while reading response header from upstream', ERR)
-    return InternalRedirect(uri, query)
+        raise ValueError(uri)
+    return uri, args
 
 
 def _target(redirect: InternalRedirect) -> str:

@@ -1,4 +1,4 @@
-"""Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`.
+"""Requests that Portico asks itself while it works on a client's: `auth_request`, `mirror`, `add_before_body`, `ssi`.
 
 A subrequest goes through the same pipeline as any request, from the server's rewrite phase on; only access is not checked again
 (ngx_http_core_access_phase). It shares the client and its address, the header fields, the virtual server and the variables of its
@@ -25,7 +25,7 @@ _DRAIN: Final = 65536  # bytes of an unwanted body worth reading to keep its con
 
 def subrequest_of(parent: Request, uri: bytes, args: bytes) -> Request:
     """A GET for `uri` without a body. Raises HTTPError 500 when subrequests ask for subrequests without end."""
-    if parent.depth() >= MAX_DEPTH:
+    if parent.depth() > MAX_DEPTH:
         shown = uri.decode("utf-8", "backslashreplace")
         raise HTTPError(500, f'subrequests cycle while processing "{shown}"', ERR)
     request = Request(parent.client, parent.line, b"GET", parent.version, parent.fields, parent.server)

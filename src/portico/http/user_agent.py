@@ -10,3 +10,9 @@ def is_msie6(agent: bytes) -> bool:
         return False
     version = agent[at + 5]
     return version == 52 or version == 53 or (version == 54 and agent.find(b"SV1", at) < 0)
+
+
+def is_msie(agent: bytes) -> bool:
+    """Internet Explorer up to 10, but not an Opera that calls itself so."""
+    at = agent.find(b"MSIE ")
+    return at >= 0 and len(agent) > at + 7 and agent.find(b"Opera") < 0

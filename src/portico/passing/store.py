@@ -6,11 +6,11 @@ one never shows half of one. Only responses with status 200 are stored, and only
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.draft import STORE, Draft, Drafts, remove_leftovers
+from portico.cache.placing import Placing
 from portico.codec.dates import parse_date
 from portico.config.directive import Scope
 from portico.errorlog import CRIT, ERR
@@ -126,43 +126,14 @@ class StoreSink(Sink):
         draft = self.draft
         if draft is None:
             return
+        store = self.store
+        placing = Placing(store.access, self.modified, store.stores.identity)
+        placing.make_directories(store.access)
         try:
-            self._set_metadata(draft)
-            try:
-                self._place(draft)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                self._copy_across(draft)
+            placing.place(draft, self.path)
         except OSError as failure:
             self._failed(failure)
         self.abort()
-
-    def _set_metadata(self, draft: Draft) -> None:
-        """Give the file its rights and its time. Raises OSError."""
-        os.fchmod(draft.fd, self.store.access)
-        if self.modified >= 0:
-            os.utime(draft.fd, (self.modified, self.modified))
-
-    def _place(self, draft: Draft) -> None:
-        """Give the file its name, in directories that are made for it. Raises OSError."""
-        try:
-            draft.take_place(self.path)
-        except FileNotFoundError:
-            access = self.store.access
-            rights = access | (access & 0o444) >> 2  # whoever may read a file may enter its directory (ngx_dir_access)
-            _make_directories(os.path.dirname(self.path), rights)
-            draft.take_place(self.path)
-
-    def _copy_across(self, draft: Draft) -> None:
-        """Copy the file from the file system of `*_temp_path` to that of the path, and give the copy its name. Raises OSError."""
-        near = Drafts().open(f"{os.path.dirname(self.path)}/{STORE}", self.store.stores.identity)
-        try:
-            draft.copy_to(near)
-            self._set_metadata(near)
-            near.take_place(self.path)
-        finally:
-            near.close()
 
     def abort(self) -> None:
         draft = self.draft
@@ -177,13 +148,3 @@ class StoreSink(Sink):
         self.request.log_error(CRIT, f'a response cannot be stored as "{self.path}" ({error.errno}: {error.strerror})')
         self.abort()
 
-
-def _make_directories(path: str, mode: int) -> None:
-    """Make a directory and those above it. Raises OSError."""
-    if not path or os.path.isdir(path):
-        return
-    _make_directories(os.path.dirname(path), mode)
-    try:
-        os.mkdir(path, mode)
-    except FileExistsError:
-        pass

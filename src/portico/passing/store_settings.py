@@ -32,7 +32,8 @@ def _store(statement: Statement) -> StoreSetting:
     return StoreSetting(True, template(statement))
 
 
-def _access(statement: Statement) -> int:
+def access_rights(statement: Statement) -> int:
+    """Return the rights that `user:rw group:r` and so on stand for; a directive's parser. The owner has rw unless told."""
     mode = 0
     for argument in statement.args:
         who, _, rights = argument.text.partition(":")
@@ -57,7 +58,7 @@ class StoreDirectives(Family):
             example=f"root /tmp/portico_store; {p}_store on;",
         ))
         self.access = self.declare(Directive[int](
-            f"{p}_store_access", ANYWHERE, _access, args="1-3", default=0o600, default_text="user:rw", syntax="WHO:RIGHTS ...",
+            f"{p}_store_access", ANYWHERE, access_rights, args="1-3", default=0o600, default_text="user:rw", syntax="WHO:RIGHTS ...",
             doc=f"The rights of files that `{p}_store` makes, and of their directories: `user:`, `group:`, `all:` with `rw` or `r`.",
             example=f"{p}_store_access group:rw all:r;",
         ))

@@ -113,10 +113,15 @@ class Variables(Generic[S]):
         """Make known a variable that the configuration gives its value. Returns False when Portico has one of that name.
 
         Such getters look at what `set` left in `Session.values` first, so `set` (`replace` false) can share a name with any of them.
+        With a name of a family, such as `http_x`, the variable is the family's until it is set.
         """
         known = self._known.get(name)
         if known is not None and not known.settable:
             return False
+        if known is None and not replace:
+            of_family = self._of_family(name)
+            if of_family is not None:
+                get = _set_or_else(name, of_family)
         if known is None or replace:
             self._known[name] = Variable(name, get)
             self._known[name].settable = True
@@ -141,6 +146,23 @@ class Variables(Generic[S]):
             self._known[name] = variable
         return variable
 
+    def look_up(self, name: str) -> Getter[S] | None:
+        """Return how to get a variable that is asked for by name, in lower case, while the configuration serves; None: there is none.
+
+        Nothing is made known by that, however many names are asked for. Numbers are no names here (ngx_http_get_variable).
+        """
+        variable = self._known.get(name)
+        if variable is not None:
+            return None if name.isdecimal() else variable.get
+        return self._of_family(name)
+
+    def _of_family(self, name: str) -> Getter[S] | None:
+        """Return how a family gets the variable; None when it belongs to none."""
+        for family in self._families:
+            if name.startswith(family.prefix):
+                return family.make(name[len(family.prefix) :])
+        return None
+
     def unknown(self, name: str, where: Where | None) -> ConfigError:
         """Return the error about a variable that nothing defines."""
         meant = nearest(name, self._known)
@@ -153,6 +175,16 @@ class Variables(Generic[S]):
 
 def _prefix_length(family: VariableFamily[S]) -> int:
     return -len(family.prefix)
+
+
+def _set_or_else(name: str, otherwise: Getter[S]) -> Getter[S]:
+    def get(session: S) -> bytes | None:
+        values = session.values
+        if values is not None and name in values:
+            return values[name]
+        return otherwise(session)
+
+    return get
 
 
 def _named_capture(name: str) -> Getter[Session]:

@@ -99,3 +99,11 @@ def test_any_uri_through_a_rewrite(rewriting: Site, way: str, part: bytes) -> No
         assert unquote_to_bytes(answer.body.removeprefix(b"a=")) == answer.request.uri.removeprefix(b"/shown/")
     if way == "i":
         assert answer.body == answer.request.uri.removeprefix(b"/i/")
+
+
+def test_a_variable_of_a_family_is_the_familys_where_it_is_not_set(make_site: MakeSite) -> None:
+    site = make_site('location /set { set $http_x mine; return 200 "$http_x"; } location / { return 200 "$http_x"; }')
+    assert site.ask("/set", "X: theirs").body == b"mine"
+    assert site.ask("/", "X: theirs").body == b"theirs"
+    assert site.ask("/").body == b""
+    assert site.log() == ""

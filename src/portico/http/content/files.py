@@ -128,9 +128,22 @@ class Files:
             path += request.uri
         return path
 
+    def path_of(self, request: Request, uri: bytes) -> bytes:
+        """Return the path of the file that another URI, in normal form, means in the same location. Raises HTTPError.
+
+        A REGEX_ALIAS is the path of the request's own URI, whatever the other one is.
+        """
+        if self.kind == NO_ALIAS:
+            return self.root(request) + uri
+        if self.kind == PREFIX_ALIAS:
+            return self.root(request) + self._behind_prefix(request, uri)
+        return self.root(request)
+
     def rest(self, request: Request) -> bytes:
         """Return what of the URI comes behind the prefix that a PREFIX_ALIAS replaces. Raises HTTPError."""
-        uri = request.uri
+        return self._behind_prefix(request, request.uri)
+
+    def _behind_prefix(self, request: Request, uri: bytes) -> bytes:
         prefix = self.prefix
         if not uri.startswith(prefix):
             where = f'in location "{request.location.name}" where URI was rewritten'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from portico.cache.caching import EXPIRED, Caching
 from portico.http.errors import FileFailed
 from portico.http.request import SLICES
-from portico.http.subrequest import clone_of
+from portico.http.subrequest import MAX_DEPTH, clone_of
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def can_be_updated(request: Request) -> bool:
     """Return whether the same can be asked again in the background: a part of a slice, or a body passed on, is gone by then."""
-    return request.parent is None and SLICES.of(request) is None and (request.body is None or request.body.was_read())
+    return request.depth() <= MAX_DEPTH and SLICES.of(request) is None and (request.body is None or request.body.was_read())
 
 
 def update_of(request: Request, caching: Caching) -> tuple[Request, Caching] | None:
