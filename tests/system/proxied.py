@@ -286,6 +286,7 @@ class Proxied:
         for name, content in (files or {}).items():
             (self.folder / name).write_bytes(content)
         text = "\n".join(self._location(name, directives) for name, directives in locations.items())
+        http += "\n" + "\n".join(self._group(name) for name, directives in locations.items() if "proxy_pass " not in directives)
         conf = self.folder / "nginx.conf"
         conf.write_text(
             MAIN.format(
@@ -306,6 +307,10 @@ class Proxied:
     def _location(self, name: str, directives: str) -> str:
         target = "" if "proxy_pass " in directives else f"proxy_pass http://@{name}@;"
         return f"location /{name}/ {{ {directives} {target} }}"
+
+    def _group(self, name: str) -> str:
+        """An `upstream` block for an address, which has its connections kept; none for a Unix socket."""
+        return "" if name.startswith(("unix", "dead")) else f'upstream "@{name}@" {{ server @{name}@; }}'
 
     def _filled(self, text: str) -> str:
         return re.sub(r"@(\w+)@", lambda match: self._place(match[1]), text)

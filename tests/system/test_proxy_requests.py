@@ -28,6 +28,7 @@ LOCATIONS = {
     "interimstream": "proxy_request_buffering off;",
     "reused": "",
     "reusedsplice": "",
+    "once": "proxy_pass http://@once@;",
     "leave": "",
     "leavestream": "proxy_request_buffering off;",
     "sendslow": "proxy_send_timeout 300ms;",
@@ -186,6 +187,15 @@ def test_large_body_on_a_reused_connection(proxy: Proxied, name: str) -> None:
             assert upstream.exactly(LARGE) == pattern(LARGE)
             upstream.send(answer(b"thanks"))
             assert second.response().body == b"thanks"
+
+
+def test_a_connection_to_a_bare_address_serves_one_request(proxy: Proxied) -> None:
+    """As in nginx, where only an `upstream` block keeps connections: the server behind may be one that serves one at a time."""
+    with proxy.get("/once/") as client, proxy.accept("once") as upstream:
+        assert upstream.request().get(b"connection") is None
+        upstream.send(answer(b"thanks"))
+        assert client.response().body == b"thanks"
+        assert upstream.ended()
 
 
 def test_client_leaves_in_its_body(proxy: Proxied) -> None:
