@@ -340,6 +340,7 @@ limit_conn a 1;
 limit_conn c;
 limit_rate x;
 limit_rate_after x;
+proxy_limit_rate x;
 limit_rate $nope;
 limit_except GET { }
 location / { limit_except { deny all; } }

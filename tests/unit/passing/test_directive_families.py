@@ -93,6 +93,7 @@ EXCHANGE: list[Row] = [
     ("buffers", 8 * 4096, [("2 4k", 2 * 4096), ("3 8k", 3 * 8192), ("16 1k", 16 * 1024)], lambda x: x.upstream().memory),
     ("busy_buffers_size", 8192, [("5k", 5120), ("6k", 6144), ("7k", 7168)], lambda x: x.value("busy_buffers_size")),
     ("max_temp_file_size", 1 << 30, [("0", 0), ("1g", 1 << 30), ("8k", 8192)], lambda x: x.upstream().max_temp_file_size),
+    ("limit_rate", None, [("1k", "1k"), ("$arg_rate", "$arg_rate"), ("0", "0")], lambda x: text(x.upstream().limit_rate)),
     ("temp_file_write_size", 8192, [("5k", 5120), ("6k", 6144), ("7k", 7168)], lambda x: x.value("temp_file_write_size")),
     ("temp_path", "temp", [("a 1 2", "a"), ("b", "b"), ("c 3", "c")], temp_path),
     ("request_buffering", True, ON_OFF, lambda x: x.upstream().request_buffering),
