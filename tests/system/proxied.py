@@ -37,7 +37,7 @@ from tests.system.queues import queued
 PATIENCE = 8.0
 MAIN = """\
 worker_processes {workers};
-user root;
+user {user};
 pid {folder}/run.pid;
 error_log {folder}/error.log info;
 events {{ worker_connections 1024; }}
@@ -276,8 +276,10 @@ class Proxied:
         files: Mapping[str, bytes] | None = None,
         tls: Mapping[str, ssl.SSLContext] | None = None,
         wrap: tuple[str, ...] = (),
+        user: str = "root",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="proxied-", dir="/tmp"))
+        self.folder.chmod(0o755)  # `user` reads what is in it
         self.port = free_port()
         self.upstreams: dict[str, Upstream] = {}
         self.tls = tls or {}
@@ -291,6 +293,7 @@ class Proxied:
         conf.write_text(
             MAIN.format(
                 workers=workers,
+                user=user,
                 folder=self.folder,
                 port=self.port,
                 listen=f" {listen}" if listen else "",

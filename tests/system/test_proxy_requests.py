@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.processes import wait_until
@@ -196,6 +199,21 @@ def test_a_connection_to_a_bare_address_serves_one_request(proxy: Proxied) -> No
         upstream.send(answer(b"thanks"))
         assert client.response().body == b"thanks"
         assert upstream.ended()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW to keep")
+def test_workers_of_another_user_may_bind_transparently() -> None:
+    """They keep that one capability of root's, and none where nothing is transparent."""
+    for transparent, kept in (("transparent", 1 << 13), ("", 0)):
+        made = Proxied({"bound": f"proxy_bind 127.0.0.9 {transparent};"}, user="nobody")
+        with running(made), made.get("/bound/") as client, made.accept("bound") as upstream:
+            assert upstream.sock.getpeername()[0] == "127.0.0.9"
+            upstream.send(answer(b"bound"))
+            assert client.response().body == b"bound"
+            (worker,) = made.workers()
+            status = Path(f"/proc/{worker}/status").read_text()
+            assert "Uid:\t0" not in status
+            assert re.findall("^Cap(?:Prm|Eff):\t([0-9a-f]+)$", status, re.MULTILINE) == [f"{kept:016x}"] * 2
 
 
 def test_client_leaves_in_its_body(proxy: Proxied) -> None:

@@ -11,7 +11,7 @@ _FAMILIES: Final = (
     "client_body_early_read", "create_full_put_path", "dav", "degradation", "degrade", "deny",
     "empty_gif", "fastcgi", "flv", "geo", "geoip", "grpc", "gunzip", "gzip", "gzip_static", "health_check",
     "image_filter", "js", "keyval", "least_time", "limit_conn", "limit_req", "mail", "map",
-    "memcached", "min_delete_depth", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_bind", "proxy_cache",
+    "memcached", "min_delete_depth", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_cache",
     "proxy_pass_trailers", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_ssl_certificate_cache",
     "proxy_ssl_conf_command", "proxy_store", "random_index", "real_ip", "scgi", "secure_link",
     "set_real_ip", "slice", "split_clients", "ssi", "ssl_certificate_cache", "ssl_certificate_compression",

@@ -8,6 +8,7 @@ from typing import Final, final
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive, Scope
+from portico.passing.bind import Binding, binding
 from portico.passing.failure import CONDITIONS, ERROR, OFF, TIMEOUT
 from portico.passing.families import ANYWHERE, Family, Prefix
 from portico.variables.template import Template, size_template
@@ -30,6 +31,7 @@ class UpstreamSettings:
         self.read_timeout: float = _SECONDS
         self.buffer_size: int = _PAGE
         self.socket_keepalive = False
+        self.bind: Binding | None = None
         self.next_upstream: int = ERROR | TIMEOUT
         self.tries = 0
         self.tries_timeout: float = 0.0
@@ -93,7 +95,18 @@ class ExchangeDirectives(UpstreamFamily):
             doc=f"TCP keepalive (SO_KEEPALIVE) on connections to {server}.", example=f"{p}_socket_keepalive on;",
         ))
 
+        self.bind = self.declare(Directive[Binding | None](
+            f"{p}_bind", ANYWHERE, binding, args="1-2", default=None, default_text="off",
+            syntax="ADDRESS [transparent] | off",
+            doc=f"The address of this machine, perhaps with a port, that connections to {server} come from; it may hold variables, "
+            "and none is set where they come to nothing. `off` lets the system choose. With `transparent` it may be an address of "
+            f"another machine, such as the client's ($remote_addr), if routing brings the packets of {server} back here; workers "
+            "keep CAP_NET_RAW for it. When the address cannot be used, the response is a 500.",
+            example=f"{p}_bind 127.0.0.1;",
+        ))
+
     def apply(self, scope: Scope, settings: UpstreamSettings) -> None:
+        settings.bind = scope.get(self.bind)
         settings.connect_timeout = scope.get(self.connect_timeout)
         settings.send_timeout = scope.get(self.send_timeout)
         settings.read_timeout = scope.get(self.read_timeout)
