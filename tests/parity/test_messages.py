@@ -340,6 +340,17 @@ limit_conn a 1;
 limit_conn c;
 limit_rate x;
 limit_rate_after x;
+proxy_limit_rate x;
+proxy_bind x;
+proxy_bind 127.0.0.1:0;
+proxy_bind 127.0.0.1:65536;
+proxy_bind 127.0.0.1: ;
+proxy_bind [::1;
+proxy_bind off transparent;
+proxy_bind 127.0.0.1 opaque;
+proxy_bind x opaque;
+proxy_bind $nope;
+proxy_bind off; proxy_bind 127.0.0.1;
 limit_rate $nope;
 limit_except GET { }
 location / { limit_except { deny all; } }

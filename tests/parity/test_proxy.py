@@ -988,6 +988,56 @@ TUNNELS = Group(
     }
     """
 )
+BOUND = Group(
+    """
+    server {
+        listen 127.0.0.1:@PORT@;
+        proxy_bind 127.0.0.3;
+        location /inherited { proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /own { proxy_bind 127.0.0.2; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /off { proxy_bind off; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /variable { proxy_bind $arg_a; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /foreign { proxy_bind 203.0.113.77; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /family { proxy_bind ::1; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /unix { proxy_bind 127.0.0.2; proxy_pass http://unix:@BACKEND_UNIX@; }
+        location /transparent { proxy_bind 127.0.0.4 transparent; proxy_pass http://127.0.0.1:@PORT_2@; }
+        location /foreignclient { proxy_bind $arg_a transparent; proxy_pass http://127.0.0.1:@PORT_2@; }
+    }
+    server {
+        listen 127.0.0.1:@PORT_2@;
+        location / { return 200 $remote_addr; }
+    }
+    """
+)
+
+
+@exchanges(
+    BOUND,
+    Exchange("inherited", get("/inherited"), status=200, body=b"127.0.0.3"),
+    Exchange("the location's own", get("/own"), status=200, body=b"127.0.0.2"),
+    Exchange("off", get("/off"), status=200, body=b"127.0.0.1"),
+    Exchange("variable", get("/variable?a=127.0.0.5"), status=200, body=b"127.0.0.5"),
+    Exchange("an empty variable binds to nothing", get("/variable"), status=200, body=b"127.0.0.1"),
+    *(
+        Exchange(f"no address: {text}", get(f"/variable?a={text}"), status=200, body=b"127.0.0.1")
+        for text in ("x", "127.0.0.5:", "127.0.0.5:0", "127.0.0.5:65536", "127.0.0.5:x", "[::1", "[::1]:", "127.0.0", "[::1]x", "[]")
+    ),
+    Exchange("not an address of ours", get("/foreign"), status=500),
+    Exchange("not one by a variable", get("/variable?a=203.0.113.77"), status=500),
+    Exchange("of another family", get("/family"), status=500),
+    Exchange("another family by a variable", get("/variable?a=::1"), status=500),
+    Exchange(
+        "another family in brackets", get("/variable?a=[::1]"), status=500,
+        differs="this nginx takes brackets with a port only, newer ones without, too",
+    ),
+    Exchange("a Unix socket has no such address", get("/unix"), status=500, reached=0),
+    Exchange("transparent", get("/transparent"), status=200, body=b"127.0.0.4"),
+    Exchange("transparent by a variable", get("/foreignclient?a=127.0.0.6"), status=200, body=b"127.0.0.6"),
+)
+def test_bound_connections(servers: Servers, exchange: Exchange) -> None:
+    servers.check(exchange)
+
+
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
 SWITCH = raw_reply(
     "HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "X-One: 1"

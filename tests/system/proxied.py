@@ -37,7 +37,7 @@ from tests.system.queues import queued
 PATIENCE = 8.0
 MAIN = """\
 worker_processes {workers};
-user root;
+user {user};
 pid {folder}/run.pid;
 error_log {folder}/error.log info;
 events {{ worker_connections 1024; }}
@@ -276,8 +276,10 @@ class Proxied:
         files: Mapping[str, bytes] | None = None,
         tls: Mapping[str, ssl.SSLContext] | None = None,
         wrap: tuple[str, ...] = (),
+        user: str = "root",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="proxied-", dir="/tmp"))
+        self.folder.chmod(0o755)  # `user` reads what is in it
         self.port = free_port()
         self.upstreams: dict[str, Upstream] = {}
         self.tls = tls or {}
@@ -286,10 +288,12 @@ class Proxied:
         for name, content in (files or {}).items():
             (self.folder / name).write_bytes(content)
         text = "\n".join(self._location(name, directives) for name, directives in locations.items())
+        http += "\n" + "\n".join(self._group(name) for name, directives in locations.items() if "proxy_pass " not in directives)
         conf = self.folder / "nginx.conf"
         conf.write_text(
             MAIN.format(
                 workers=workers,
+                user=user,
                 folder=self.folder,
                 port=self.port,
                 listen=f" {listen}" if listen else "",
@@ -306,6 +310,10 @@ class Proxied:
     def _location(self, name: str, directives: str) -> str:
         target = "" if "proxy_pass " in directives else f"proxy_pass http://@{name}@;"
         return f"location /{name}/ {{ {directives} {target} }}"
+
+    def _group(self, name: str) -> str:
+        """An `upstream` block for an address, which has its connections kept; none for a Unix socket."""
+        return "" if name.startswith(("unix", "dead")) else f'upstream "@{name}@" {{ server @{name}@; }}'
 
     def _filled(self, text: str) -> str:
         return re.sub(r"@(\w+)@", lambda match: self._place(match[1]), text)

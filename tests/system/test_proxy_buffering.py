@@ -41,6 +41,12 @@ LOCATIONS = {
     "rated": "limit_rate 200k;",
     "ratedafter": "limit_rate 100k; limit_rate_after 300k;",
     "accelrate": "",
+    "paced": "proxy_limit_rate 20m;",
+    "readrate": "proxy_limit_rate 200k;",
+    "slowly": "proxy_limit_rate 200k;",
+    "readrateasked": "proxy_limit_rate $upstream_http_x_rate;",
+    "readratebad": "proxy_limit_rate $upstream_http_x_rate;",
+    "readrateunbuffered": "proxy_limit_rate 10; proxy_buffering off;",
 }
 
 
@@ -252,7 +258,7 @@ _current: dict[str, Answer] = {}
 SIZES = [0, 1, 100, 4095, 8192, 65535, 65536, 70_000, 262_144, 1_000_000, 3_000_000]
 
 
-@pytest.mark.parametrize("name", ["on", "off", "nofile", "tiny"])
+@pytest.mark.parametrize("name", ["on", "off", "nofile", "tiny", "paced"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "end"])
 def test_content_is_the_same(proxy: Proxied, name: str, framing: str) -> None:
     """Sizes, framings and pauses at both ends, at random but the same each time."""
@@ -298,6 +304,10 @@ def test_content_is_the_same(proxy: Proxied, name: str, framing: str) -> None:
         ("rated", 300_000, "X: y", 0.4, 2.0),  # the first second's 200k at once
         ("ratedafter", 480_000, "X: y", 0.4, 2.0),
         ("accelrate", 150_000, "X-Accel-Limit-Rate: 100000", 0.4, 2.0),
+        ("readrate", 300_000, "X: y", 0.4, 2.0),
+        ("readrateasked", 300_000, "X-Rate: 200k", 0.4, 2.0),
+        ("readratebad", 300_000, "X-Rate: fast", 0.0, 2.0),
+        ("readrateunbuffered", 300_000, "X: y", 0.0, 2.0),
     ],
 )
 def test_rate(proxy: Proxied, name: str, size: int, field: str, least: float, most: float) -> None:
@@ -311,6 +321,20 @@ def test_rate(proxy: Proxied, name: str, size: int, field: str, least: float, mo
     assert got.body == content
     assert got.get(b"x-accel-limit-rate") is None
     assert least < time.monotonic() - started < most
+
+
+def test_a_rate_that_is_none_is_logged(proxy: Proxied) -> None:
+    assert 'invalid size "fast" in "$upstream_http_x_rate"' in proxy.log()
+
+
+def test_the_upstream_is_read_slowly_however_fast_the_client_is(proxy: Proxied) -> None:
+    """It is not that what was read is held back: what is not allowed yet stays with the upstream."""
+    with proxy.get("/slowly/", receive_buffer=SMALL_BUFFER) as client, proxy.accept("slowly") as end:
+        end.request()
+        sent = _send_all(end, answer(pattern(LARGE)))
+        client.exactly(100_000)
+        sent.join(0.3)
+        assert sent.is_alive()
 
 
 def test_nothing_is_left(proxy: Proxied) -> None:

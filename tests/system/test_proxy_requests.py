@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.processes import wait_until
@@ -28,6 +31,7 @@ LOCATIONS = {
     "interimstream": "proxy_request_buffering off;",
     "reused": "",
     "reusedsplice": "",
+    "once": "proxy_pass http://@once@;",
     "leave": "",
     "leavestream": "proxy_request_buffering off;",
     "sendslow": "proxy_send_timeout 300ms;",
@@ -186,6 +190,30 @@ def test_large_body_on_a_reused_connection(proxy: Proxied, name: str) -> None:
             assert upstream.exactly(LARGE) == pattern(LARGE)
             upstream.send(answer(b"thanks"))
             assert second.response().body == b"thanks"
+
+
+def test_a_connection_to_a_bare_address_serves_one_request(proxy: Proxied) -> None:
+    """As in nginx, where only an `upstream` block keeps connections: the server behind may be one that serves one at a time."""
+    with proxy.get("/once/") as client, proxy.accept("once") as upstream:
+        assert upstream.request().get(b"connection") is None
+        upstream.send(answer(b"thanks"))
+        assert client.response().body == b"thanks"
+        assert upstream.ended()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW to keep")
+def test_workers_of_another_user_may_bind_transparently() -> None:
+    """They keep that one capability of root's, and none where nothing is transparent."""
+    for transparent, kept in (("transparent", 1 << 13), ("", 0)):
+        made = Proxied({"bound": f"proxy_bind 127.0.0.9 {transparent};"}, user="nobody")
+        with running(made), made.get("/bound/") as client, made.accept("bound") as upstream:
+            assert upstream.sock.getpeername()[0] == "127.0.0.9"
+            upstream.send(answer(b"bound"))
+            assert client.response().body == b"bound"
+            (worker,) = made.workers()
+            status = Path(f"/proc/{worker}/status").read_text()
+            assert "Uid:\t0" not in status
+            assert re.findall("^Cap(?:Prm|Eff):\t([0-9a-f]+)$", status, re.MULTILINE) == [f"{kept:016x}"] * 2
 
 
 def test_client_leaves_in_its_body(proxy: Proxied) -> None:

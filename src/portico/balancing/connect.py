@@ -11,6 +11,7 @@ import socket
 import ssl
 from typing import Final, final
 
+from portico.balancing.local import LocalAddress
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamTLS
@@ -33,7 +34,7 @@ class HandshakeFailed(Exception):
 
 @final
 class NoConnection(Exception):
-    """This worker has no connection, descriptor or memory left for an upstream: `reason` says which. No peer is to blame."""
+    """This worker has no connection, descriptor, memory or address for an upstream: `reason` says which. No peer is to blame."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -41,14 +42,14 @@ class NoConnection(Exception):
 
 
 async def connect(
-    reactor: Reactor, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes, seconds: float
+    reactor: Reactor, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes, seconds: float, local: LocalAddress | None = None
 ) -> PeerConnection:
-    """Connect to `peer`, and shake hands where there is `tls`; each of the two may take `seconds`.
+    """Connect to `peer`, from `local` where that is given, and shake hands where there is `tls`; each of the two may take `seconds`.
 
     Raises UpstreamFailed, UpstreamTimeout, HandshakeFailed; and NoConnection, for which the peer is not to blame.
     """
     sock = _new_socket(reactor, peer)
-    connected = _start(sock, peer)
+    connected = _start(sock, peer, local)
     transport: Transport = Transport(reactor, sock, True)
     try:
         transport.wants_out = True
@@ -64,7 +65,9 @@ async def connect(
     except BaseException:
         transport.close()
         raise
-    return PeerConnection(transport, peer, tls, tls_name)
+    connection = PeerConnection(transport, peer, tls, tls_name)
+    connection.local = local
+    return connection
 
 
 def _new_socket(reactor: Reactor, peer: Peer) -> socket.socket:
@@ -83,8 +86,14 @@ def _new_socket(reactor: Reactor, peer: Peer) -> socket.socket:
         made_room = True
 
 
-def _start(sock: socket.socket, peer: Peer) -> bool:
-    """Begin to connect; return whether that is done already. Raises UpstreamFailed, with the socket closed."""
+def _start(sock: socket.socket, peer: Peer, local: LocalAddress | None) -> bool:
+    """Begin to connect; return whether that is done already. Raises UpstreamFailed and NoConnection, with the socket closed."""
+    if local is not None:
+        try:
+            local.bind(sock)
+        except OSError as refused:  # ours, not the peer's: the next one would not do better
+            sock.close()
+            raise NoConnection(refused.strerror or str(refused)) from None
     try:
         if peer.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

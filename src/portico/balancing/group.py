@@ -96,7 +96,7 @@ class Group:
         self.table = table
         _number(servers)
         self.balancer: Balancer = make(self._peers(False), self._peers(True), table)
-        self.pool = Pool(DEFAULT_KEEPALIVE, 60.0, 1000, 3600.0)
+        self.pool = Pool(0, 60.0, 1000, 3600.0)  # keeps none, unless an `upstream` block says how many
         self.hash_key: object = None  # a Template, for `hash key`
         self.key_is_address = False  # ip_hash: the key is the packed client address
         self._resolving: asyncio.Task[None] | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import final
 
+from portico.balancing.local import LocalAddress
 from portico.balancing.peer import Peer
 from portico.balancing.tls import UpstreamTLS
 from portico.net.reactor import ConnectionFailed
@@ -29,6 +30,7 @@ class PeerConnection(Watcher):
         self.peer = peer
         self.tls = tls
         self.tls_name = tls_name
+        self.local: LocalAddress | None = None  # what it was bound to; None: to nothing
         self.active = 1  # requests in progress
         self.concurrency = 1  # how many it can carry at once: what the protocol allows
         self.requests = 1  # all that it was used for
@@ -77,14 +79,22 @@ class Pool(IdleHolder):
         self._idle: dict[PeerConnection, None] = {}  # those without a request, the longest idle first
         self._by_peer: dict[Peer, list[PeerConnection]] = {}  # all, the most recently used last
 
-    def acquire(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
-        """Return a connection to `peer` with this TLS for one more request, the most recently used; None when there is none."""
+    def acquire(
+        self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes, local: LocalAddress | None = None
+    ) -> PeerConnection | None:
+        """Return a connection to `peer`, with this TLS and from this address, for one more request, the most recently used; None when
+        there is none.
+        """
         connections = self._by_peer.get(peer)
         if not connections:
             return None
         place = len(connections) - 1
         connection = connections[place]
-        while tls is not connection.tls or (tls is not None and connection.tls_name != tls_name):
+        while (
+            tls is not connection.tls
+            or (tls is not None and connection.tls_name != tls_name)
+            or (local is not connection.local and (local is None or not local.is_same(connection.local)))
+        ):
             place -= 1
             if place < 0:
                 return None
@@ -98,10 +108,12 @@ class Pool(IdleHolder):
             connections.pop(place)
         return connection
 
-    def acquire_checked(self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes) -> PeerConnection | None:
+    def acquire_checked(
+        self, peer: Peer, tls: UpstreamTLS | None, tls_name: bytes, local: LocalAddress | None = None
+    ) -> PeerConnection | None:
         """Acquire a connection for what cannot be sent twice: it is looked at once more, as its events may be still to come."""
         while True:
-            connection = self.acquire(peer, tls, tls_name)
+            connection = self.acquire(peer, tls, tls_name, local)
             if connection is None:
                 return None
             try:

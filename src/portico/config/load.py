@@ -39,6 +39,8 @@ class Load:
         self._unresolved: dict[str, list[Late]] = {}  # by the outermost block: each has variables of its own
         self.said: set[str] = set()
         """Warnings that one load gives once, by a key of the directive's choice."""
+        self.is_transparent = False
+        """Connections may come from addresses that are not this machine's (`*_bind … transparent`): workers need CAP_NET_RAW."""
         self._names: dict[str, bool] = {}  # by `names`
         self._copies: dict[str, Copy] = {}  # by `readable`
         self.order = 0

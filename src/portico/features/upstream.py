@@ -194,7 +194,7 @@ KEEPALIVE: Final = Directive[int](
     "keepalive", UPSTREAM, _keepalive, args="1-2", default=DEFAULT_KEEPALIVE, default_text="32 local",
     syntax="NUMBER [local]",
     doc="How many idle connections to the group each worker keeps; 0: none. `local` (nginx 1.29.7) is accepted: connections are "
-    "never used with other TLS settings than those they were made with.",
+    "never used with other TLS settings than those they were made with. An address in `proxy_pass` that is no group keeps none.",
     example="upstream app { server 127.0.0.1:3001; keepalive 64; }",
 )
 KEEPALIVE_REQUESTS: Final = Directive[int](

@@ -11,7 +11,7 @@ from portico import __version__
 from portico.config import values
 from portico.config.directive import HTTP, IF_LOCATION, LOCATION, MAIN, SERVER, Directive, Scope
 from portico.config.reader import Statement, Where
-from portico.variables.template import Template, template
+from portico.variables.template import Template, size_template, template
 
 if TYPE_CHECKING:
     from portico.errorlog import ErrorLog
@@ -38,13 +38,6 @@ def _keepalive_timeout(statement: Statement) -> tuple[float, int]:
     if found is None:
         raise statement.fail('"keepalive_timeout" directive invalid value', statement.args[0], values.TIME)
     return found, announced
-
-
-def _rate(statement: Statement) -> Template:
-    made = template(statement)
-    if made.constant is not None and values.size_of(made.text) is None:
-        raise statement.fail(f'"{statement.name}" directive invalid value', statement.args[0])
-    return made
 
 
 def _types(statement: Statement) -> dict[bytes, bytes]:
@@ -269,12 +262,12 @@ RECURSIVE_ERROR_PAGES: Final = Directive[bool](
     doc="Whether an error while an `error_page` is being made leads to another one.", example="recursive_error_pages on;",
 )
 LIMIT_RATE: Final = Directive[Template | None](
-    "limit_rate", _ALL | IF_LOCATION, _rate, args="1", default=None, default_text="0",
+    "limit_rate", _ALL | IF_LOCATION, size_template, args="1", default=None, default_text="0",
     syntax="RATE",
     doc="Bytes a second that one answer is sent with; 0 is no limit. May hold variables.", example="limit_rate 100k;",
 )
 LIMIT_RATE_AFTER: Final = Directive[Template | None](
-    "limit_rate_after", _ALL | IF_LOCATION, _rate, args="1", default=None, default_text="0",
+    "limit_rate_after", _ALL | IF_LOCATION, size_template, args="1", default=None, default_text="0",
     syntax="SIZE",
     doc="How much of an answer is sent before `limit_rate` counts.", example="limit_rate_after 1m;",
 )

@@ -21,6 +21,7 @@ from portico.net.pipe import Pipe
 from portico.net.reactor import SUSPEND, NetworkSignal, UpstreamFailed, UpstreamTimeout
 from portico.net.transport import BODY_READ_SIZE
 from portico.passing.hook import Sink
+from portico.passing.pace import ReadPace, read_pace
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from portico.net.duplex import Duplex
     from portico.passing.exchange import Exchange
     from portico.passing.protocol import ResponseBodyReader
+    from portico.variables.template import Template
 
 _TIMED_OUT: Final = "upstream timed out (110: Connection timed out) while reading upstream"
 SPLICE_FROM: Final = 65536  # bytes left from which splicing is worth its system calls
@@ -61,6 +63,11 @@ class UpstreamBody(Body):
         self.file_read = 0
         self.file_written = 0
         self.sink: Sink | None = None
+        self.pace: ReadPace | None = None  # *_limit_rate; None: full speed
+
+    def limit_rate(self, limit: Template) -> None:
+        """Read no faster than `limit` says, in bytes a second, from now on."""
+        self.pace = read_pace(limit, self.request, len(self.received))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -115,13 +122,20 @@ class UpstreamBody(Body):
         end = self.end
         if not end.ready:
             return None
+        size = BODY_READ_SIZE
+        if self.pace is not None:
+            size = min(size, self.pace.allowed())
+            if size <= 0:
+                return None
         try:
-            data = end.recv(BODY_READ_SIZE)
+            data = end.recv(size)
         except UpstreamFailed as error:
             self._fail(f"recv() failed ({error.errno}: {error.strerror}) while reading upstream")
             raise BodyCutShort from None
         if data is not None:
             self.attempt.bytes_received += len(data)
+            if self.pace is not None:
+                self.pace.count(len(data))
         return data
 
     def _framed(self, data: bytes) -> bytes:
@@ -150,7 +164,16 @@ class UpstreamBody(Body):
 
     async def wait(self) -> None:
         end = self.end
-        if end.ready or self.truncated:
+        if self.truncated:
+            return
+        pace = self.pace
+        if pace is not None and pace.allowed() <= 0:
+            try:
+                await pace.wait()
+            finally:
+                pace.stop_waiting()
+            return
+        if end.ready:
             return
         try:
             await end.readable(self.settings.read_timeout)
@@ -166,27 +189,35 @@ class UpstreamBody(Body):
             return
         client.room(seconds)
         end = self.end
+        pace = self.pace
         try:
             while client.waits_for_room():
                 self._read_ahead()
-                if end.ready and self.exchange is not None and self._has_room():
+                delayed = pace is not None and pace.allowed() <= 0
+                if end.ready and self.exchange is not None and self._has_room() and not delayed:
                     await end.reactor.turn()  # the upstream sends faster than this worker should read for one client
                     continue
                 if self.exchange is None:  # all is here, the connection somebody else's
                     await SUSPEND
                     return
-                if self._has_room():
-                    end.readable(self.settings.read_timeout)
-                else:
+                if not self._has_room():
                     end.stop_waiting()  # the upstream waits for us
+                elif pace is not None and delayed:
+                    pace.wait()
+                else:
+                    end.readable(self.settings.read_timeout)
                 await SUSPEND
                 end.stop_waiting()
+                if pace is not None:
+                    pace.stop_waiting()
         except UpstreamTimeout:
             self._fail(_TIMED_OUT)
         finally:
             client.stop_waiting()
             if self.exchange is not None:
                 end.stop_waiting()
+            if pace is not None:
+                pace.stop_waiting()
 
     def _read_ahead(self) -> None:
         """Take what the upstream has sent, as far as there is room. When that is all, the upstream is free."""
@@ -248,6 +279,7 @@ class UpstreamBody(Body):
         return (
             self.reader.left >= SPLICE_FROM
             and self.sink is None
+            and self.pace is None
             and not self.queue
             and self.file_read == self.file_written
             and not self.received

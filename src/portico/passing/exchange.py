@@ -14,6 +14,7 @@ from typing import Final, final
 
 from portico.balancing.connect import HandshakeFailed, NoConnection, connect
 from portico.balancing.group import Group
+from portico.balancing.local import LocalAddress
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection
 from portico.balancing.tls import UpstreamTLS
@@ -58,6 +59,7 @@ class Exchange:
         self.group = group
         self.tls = tls
         self.tls_name = tls_name
+        self.local: LocalAddress | None = None  # what connections are bound to; None: to nothing
         self.peer: Peer | None = None
         self.in_use = False  # `connection` is open and ours
         self.streamed = False  # a part of a body that is not stored was sent: no second attempt
@@ -184,14 +186,14 @@ class Exchange:
         """Return an idle connection. One that is to carry what cannot be sent twice is looked at once more."""
         body = self.asked.body
         if (body is not None and not body.was_read()) or not is_idempotent(self.request.method):
-            return self.group.pool.acquire_checked(peer, self.tls, self.tls_name)
-        return self.group.pool.acquire(peer, self.tls, self.tls_name)
+            return self.group.pool.acquire_checked(peer, self.tls, self.tls_name, self.local)
+        return self.group.pool.acquire(peer, self.tls, self.tls_name, self.local)
 
     async def _connect(self, peer: Peer, attempt: Attempt) -> PeerConnection:
         """Return a fresh connection. Raises AttemptFailed; HTTPError 500 where this worker has none left."""
         reactor = self.request.reactor
         try:
-            connection = await connect(reactor, peer, self.tls, self.tls_name, self.settings.connect_timeout)
+            connection = await connect(reactor, peer, self.tls, self.tls_name, self.settings.connect_timeout, self.local)
         except UpstreamTimeout:
             raise AttemptFailed(TIMEOUT, 504, f"{TIMED_OUT} while connecting to upstream", False) from None
         except HandshakeFailed as failed:

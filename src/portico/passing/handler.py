@@ -171,6 +171,8 @@ class ProxyHandler(Handler):
         if tls is not None:
             tls_name = target.host if self.tls_name is None else self.tls_name.render(request)
         exchange = Exchange(asked, self.settings, self.protocol, target.group, tls, tls_name)
+        if self.settings.bind is not None:
+            exchange.local = self.settings.bind.of(request)
         if self.early_hints and request.parent is None and _takes_hints(request) and any_set(self.early_hints, request):
             exchange.hints = self.rules
         return exchange

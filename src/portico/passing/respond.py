@@ -97,6 +97,8 @@ class Responder:
             return self._response(request, head, BytesBody(content), sink)
         body = UpstreamBody(exchange, request, attempt, head.content_length, buffered)
         body.sink = sink
+        if buffered and self.settings.limit_rate is not None:
+            body.limit_rate(self.settings.limit_rate)
         return self._response(request, head, body, sink)
 
     def _replace(self, request: Request, exchange: Exchange, attempt: Attempt, head: ResponseHead) -> Response | None:

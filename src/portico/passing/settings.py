@@ -8,8 +8,10 @@ from typing import Final, final
 from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.directive import Directive, Scope
+from portico.passing.bind import Binding, binding
 from portico.passing.failure import CONDITIONS, ERROR, OFF, TIMEOUT
 from portico.passing.families import ANYWHERE, Family, Prefix
+from portico.variables.template import Template, size_template
 
 _SECONDS: Final = 60.0  # nginx's default of all three timeouts
 _PAGE: Final = 4096
@@ -29,10 +31,12 @@ class UpstreamSettings:
         self.read_timeout: float = _SECONDS
         self.buffer_size: int = _PAGE
         self.socket_keepalive = False
+        self.bind: Binding | None = None
         self.next_upstream: int = ERROR | TIMEOUT
         self.tries = 0
         self.tries_timeout: float = 0.0
         self.buffering = False
+        self.limit_rate: Template | None = None
         self.memory: int = _PAGE  # how much of a response is held for a slow client
         self.max_temp_file_size = 0
         self.temp_path = ""
@@ -91,7 +95,18 @@ class ExchangeDirectives(UpstreamFamily):
             doc=f"TCP keepalive (SO_KEEPALIVE) on connections to {server}.", example=f"{p}_socket_keepalive on;",
         ))
 
+        self.bind = self.declare(Directive[Binding | None](
+            f"{p}_bind", ANYWHERE, binding, args="1-2", default=None, default_text="off",
+            syntax="ADDRESS [transparent] | off",
+            doc=f"The address of this machine, perhaps with a port, that connections to {server} come from; it may hold variables, "
+            "and none is set where they come to nothing. `off` lets the system choose. With `transparent` it may be an address of "
+            f"another machine, such as the client's ($remote_addr), if routing brings the packets of {server} back here; workers "
+            "keep CAP_NET_RAW for it. When the address cannot be used, the response is a 500.",
+            example=f"{p}_bind 127.0.0.1;",
+        ))
+
     def apply(self, scope: Scope, settings: UpstreamSettings) -> None:
+        settings.bind = scope.get(self.bind)
         settings.connect_timeout = scope.get(self.connect_timeout)
         settings.send_timeout = scope.get(self.send_timeout)
         settings.read_timeout = scope.get(self.read_timeout)
@@ -155,6 +170,12 @@ class BufferingDirectives(UpstreamFamily):
             "the rest goes to a temporary file.",
             example=f"{p}_buffers 16 8k;",
         ))
+        self.limit_rate = self.declare(Directive[Template | None](
+            f"{p}_limit_rate", ANYWHERE, size_template, args="1", default=None, default_text="0", syntax="RATE",
+            doc=f"Bytes a second that one response is read from {server} with; 0 is no limit. It may hold variables, and holds for "
+            f"responses that are buffered (`{p}_buffering`). Connections to {server} are limited one by one.",
+            example=f"{p}_limit_rate 100k;",
+        ))
         self.busy_buffers_size = self.declare(Directive[int](
             f"{p}_busy_buffers_size", ANYWHERE, values.size, args="1", default=2 * _PAGE, default_text="8k",
             doc="In nginx: how much may be on its way to the client at a time. Portico passes pieces on as they come and never "
@@ -182,6 +203,7 @@ class BufferingDirectives(UpstreamFamily):
 
     def apply(self, scope: Scope, settings: UpstreamSettings) -> None:
         settings.buffering = scope.get(self.buffering)
+        settings.limit_rate = scope.get(self.limit_rate)
         number, size = scope.get(self.buffers)
         settings.memory = number * size
         settings.max_temp_file_size = scope.get(self.max_temp_file_size)

@@ -457,6 +457,7 @@ class ProcessSettings:
         self.pid: str = scope.get(PID) or scope.load.full_path(DEFAULT_PID)
         self.master_process: bool = scope.get(MASTER_PROCESS)
         self.daemon: bool = scope.get(DAEMON)
+        self.is_transparent: bool = scope.load.is_transparent
         self.env: list[tuple[str, str | None]] = scope.all(ENV)
         self.working_directory: str = scope.get(WORKING_DIRECTORY)
         self.worker_connections: int = events[0].get(WORKER_CONNECTIONS)

@@ -23,6 +23,9 @@ EXIT_OK: Final = 0
 EXIT_CRASHED: Final = 1
 EXIT_FATAL: Final = 2  # nginx's code for "starting it again would not help"
 PR_SET_DUMPABLE: Final = 4
+PR_SET_KEEPCAPS: Final = 8
+_CAPABILITY_VERSION: Final = 0x19980330  # linux/capability.h: _LINUX_CAPABILITY_VERSION_1, which nginx uses as well
+_CAP_NET_RAW: Final = 13
 
 
 def run(plan: Plan, context: WorkerContext) -> int:
@@ -114,6 +117,9 @@ def _change_user(settings: ProcessSettings) -> None:
     user = settings.user
     if user.uid < 0 or os.geteuid() != 0:
         return
+    keeps_raw = settings.is_transparent and user.uid != 0
+    if keeps_raw and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0:
+        raise OSError(failed_call("prctl(PR_SET_KEEPCAPS, 1)", _last_error()))
     try:
         call = f"setgid({user.gid})"
         os.setgid(user.gid)
@@ -123,6 +129,22 @@ def _change_user(settings: ProcessSettings) -> None:
         os.setuid(user.uid)
     except OSError as error:
         raise OSError(failed_call(call, error)) from None
+    if keeps_raw:
+        _keep_raw()
+
+
+def _keep_raw() -> None:
+    """Keep, of root's capabilities, CAP_NET_RAW: connections shall come from addresses that are not this machine's."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    data = (ctypes.c_uint32 * 3)(1 << _CAP_NET_RAW, 1 << _CAP_NET_RAW, 0)  # effective, permitted, inheritable
+    if ctypes.CDLL(None, use_errno=True).capset(header, data) < 0:
+        raise OSError(failed_call("capset()", _last_error()))
+
+
+def _last_error() -> OSError:
+    """Return the error of the last call through ctypes."""
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))
 
 
 def filter_environment(settings: ProcessSettings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.config import values
 from portico.config.diagnostics import ConfigError
 from portico.config.load import Late
 from portico.config.reader import Statement, Where
@@ -151,4 +152,12 @@ def template(statement: Statement, index: int = 0) -> Template:
     """Return a template for the statement's argument `index`; usable as a directive's parser."""
     made = Template(statement.args[index].text, statement.args[index].where)
     statement.load.resolve_later(made)
+    return made
+
+
+def size_template(statement: Statement) -> Template:
+    """Return a template for a size that may hold variables; a directive's parser. Raises ConfigError where a constant is none."""
+    made = template(statement)
+    if made.constant is not None and values.size_of(made.text) is None:
+        raise statement.fail(f'"{statement.name}" directive invalid value', statement.args[0])
     return made

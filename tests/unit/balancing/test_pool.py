@@ -10,6 +10,7 @@ import pytest
 from tests.processes import wait_until
 from tests.unit.balancing.ends import end_of, reset, wait, wait_for
 
+from portico.balancing.local import local_address
 from portico.balancing.peer import Peer
 from portico.balancing.pool import PeerConnection, Pool
 from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
@@ -53,6 +54,21 @@ def a_pool(most: int = 8, timeout: float = 60.0, requests: int = 1000, time: flo
 
 
 # -- who gets which -----------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_of_the_address_that_it_comes_from(house: House) -> None:
+    pool = a_pool()
+    here, there = local_address("127.0.0.2", False), local_address("127.0.0.3", False)
+    connection = house.connection()
+    connection.local = here
+    pool.release(connection)
+    for other in (None, there, local_address("127.0.0.2", True)):
+        assert pool.acquire(ONE, None, b"", other) is None
+    assert pool.acquire(ONE, None, b"", local_address("127.0.0.2", False)) is connection
+    connection.local = None
+    pool.release(connection)
+    assert pool.acquire(ONE, None, b"", here) is None
+    assert pool.acquire(ONE, None, b"") is connection
 
 
 def test_a_connection_serves_one_request_after_the_other(house: House) -> None:

@@ -119,6 +119,9 @@ def test_what_can_be_asked_again(make_proxy: MakeProxy) -> None:
     for _ in range(MAX_DEPTH + 1):
         innermost = subrequest_of(innermost, b"/", b"")
     assert not can_be_updated(innermost)  # an update would be one subrequest too many
+    mirrored = subrequest_of(request, b"/", b"")
+    mirrored.stream = None
+    assert not can_be_updated(mirrored)  # it is in the background itself
     SLICES.put(request, object())
     assert not can_be_updated(request)
     posted = site.request("/", "Content-Length: 3", "POST")

@@ -77,6 +77,14 @@ OFF_ON = [("on", True), ("off", False), ("on", True)]
 ON_OFF = [("off", False), ("on", True), ("off", False)]
 HIDDEN = [b"status", b"x-accel-expires", b"x-accel-redirect", b"x-accel-limit-rate", b"x-accel-buffering", b"x-accel-charset"]
 
+
+def bound(x: Loaded) -> object:
+    """The address of `*_bind`, without variables."""
+    binding = x.upstream().bind
+    assert binding is None or binding.address is not None
+    return None if binding is None or binding.address is None else (binding.address.host, binding.address.port)
+
+
 # Each directive: its default, then how http, server and location give it with what comes of that, and where one sees it.
 Row = tuple[str, object, list[tuple[str, object]], Callable[[Loaded], object]]
 EXCHANGE: list[Row] = [
@@ -84,6 +92,7 @@ EXCHANGE: list[Row] = [
     ("send_timeout", 60.0, [("1s", 1.0), ("2m", 120.0), ("300ms", 0.3)], lambda x: x.upstream().send_timeout),
     ("read_timeout", 60.0, [("1s", 1.0), ("2m", 120.0), ("300ms", 0.3)], lambda x: x.upstream().read_timeout),
     ("buffer_size", 4096, [("1k", 1024), ("2k", 2048), ("16k", 16384)], lambda x: x.upstream().buffer_size),
+    ("bind", None, [("127.0.0.1:80", ("127.0.0.1", 80)), ("off", None), ("::1", ("::1", 0))], bound),
     ("socket_keepalive", False, OFF_ON, lambda x: x.upstream().socket_keepalive),
     ("next_upstream", ERROR | TIMEOUT, [("error http_500", ERROR | HTTP_500), ("off", 0), ("http_404", HTTP_404)],
      lambda x: x.upstream().next_upstream),
@@ -93,6 +102,7 @@ EXCHANGE: list[Row] = [
     ("buffers", 8 * 4096, [("2 4k", 2 * 4096), ("3 8k", 3 * 8192), ("16 1k", 16 * 1024)], lambda x: x.upstream().memory),
     ("busy_buffers_size", 8192, [("5k", 5120), ("6k", 6144), ("7k", 7168)], lambda x: x.value("busy_buffers_size")),
     ("max_temp_file_size", 1 << 30, [("0", 0), ("1g", 1 << 30), ("8k", 8192)], lambda x: x.upstream().max_temp_file_size),
+    ("limit_rate", None, [("1k", "1k"), ("$arg_rate", "$arg_rate"), ("0", "0")], lambda x: text(x.upstream().limit_rate)),
     ("temp_file_write_size", 8192, [("5k", 5120), ("6k", 6144), ("7k", 7168)], lambda x: x.value("temp_file_write_size")),
     ("temp_path", "temp", [("a 1 2", "a"), ("b", "b"), ("c 3", "c")], temp_path),
     ("request_buffering", True, ON_OFF, lambda x: x.upstream().request_buffering),

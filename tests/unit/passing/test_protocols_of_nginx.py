@@ -60,7 +60,7 @@ OWN = {  # what one protocol has for itself: no family
     "grpc": "pass",
     "memcached": "pass gzip_flag",
 }
-LACKING = {"bind", "limit_rate", "pass_trailers", "send_lowat", "ssl_certificate_cache", "ssl_conf_command", "ssl_key_log"}
+LACKING = {"pass_trailers", "send_lowat", "ssl_certificate_cache", "ssl_conf_command", "ssl_key_log"}
 BEYOND = {"cache_rfc", "cache_memory"}
 
 

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 def can_be_updated(request: Request) -> bool:
-    """Return whether the same can be asked again in the background: a part of a slice, or a body passed on, is gone by then."""
-    return request.depth() <= MAX_DEPTH and SLICES.of(request) is None and (request.body is None or request.body.was_read())
+    """Return whether the same can be asked again in the background: a part of a slice, or a body passed on, is gone by then.
+
+    A subrequest that is in the background itself (`mirror`) asks the upstream in its own turn, as in nginx (r->background).
+    """
+    if request.parent is not None and (request.stream is None or request.depth() > MAX_DEPTH):
+        return False
+    return SLICES.of(request) is None and (request.body is None or request.body.was_read())
 
 
 def update_of(request: Request, caching: Caching) -> tuple[Request, Caching] | None:
