@@ -1,0 +1,116 @@
+"""The Huffman code of HPACK (RFC 7541 section 5.2 and appendix B)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from portico.codec.http2.errors import HpackError
+from portico.codec.http2.tables import CODES, LENGTHS
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+_WIDTH: Final = 13  # bits that are looked up at once: all printable characters of ASCII but eight have shorter codes
+_LONGEST: Final = 30
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 64  # bytes, encoded
+
+
+def _windows() -> tuple[bytes, bytes]:
+    """Return the octet, and the length of its code, for each value of the next 13 bits; 0 where the code is longer."""
+    octets = bytearray(1 << _WIDTH)
+    lengths = bytearray(1 << _WIDTH)
+    for octet in range(256):
+        length = LENGTHS[octet]
+        if length <= _WIDTH:
+            start = CODES[octet] << (_WIDTH - length)
+            for value in range(start, start + (1 << (_WIDTH - length))):
+                octets[value] = octet
+                lengths[value] = length
+    return bytes(octets), bytes(lengths)
+
+
+_WINDOWS: Final = _windows()
+_OCTETS: Final[bytes] = _WINDOWS[0]
+_CODE_LENGTHS: Final[bytes] = _WINDOWS[1]
+_LONG: Final[dict[int, int]] = {
+    LENGTHS[octet] << 32 | CODES[octet]: octet for octet in range(256) if LENGTHS[octet] > _WIDTH
+}
+
+
+def decode(data: bytes) -> bytes:
+    """Return a decoded string. Raises HpackError for a code that is none, and for padding of the wrong kind or length."""
+    out = bytearray()
+    octets = _OCTETS
+    lengths = _CODE_LENGTHS
+    held: i64 = 0  # the bits that are read and not used, in its low end
+    bits: i64 = 0  # how many
+    size: i64 = len(data)
+    at: i64 = 0
+    while True:
+        while bits <= 48 and at < size:
+            held = ((held & 0xFFFFFFFFFFFF) << 8) | data[at]
+            at += 1
+            bits += 8
+        if bits < 5:
+            break
+        window: i64 = 0
+        if bits >= 13:
+            window = (held >> (bits - 13)) & 8191
+        else:
+            window = ((held << (13 - bits)) | ((1 << (13 - bits)) - 1)) & 8191
+        length: i64 = lengths[window]
+        if length == 0:
+            if bits < 8 and at == size:
+                break
+            found = _long(held, bits)
+            if found < 0:
+                raise HpackError("a Huffman code that does not exist")
+            out.append(found & 255)
+            bits -= found >> 8
+            continue
+        if length > bits:
+            break
+        out.append(octets[window])
+        bits -= length
+    if bits > 7 or (held & ((1 << bits) - 1)) != (1 << bits) - 1:
+        raise HpackError("a Huffman-encoded string with wrong padding")
+    return bytes(out)
+
+
+def _long(held: i64, bits: i64) -> i64:
+    """Return length << 8 | octet of the code at hand, which is longer than a window; -1 when there is none."""
+    length: i64 = 14
+    while length <= _LONGEST and length <= bits:
+        octet = _LONG.get((length << 32) | ((held >> (bits - length)) & ((1 << length) - 1)))
+        if octet is not None:
+            return (length << 8) | octet
+        length += 1
+    return -1
+
+
+_REMEMBERED: Final[dict[bytes, bytes]] = {}
+
+
+def decode_short(data: bytes) -> bytes:
+    """Return `decode(data)`, remembered for strings that are short: clients repeat them, on all connections."""
+    found = _REMEMBERED.get(data)
+    if found is None:
+        found = decode(data)
+        if len(data) <= _LONGEST_REMEMBERED:
+            if len(_REMEMBERED) >= _MOST_REMEMBERED:
+                _REMEMBERED.clear()
+            _REMEMBERED[data] = found
+    return found
+
+
+def encode(text: bytes) -> bytes:
+    """Return an encoded string, padded with the beginning of the code for its end."""
+    held = 0
+    bits = 0
+    for octet in text:
+        held = held << LENGTHS[octet] | CODES[octet]
+        bits += LENGTHS[octet]
+    padding = -bits % 8
+    held = held << padding | ((1 << padding) - 1)
+    return held.to_bytes((bits + padding) // 8, "big")
