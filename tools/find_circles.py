@@ -36,6 +36,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("portico.http.body", "portico.http.request"): "a request owns its body, which asks it for the limits of its location",
     ("portico.http.server.stream", "portico.http.response"): "a client's side frames a response, whose body it sends",
     ("portico.http.server.protocol", "portico.http.server.connection"): "a protocol is begun on a connection, which serves it",
+    ("portico.http.server.http2.stream", "portico.http.server.http2.streams"): "a connection owns its streams, which send by it",
     ("portico.worker.runtime", "portico.worker.connection"): "a worker lists its connections, which look at it",
 }
 

@@ -18,6 +18,7 @@ from portico.codec.fields import (
     NUL,
     HeaderOptions,
     RequestFields,
+    Sender,
     connection_of,
     duplicate,
     length_of,
@@ -79,7 +80,7 @@ def parse_request_line(line: bytes) -> RequestLine:
     common = method in _COMMON_METHODS
     if not common and (not method or method.translate(None, _METHOD)):
         raise ProtocolError(400, "client sent invalid method")
-    if NUL in target.translate(_SPACED) or not target:
+    if not target or is_spaced(target):
         raise ProtocolError(400, "client sent invalid request")
     version = 11 if protocol == b"HTTP/1.1" else _version_of(protocol)
     if not common and method in _REFUSED_METHODS:
@@ -87,6 +88,11 @@ def parse_request_line(line: bytes) -> RequestLine:
             raise ProtocolError(400, "client sent CONNECT without a host and a port")
         raise ProtocolError(405, f"client sent {method.decode()} method")
     return RequestLine(method, target, version, line)
+
+
+def is_spaced(target: bytes) -> bool:
+    """Return whether a target holds what no target does: controls, space, DEL. It would be another one on a request line."""
+    return NUL in target.translate(_SPACED)
 
 
 def _is_port(digits: bytes) -> bool:
@@ -210,10 +216,7 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
     if not lines[-1]:
         lines.pop()
     names, keys, values, first = read_lines(lines, options, CLIENT)
-    if len(first) != len(names):
-        for name in _UNIQUE:
-            if name in first:
-                duplicate(name, names, keys, values, CLIENT)
+    check_unique(names, keys, values, first, CLIENT)
     if version > 10 and b"host" not in first:
         raise ProtocolError(400, 'client sent HTTP/1.1 request without "Host" header')
     length = first.get(b"content-length")
@@ -235,6 +238,16 @@ def parse_request_fields(block: bytes, version: int, options: HeaderOptions) -> 
         expect is not None and expect.lower() == b"100-continue",
         has_bare_lf,
     )
+
+
+def check_unique(
+    names: list[bytes], keys: list[bytes], values: list[bytes], first: dict[bytes, bytes], sender: Sender
+) -> None:
+    """Raise ProtocolError for a second line of a field that may stand once."""
+    if len(first) != len(names):
+        for name in _UNIQUE:
+            if name in first:
+                duplicate(name, names, keys, values, sender)
 
 
 def _check_encoding(encoding: bytes, length: bytes | None, version: int) -> None:

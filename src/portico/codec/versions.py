@@ -6,5 +6,6 @@ from typing import Final
 
 HTTP_1_0: Final = 10
 HTTP_1_1: Final = 11
+HTTP_2: Final = 20
 
-NAMES: Final[dict[int, bytes]] = {HTTP_1_0: b"HTTP/1.0", HTTP_1_1: b"HTTP/1.1"}
+NAMES: Final[dict[int, bytes]] = {HTTP_1_0: b"HTTP/1.0", HTTP_1_1: b"HTTP/1.1", HTTP_2: b"HTTP/2.0"}

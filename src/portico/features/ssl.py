@@ -22,6 +22,7 @@ from portico.errorlog import INFO
 from portico.http.errors import HTTPError
 from portico.http.feature import BuildSlot, Feature, HttpBuild
 from portico.http.handler import Handler
+from portico.http.listen import HTTP2
 from portico.http.plan import VirtualServer
 from portico.http.request import Request
 from portico.http.response import Response
@@ -378,6 +379,7 @@ def _settings(scope: Scope) -> ServerSettings:
         settings.source_cache = id(cache)
     settings.protocols = scope.get(PROTOCOLS_ALLOWED)
     settings.ciphers = scope.get(CIPHERS)
+    settings.http2 = scope.get(HTTP2)
     settings.prefer_server_ciphers = scope.get(PREFER_SERVER_CIPHERS)
     settings.curves = scope.get(ECDH_CURVE)
     settings.dhparam = scope.get(DHPARAM)

@@ -22,7 +22,6 @@ _ALL: Final = HTTP | SERVER | LOCATION
 _LEAST_POOL: Final = 112  # bytes (nginx: NGX_MIN_POOL_SIZE on 64 bits), in steps of NGX_POOL_ALIGNMENT
 _POOL_STEP: Final = 16
 _STATE_BUFFER: Final = 16  # bytes (nginx: NGX_HTTP_V2_STATE_BUFFER_SIZE)
-_LARGEST_WINDOW: Final = (1 << 31) - 1  # RFC 9113 section 6.9.1
 
 
 def _tunes(
@@ -46,8 +45,8 @@ def _tunes(
 def _tunes_http2(
     name: str, parse: Callable[[Statement], object], default: str, value: str, syntax: str = "SIZE"
 ) -> Directive[object]:
-    contexts = HTTP if name == "http2_recv_buffer_size" else _ALL if name == "http2_chunk_size" else HTTP | SERVER
-    doc = "Tunes HTTP/2, which this version does not speak."
+    contexts = HTTP if name == "http2_recv_buffer_size" else HTTP | SERVER
+    doc = "Memory of nginx's HTTP/2."
     return _tunes(name, contexts, parse, default, doc, f"{name} {value};", syntax=syntax)
 
 
@@ -99,24 +98,10 @@ def _pool_size(statement: Statement) -> int:
     return size
 
 
-def _preread_size(statement: Statement) -> int:
-    size = values.size(statement)
-    if size > _LARGEST_WINDOW:
-        raise statement.fail(f"the maximum body preread buffer size is {_LARGEST_WINDOW}", statement.args[0])
-    return size
-
-
 def _recv_buffer(statement: Statement) -> int:
     size = values.size(statement)
     if size <= _STATE_BUFFER:
         raise values.invalid(statement, "value is too small")
-    return size
-
-
-def _chunk_size(statement: Statement) -> int:
-    size = values.size(statement)
-    if size == 0:
-        raise statement.fail("the http2 chunk size cannot be zero", statement.args[0])
     return size
 
 
@@ -278,10 +263,7 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     _tunes("gzip_no_buffer", _ALL, values.flag, "off", "Whether nginx compresses without a buffer.", "gzip_no_buffer on;"),
     _tunes_http2("http2_recv_buffer_size", _recv_buffer, "256k", "128k"),
     _tunes_http2("http2_pool_size", _pool_size, "4k", "8k"),
-    _tunes_http2("http2_max_concurrent_streams", values.number, "128", "64", "NUMBER"),
-    _tunes_http2("http2_body_preread_size", _preread_size, "64k", "128k"),
     _tunes_http2("http2_streams_index_size", _index_size, "32", "64", "NUMBER"),
-    _tunes_http2("http2_chunk_size", _chunk_size, "8k", "16k"),
     _obsolete("http2_max_concurrent_pushes"),
     _obsolete("http2_max_requests", "keepalive_requests"),
     _obsolete("http2_max_field_size", "large_client_header_buffers"),

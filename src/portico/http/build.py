@@ -130,6 +130,7 @@ class _Builder:
             made.add(server, listens or [_default_listen(server.scope)], names_of(server.scope))
         made.judge_names()
         made.check_tls()
+        made.settle_http2()
         return made.sockets()
 
     def _core(self, scope: Scope) -> CoreSettings:

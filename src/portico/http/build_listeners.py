@@ -57,6 +57,7 @@ class ListenerBuilder:
         if listen.bind:
             self._bound.add(key)
         listener.ssl = listener.ssl or listen.ssl
+        listener.is_http2 = listener.is_http2 or listen.http2
         listener.proxy_protocol = listener.proxy_protocol or listen.proxy_protocol
 
     def _add_names(self, listener: Listener, server: VirtualServer, names: list[ServerName], listen: Listen) -> None:
@@ -94,6 +95,16 @@ class ListenerBuilder:
             for server in asked:
                 if server.tls is None:
                     self.diagnostics.error(no_certificate(server.where))
+
+    def settle_http2(self) -> None:
+        """Note which addresses speak HTTP/2, and have it announced in handshakes (nginx: ngx_http_ssl_alpn_select)."""
+        for listener in self.listeners.values():
+            for server in listener.servers:
+                enabled = listener.is_http2 or (server.http2 is not None and server.http2.enabled)
+                if enabled and (listener.ssl or listener.is_http2 or server is listener.default):
+                    listener.http2 = True
+                if enabled and server.tls is not None:
+                    server.tls.speak_http2()
 
     def sockets(self) -> list[Listener]:
         """Return one listener for each socket: an address whose port also has a wildcard is served by the wildcard's socket."""

@@ -38,3 +38,4 @@ class FinishedHead:
         self.is_http1_made = False  # somebody has asked for the field lines of HTTP/1:
         self.http1_leading: bytes = b""
         self.http1_rest: bytes = b""
+        self.http2: bytes = b""  # the fields as part of a header block of HTTP/2, once somebody has asked for it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from portico.http.finished import FinishedHead
+from portico.http.response import PLAIN_UPSTREAM
 from portico.http.routing.uri import printable_target
 
 if TYPE_CHECKING:
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
     from portico.http.response import Response
 
 _WITH_LAST_MODIFIED: Final = (200, 206, 304)  # nginx: of other responses of its own it says nothing
+
+
+def server_and_date(request: Request, response: Response) -> tuple[bytes, bytes]:
+    """Return the values of Server and Date, b"" for a field that is not sent: those of an upstream where they are let through."""
+    part = PLAIN_UPSTREAM if response.upstream is None else response.upstream
+    server = b""
+    if part.server:
+        server = part.server
+    elif not part.no_server:
+        core = request.location.core
+        server = core.server_tokens.render(request) if core.server_name_sent is None else core.server_name_sent
+    return server, part.date or (b"" if part.no_date else request.reactor.date())
 
 
 def finished_head(request: Request, response: Response, owner: object = None) -> FinishedHead:

@@ -28,6 +28,7 @@ class Listen:
         self.where = where
         self.default_server = False
         self.ssl = False
+        self.http2 = False
         self.proxy_protocol = False
         self.sets_options = False  # options that belong to the socket were given here
         self.bind = False  # bind it separately, even where a wildcard address has the same port
@@ -133,10 +134,10 @@ def _word(statement: Statement, listen: Listen, word: str) -> bool:
     elif word == "proxy_protocol":
         listen.proxy_protocol = True
     elif word == "quic":
-        hint = 'remove the line: clients get HTTP/1.1, on a "listen ... ssl" of the same port'
+        hint = 'remove the line: clients get HTTP/2 or 1.1, on a "listen ... ssl" of the same port'
         raise statement.fail('the "quic" parameter requires ngx_http_v3_module', hint=hint)
     elif word == "http2":
-        _warn_http2(statement, '"listen ... http2"')
+        listen.http2 = True
     elif word == "reuseport":
         listen.spec.reuseport = True
     elif word == "deferred":
@@ -198,19 +199,6 @@ def _keepalive(statement: Statement, spec: ListenSpec, index: int, value: str) -
     spec.keepidle, spec.keepintvl, spec.keepcnt = [*numbers, 0, 0][:3]
 
 
-def _warn_http2(statement: Statement, what: str) -> None:
-    if "http2" not in statement.load.said:
-        statement.load.said.add("http2")
-        statement.warn(f"{what} is accepted, but this version of Portico speaks HTTP/1.1 only")
-
-
-def _http2(statement: Statement) -> bool:
-    on = values.flag(statement)
-    if on:
-        _warn_http2(statement, '"http2 on"')
-    return on
-
-
 @final
 class ServerName:
     """One name of a `server_name`: text for exact and wildcard names, a regex otherwise."""
@@ -269,13 +257,14 @@ def _location(statement: Statement) -> LocationPattern:
 LISTEN: Final = Directive[list[Listen]](
     "listen", SERVER, parse_listen, args="1+", default=list[Listen](), many=True,
     default_text="*:80 | *:8000",
-    syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [proxy_protocol] [backlog=N] [rcvbuf=SIZE] [sndbuf=SIZE] "
-    "[deferred] [multipath] [bind] [ipv6only=on|off] [reuseport] [fastopen=N] [so_keepalive=on|off|idle:interval:count]",
+    syntax="ADDRESS[:PORT] | PORT | unix:PATH [default_server] [ssl] [http2] [proxy_protocol] [backlog=N] [rcvbuf=SIZE] "
+    "[sndbuf=SIZE] [deferred] [multipath] [bind] [ipv6only=on|off] [reuseport] [fastopen=N] "
+    "[so_keepalive=on|off|idle:interval:count]",
     doc="An address that this server takes connections on. `default_server` makes it the one that answers when no name "
     "fits. `ssl`: TLS. `proxy_protocol`: every connection begins with a header of the PROXY protocol, version 1 or 2, which "
     "says who the client is (`$proxy_protocol_addr`, `real_ip_header proxy_protocol`). `reuseport` gives every worker a socket "
-    "of its own. `multipath`: Multipath TCP, where the kernel has it (`net.mptcp.enabled`). `http2` is accepted with a warning: "
-    "this version speaks HTTP/1.1.",
+    "of its own. `multipath`: Multipath TCP, where the kernel has it (`net.mptcp.enabled`). `http2`: HTTP/2 for all servers of the "
+    "address, as `http2 on` is for one.",
     example="listen 127.0.0.1:8080 default_server;",
 )
 SERVER_NAME: Final = Directive[list[ServerName]](
@@ -307,9 +296,9 @@ INTERNAL: Final = Directive[bool](
     example="location /protected/ { internal; }",
 )
 HTTP2: Final = Directive[bool](
-    "http2", HTTP | SERVER, _http2, args="1", default=False, default_text="off",
+    "http2", HTTP | SERVER, values.flag, args="1", default=False, default_text="off",
     syntax="on | off",
-    doc="Accepted with one warning: this version of Portico speaks HTTP/1.1 to every client, which browsers take without "
-    "further ado.",
+    doc="Speak HTTP/2 with clients that want to: over TLS those that choose it by ALPN, as browsers do, and without TLS those that "
+    "begin with it (\"prior knowledge\"). All others get HTTP/1.1 as before.",
     example="http2 on;",
 )

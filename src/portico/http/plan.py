@@ -20,7 +20,7 @@ from portico.variables.client import Client
 if TYPE_CHECKING:
     from portico.config.directive import Scope
     from portico.http.handler import Handler, HeaderFilter, Logger
-    from portico.http.settings import CoreSettings
+    from portico.http.settings import CoreSettings, Http2Settings
     from portico.net.tls import ServerTLS
     from portico.net.transport import Transport
     from portico.variables.template import Template
@@ -96,6 +96,7 @@ class VirtualServer:
         self.locations: LocationTree[Location]
         self.named: dict[str, Location] = {}
         self.tls: ServerTLS | None = None
+        self.http2: Http2Settings | None = None
 
 
 @final
@@ -108,6 +109,8 @@ class Listener:
         self.names: ServerNames[VirtualServer] = ServerNames(default)
         self.least_header_buffer = default.core.large_buffer_size  # of its servers: up to this no header section is too large
         self.ssl = False
+        self.http2 = False  # some server of it speaks HTTP/2
+        self.is_http2 = False  # … and all of them do (`listen … http2`)
         self.proxy_protocol = False  # every connection begins with a header that says who the client is
         self.captures_names = False  # some server_name is a regex with named groups
         self.servers: list[VirtualServer] = []

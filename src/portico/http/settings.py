@@ -331,6 +331,16 @@ def _server(tokens: Template) -> bytes | None:
 
 
 @final
+class Http2Settings:
+    """What a server wants of HTTP/2. That of the default server of a listening socket holds for its connections."""
+
+    def __init__(self, enabled: bool, most_streams: int, preread: int) -> None:
+        self.enabled = enabled  # `http2 on`; a socket may have it for all its servers (`listen … http2`)
+        self.most_streams = most_streams  # at a time
+        self.preread = preread  # bytes of a body that a client may send before anybody reads it
+
+
+@final
 class CoreSettings:
     """The core directives as they hold in one location (or on server level). Times in seconds, sizes in bytes."""
 

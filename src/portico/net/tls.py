@@ -39,6 +39,8 @@ RECORD_SIZE: Final = 16384  # RFC 8446 section 5.1; nginx's default of ssl_buffe
 HANDSHAKE_RECORD: Final = 0x16  # the first byte of a ClientHello
 SSL2_HELLO: Final = 0x80
 
+ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # nginx: NGX_HTTP_ALPN_PROTOS
+
 VERIFY_OFF: Final = 0
 VERIFY_ON: Final = 1
 VERIFY_OPTIONAL: Final = 2
@@ -98,6 +100,19 @@ class ServerTLS:
         self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
         self.source: CertificateSource | None = None  # None: the context has the certificates
         _call_by_name(self.context)
+
+
+    def announce(self, protocols: list[str]) -> None:
+        """Set the protocols that clients may choose from by ALPN (RFC 7301), the best first."""
+        library = openssl.library()
+        if library is None:
+            self.context.set_alpn_protocols(protocols)
+        else:
+            library.choose_protocol(self.context, protocols)
+
+    def speak_http2(self) -> None:
+        """Have HTTP/2 among them."""
+        self.announce(["h2", *ALPN])
 
 
 FindServer = Callable[[bytes], "ServerTLS | None"]

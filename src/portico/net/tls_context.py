@@ -15,7 +15,16 @@ from portico.config.files import read_file
 from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.ticket_keys import FixedKeys, RotatingKeys, TicketKey
-from portico.net.tls import RECORD_SIZE, VERIFY_OFF, VERIFY_ON, VERIFY_OPTIONAL_NO_CA, CertificateSource, ServerTLS, certify_by_source
+from portico.net.tls import (
+    ALPN,
+    RECORD_SIZE,
+    VERIFY_OFF,
+    VERIFY_ON,
+    VERIFY_OPTIONAL_NO_CA,
+    CertificateSource,
+    ServerTLS,
+    certify_by_source,
+)
 
 # The values of ssl_protocols, as bits.
 SSLV2: Final = 1
@@ -31,7 +40,6 @@ PROTOCOLS: Final = {
 DEFAULT_PROTOCOLS: Final = TLSV1_2 | TLSV1_3
 DEFAULT_CIPHERS: Final = "HIGH:!aNULL:!MD5"
 
-ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # nginx: NGX_HTTP_ALPN_PROTOS
 
 # The values of ssl_session_cache.
 CACHE_OFF: Final = 0  # clients are told not to reuse sessions
@@ -118,6 +126,7 @@ class ServerSettings:
         self.ticket_keys: list[str] = []
         self.verify: int = VERIFY_OFF
         self.verify_depth: int = 1
+        self.http2: bool = False  # among the protocols of ALPN
         self.client_certificate: str = ""
         self.trusted_certificate: str = ""
         self.crl: str = ""
@@ -131,7 +140,7 @@ class ServerSettings:
                 self.certificates, self.keys, self.source_cache, self.passphrases, self.protocols, self.ciphers,
                 self.prefer_server_ciphers, self.curves, self.dhparam, self.cache, self.cache_entries,
                 self.cache_zone, self.session_timeout, self.tickets, self.ticket_keys, self.verify, self.verify_depth,
-                self.client_certificate, self.trusted_certificate, self.crl, self.buffer_size, self.reject,
+                self.client_certificate, self.trusted_certificate, self.crl, self.buffer_size, self.reject, self.http2,
             )
         )  # fmt: skip
 
@@ -151,22 +160,13 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
         certify_by_source(server, settings.source)
     _set_sessions(server, settings)
     _set_verification(server, settings)
-    _set_protocols_above(context)
+    server.announce(ALPN)
     server.reject = settings.reject
     server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size
     server.options = int(context.options)
     server.versions = (int(context.minimum_version), int(context.maximum_version))
     return server
-
-
-def _set_protocols_above(context: ssl.SSLContext) -> None:
-    """Set the protocols of ALPN."""
-    library = openssl.library()
-    if library is None:
-        context.set_alpn_protocols(ALPN)
-    else:
-        library.choose_protocol(context, ALPN)
 
 
 def _set_options(context: ssl.SSLContext, settings: ServerSettings) -> None:

@@ -36,6 +36,9 @@ class ServedConnection(Watcher):
         self.transport.close()
         self.task = None
 
+    def drain(self) -> None:
+        """Finish what has begun, and no more: the worker is to end. A connection that idles is closed by whoever calls this."""
+
     def abandon(self) -> None:
         """Raise Shutdown where the coroutine waits: the worker ends, or the connection is idle and gives way to another one."""
         task = self.task

@@ -30,6 +30,8 @@ class GracefulShutdown:
     def begin(self) -> None:
         """Close what is idle, from now on, and stop the loop when nothing is left."""
         self._runtime.draining = True
+        for connection in list(self._runtime.connections):
+            connection.drain()
         self._look()
 
     def _look(self) -> None:

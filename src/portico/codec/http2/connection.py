@@ -105,6 +105,7 @@ class Stream:
         self.target: int = receive_window  # … when nothing waits
         self.held: int = 0  # bytes that wait to be consumed
         self.consumed: int = 0  # bytes that the peer has not been told to be consumed
+        self.received: int = 0  # bytes of header blocks and content, padding included
 
 
 class Streams:
@@ -208,10 +209,14 @@ class Http2Connection:
         """Drop what is remembered only to be fast: the connection is idle."""
         self._decoder.forget()
 
+    def is_incomplete(self) -> bool:
+        """Return whether a part of a frame has come, or of a header block."""
+        return self._pending > 0 or self._block_stream != 0
+
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Act on bytes of the peer's. `now`: seconds, of a clock that never goes back. Raises Http2Error: nothing more is read then."""
+        """Act on bytes of the peer's. `now`: seconds of a monotonic clock. Raises Http2Error: nothing more is read then."""
         if self._budget >= BUDGET:
             self._refilled = now
         elif now - self._refilled >= 1.0:
@@ -364,7 +369,7 @@ class Http2Connection:
         stream = self.open.get(number)
         if stream is None:
             if self.is_server and number > self.last_stream:
-                self._begin_stream(number, block, ended)
+                self._begin_stream(number, block, ended, len(data))
             else:
                 self._late(number, HEADERS)
             return
@@ -385,7 +390,7 @@ class Http2Connection:
             stream.state = next_state(stream.state, REMOTE_END)
         self.streams.on_headers(stream, block, ended)
 
-    def _begin_stream(self, number: int, block: Block, ended: bool) -> None:
+    def _begin_stream(self, number: int, block: Block, ended: bool, size: int) -> None:
         if self.goaway_sent:
             return  # RFC 9113 section 6.8
         self.last_stream = number
@@ -397,6 +402,7 @@ class Http2Connection:
             return
         stream = Stream(number, self.peer_window, self.stream_window)
         stream.state = next_state(IDLE, BEGUN)
+        stream.received = size
         if ended:
             stream.state = HALF_CLOSED_REMOTE
         self.open[number] = stream
@@ -430,6 +436,7 @@ class Http2Connection:
                 self._fail(stream, STREAM_CLOSED)
             return
         stream.receive_window -= length
+        stream.received += length
         if stream.receive_window < 0:
             self._credit()
             self._fail(stream, FLOW_CONTROL_ERROR)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from portico.codec.errors import shown
 from portico.codec.fields import NO_FIELDS
 from portico.codec.http1_request import valid_host
+from portico.codec.http2.frames import PREFACE
 from portico.codec.proxy_protocol import LONGEST, BrokenHeader, ProxyHeader, parse_proxy_header
 from portico.errorlog import ERR, INFO
 from portico.http.request import Request
@@ -53,6 +54,8 @@ class Connection(ServedConnection):
                 return
             if listener.ssl and not await self._handshake():
                 return
+            if listener.http2 and not self.client.secure and not await self._preface():
+                return
             for spoken in self.protocols:
                 if spoken.is_spoken(self):
                     self.protocol = spoken.begin(self)
@@ -71,6 +74,11 @@ class Connection(ServedConnection):
         if protocol is not None:
             self.protocol = None
             protocol.close()
+
+    def drain(self) -> None:
+        protocol = self.protocol
+        if protocol is not None:
+            protocol.drain()
 
     def on_peer_closed(self, transport: Transport) -> None:
         protocol = self.protocol
@@ -125,6 +133,29 @@ class Connection(ServedConnection):
             await self.transport.readable(seconds)
         finally:
             idle.pop(self, None)
+
+    async def _preface(self) -> bool:
+        """Wait until it is clear whether the client begins with the preface of HTTP/2. False: it has sent nothing."""
+        transport = self.transport
+        deadline = self.runtime.reactor.now + self.listener.default.core.client_header_timeout
+        seen = -1
+        while True:
+            data = transport.peek(len(PREFACE))
+            if data is not None:
+                if not data:
+                    return False
+                if len(data) == len(PREFACE) or not PREFACE.startswith(data) or (len(data) == seen and transport.peer_closed):
+                    return True
+                seen = len(data)
+            transport.ready = False  # the part that is there makes no further event, the rest will
+            left = deadline - self.runtime.reactor.now
+            if left <= 0.0:
+                return bool(data)
+            if data:
+                await transport.readable(left)
+            else:
+                await self._silence(left)
+            transport.clear_deadline()
 
     async def _handshake(self) -> bool:
         """Begin TLS, unless the client speaks plain HTTP (its protocol tells it so). False: the connection is over."""

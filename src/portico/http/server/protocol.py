@@ -31,6 +31,9 @@ class ServedProtocol:
         """The client has closed its side while nobody was reading."""
         raise NotImplementedError
 
+    def drain(self) -> None:
+        """Take no more requests than those that have come: the worker ends when they are done."""
+
     def close(self) -> None:
         """The connection is over."""
         raise NotImplementedError

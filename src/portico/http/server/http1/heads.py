@@ -19,7 +19,8 @@ from portico.http.errors import HTTPError
 from portico.http.request import Request, SectionMemo
 from portico.http.routing.target import RequestTarget
 from portico.http.routing.uri import normalise
-from portico.http.server.http1.sections import Section, Sections, too_many
+from portico.http.server.http1.sections import Section, Sections
+from portico.http.server.limits import check_number_of_fields
 
 if TYPE_CHECKING:
     from portico.http.plan import Listener
@@ -145,8 +146,7 @@ class RequestHeads:
             if authority:
                 host = valid_host(authority)[0]
                 server = self.listener.find(host)
-                if len(section.fields.names) > server.core.max_headers:
-                    raise too_many(len(section.fields.names), server.core)
+                check_number_of_fields(len(section.fields.names), server.core)
                 memo = None  # what it is about has another host than the header section
             target = normalise(path, self.listener.default.core.merge_slashes)
         request = Request(self.client, parsed.line, parsed.method, parsed.version, section.fields, server)

@@ -14,7 +14,7 @@ from portico.codec.chunked import LAST_CHUNK, encode_chunk
 from portico.errorlog import ALERT
 from portico.http.error_pages import REASONS
 from portico.http.errors import BodyCutShort, FileFailed
-from portico.http.header_section import add_fields
+from portico.http.header_section import add_fields, server_and_date
 from portico.http.pace import Pace
 from portico.http.response import BYTES, FILE, PLAIN_UPSTREAM, UPGRADED, FileBody, Response, path_of
 from portico.http.server.framing import BY_CHUNKS, BY_CLOSE, BY_LENGTH, framing_of, has_body, is_connection_kept
@@ -43,16 +43,9 @@ def beginning_of(request: Request, response: Response, core: CoreSettings, prefi
     if part is None or part is PLAIN_UPSTREAM:
         if server is not None and not reason:
             return prefixes.of(status, server)
-        part = PLAIN_UPSTREAM
     elif finished is None:
         reason = part.reason
-    if part.no_server:
-        server = b""
-    elif part.server:
-        server = part.server
-    elif server is None:
-        server = core.server_tokens.render(request)
-    date = part.date or (b"" if part.no_date else request.reactor.date())
+    server, date = server_and_date(request, response)
     return beginning(status, reason.strip() if reason else REASONS.get(status, b""), server, date)
 
 

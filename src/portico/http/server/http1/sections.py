@@ -11,23 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.cache.recent import Recent
-from portico.codec.errors import ProtocolError
 from portico.codec.fields import HeaderOptions, RequestFields
 from portico.codec.http1_request import parse_request_fields, valid_host
-from portico.http.error_pages import TOO_LARGE_HEADER
+from portico.http.server.limits import check_number_of_fields
 
 if TYPE_CHECKING:
     from portico.http.plan import Listener, VirtualServer
-    from portico.http.settings import CoreSettings
 
 MOST: Final = 128
 LONGEST: Final = 2048  # bytes
 MOST_FIELDS: Final = 50  # each is some objects: with all bounds a full table takes about a megabyte
-
-
-def too_many(fields: int, core: CoreSettings) -> ProtocolError:
-    """Return the error for a header section of more fields than `max_headers`."""
-    return ProtocolError(TOO_LARGE_HEADER, f"client sent too many header lines: {fields} (max_headers is {core.max_headers})")
 
 
 @final
@@ -61,9 +54,8 @@ class Sections:
         server = listener.find(host)
         count = len(fields.names)
         if count > core.max_headers and (fields.host is None or fields.names.index(b"host") >= core.max_headers):
-            raise too_many(count, core)  # the server that Host names may allow more, but its name came too late
-        if count > server.core.max_headers:
-            raise too_many(count, server.core)
+            check_number_of_fields(count, core)  # the server that Host names may allow more, but its name came too late
+        check_number_of_fields(count, server.core)
         section = Section(listener, version, fields, host, server)
         if len(block) <= LONGEST and len(fields.names) <= MOST_FIELDS and self._recent.is_again(hash(block), MOST):
             if len(self._known) >= MOST:

@@ -21,6 +21,7 @@ from portico.http.server.http1.prefixes import Prefixes
 from portico.http.server.http1.sections import Sections
 from portico.http.server.http1.states import CLOSED, DISCARDING, HEAD, IDLE, LINGERING, NAMES, SERVING, TUNNEL, may_follow
 from portico.http.server.http1.stream import Http1Stream
+from portico.http.server.lingering import linger
 from portico.http.server.protocol import ClientProtocol, ServedProtocol
 from portico.net.reactor import ClientFailed, ClientGone, ClientTimeout, NetworkSignal, Shutdown, Timeout
 from portico.net.transport import READ_SIZE
@@ -355,17 +356,4 @@ class Http1Server(ServedProtocol):
         if not unread and core.lingering_close == 1:
             return
         self._enter(LINGERING)
-        transport.shutdown_write()
-        reactor = self.connection.runtime.reactor
-        deadline = reactor.now + core.lingering_time
-        while True:
-            data = transport.recv(READ_SIZE) if transport.ready else None
-            if data is None:
-                left = deadline - reactor.now
-                if left <= 0.0:
-                    return
-                await transport.readable(min(core.lingering_timeout, left))
-            elif not data or reactor.now > deadline:
-                return
-            elif reactor.is_turn_over():
-                await reactor.turn()
+        await linger(transport, core)
