@@ -82,7 +82,7 @@ def parse_request_line(line: bytes) -> RequestLine:
         raise ProtocolError(400, "client sent invalid method")
     if not target or is_spaced(target):
         raise ProtocolError(400, "client sent invalid request")
-    version = 11 if protocol == b"HTTP/1.1" else _version_of(protocol)
+    version = 11 if protocol == b"HTTP/1.1" else _version_of(protocol, target)
     if not common and method in _REFUSED_METHODS:
         if method == b"CONNECT" and not _is_authority(target):
             raise ProtocolError(400, "client sent CONNECT without a host and a port")
@@ -123,7 +123,7 @@ def _spaced_parts(line: bytes) -> list[bytes]:
     return parts
 
 
-def _version_of(protocol: bytes) -> int:
+def _version_of(protocol: bytes, target: bytes) -> int:
     """Return 10 or 11. A later minor version is spoken to as 1.1 (RFC 9110 section 2.5). Raises ProtocolError 400 or 505."""
     if protocol == b"HTTP/1.0":
         return 10
@@ -136,6 +136,7 @@ def _version_of(protocol: bytes) -> int:
     ):
         raise ProtocolError(400, "client sent invalid request")
     if major != b"1":
+        split_target(target)  # the preface of HTTP/2 is 400
         raise ProtocolError(505, "client sent invalid version")
     return 11
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from portico.codec.http2.frames import FRAME_SIZE, LARGEST_WINDOW
+from portico.codec.http2.frames import LARGEST_WINDOW
 from portico.codec.versions import HTTP_2
 from portico.config import values
 from portico.config.directive import HTTP, LOCATION, SERVER, Directive, Scope
@@ -33,7 +33,7 @@ def _chunk_size(statement: Statement) -> int:
     size = values.size(statement)
     if size == 0:
         raise statement.fail("the http2 chunk size cannot be zero", statement.args[0])
-    return min(size, FRAME_SIZE)
+    return size
 
 
 STREAMS: Final = Directive[int](
@@ -49,8 +49,8 @@ PREREAD: Final = Directive[int](
     example="http2_body_preread_size 128k;",
 )
 CHUNK_SIZE: Final = Directive[int](
-    "http2_chunk_size", _SERVERS | LOCATION, _chunk_size, args="1", default=0, default_text="16k", syntax="SIZE",
-    doc="The most bytes of a response's body in one frame; more than 16k has no effect. nginx's default is 8k.",
+    "http2_chunk_size", _SERVERS | LOCATION, _chunk_size, args="1", default=8192, default_text="8k", syntax="SIZE",
+    doc="The most bytes of a response's body in one frame; clients limit them too, most to 16k.",
     example="http2_chunk_size 4k;",
 )
 
@@ -66,7 +66,7 @@ class Http2Feature(Feature):
 
     def location(self, build: LocationBuild) -> None:
         size = build.scope.get(CHUNK_SIZE)
-        if size:
+        if size != CHUNK_SIZE.default:
             CHUNK.put(build.location, size)
 
 

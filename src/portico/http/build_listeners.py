@@ -97,14 +97,10 @@ class ListenerBuilder:
                     self.diagnostics.error(no_certificate(server.where))
 
     def settle_http2(self) -> None:
-        """Note which addresses speak HTTP/2, and have it announced in handshakes (nginx: ngx_http_ssl_alpn_select)."""
+        """Note which addresses speak HTTP/2: without TLS it is their default server's matter (ngx_http_wait_request_handler)."""
         for listener in self.listeners.values():
-            for server in listener.servers:
-                enabled = listener.is_http2 or (server.http2 is not None and server.http2.enabled)
-                if enabled and (listener.ssl or listener.is_http2 or server is listener.default):
-                    listener.http2 = True
-                if enabled and server.tls is not None:
-                    server.tls.speak_http2()
+            servers = listener.servers if listener.ssl else [listener.default]
+            listener.http2 = listener.is_http2 or any(server.http2 is not None and server.http2.enabled for server in servers)
 
     def sockets(self) -> list[Listener]:
         """Return one listener for each socket: an address whose port also has a wildcard is served by the wildcard's socket."""

@@ -71,6 +71,7 @@ _REASON_SIZE: Final = 256
 
 # Given the name of SNI as it was sent, None when there was none; returns the alert to end the handshake with,
 # 0 to go on.
+OfferProtocols = Callable[[], bytes]  # to the client of the handshake that is being made
 ChooseByName = Callable[["bytes | None"], int]
 # Returns whether the handshake may go on.
 Certify = Callable[[], bool]
@@ -225,7 +226,7 @@ class OpenSSL:
         self._set_callback = lib.SSL_CTX_callback_ctrl
         self._set_callback.argtypes = [pointer, ctypes.c_int, pointer]
         self._set_callback.restype = ctypes.c_long
-        self._alpn: dict[bytes, ProtocolChoice] = {}  # contexts keep pointers to these
+        self._alpn: dict[OfferProtocols, ProtocolChoice] = {}  # contexts keep pointers to these
         self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
         self._certifying: dict[Certify, CertificateCallback] = {}  # and to these
         # As in nginx's ngx_ssl_verify_callback: go on, the result is looked at when there is a request to respond to.
@@ -285,14 +286,13 @@ class OpenSSL:
         """
         self._context_control(_context_pointer(context), _CTRL_MODE, _NO_AUTO_CHAIN, None)
 
-    def choose_protocol(self, context: ssl.SSLContext, protocols: list[str]) -> None:
-        """Choose by ALPN the first of `protocols` that the client offers; a client that offers others only gets the alert
-        no_application_protocol (RFC 7301 section 3.2). `ssl` would go on without ALPN.
+    def choose_protocol(self, context: ssl.SSLContext, offer: OfferProtocols) -> None:
+        """Choose by ALPN the first protocol of those that `offer` returns, as RFC 7301 section 3.1 writes them, which the client
+        has too; a client that has others only gets the alert no_application_protocol (section 3.2). `ssl` would go on without ALPN.
         """
-        names = b"".join([bytes((len(name),)) + name.encode("ascii") for name in protocols])
-        choice = self._alpn.get(names)
+        choice = self._alpn.get(offer)
         if choice is None:
-            choice = self._alpn[names] = ProtocolChoice(names, self._select_protocol)
+            choice = self._alpn[offer] = ProtocolChoice(offer, self._select_protocol)
         self._set_alpn_callback(_context_pointer(context), choice.function, None)
 
     def choose_by_name(self, context: ssl.SSLContext, choose: ChooseByName) -> None:
@@ -465,11 +465,11 @@ class OpenSSL:
 
 @final
 class ProtocolChoice:
-    """The ALPN callback for one list of protocols. It lives as long as the process, for contexts point to it."""
+    """The ALPN callback. It lives as long as the process, for contexts point to it."""
 
-    def __init__(self, names: bytes, select: Callable[..., int]) -> None:
-        self._names = ctypes.create_string_buffer(names, len(names))  # what is chosen points into it
-        self._length = len(names)
+    def __init__(self, offer: OfferProtocols, select: Callable[..., int]) -> None:
+        self._offer = offer
+        self._names: dict[bytes, ctypes.Array[ctypes.c_char]] = {}  # what is chosen points into them
         self._select = select
         pointer = ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, pointer, ctypes.c_uint, pointer)
@@ -479,7 +479,11 @@ class ProtocolChoice:
         self, _tls: int, chosen: int, length: int, offered: int, size: int, _argument: int | None
     ) -> int:
         """Choose the protocol (nginx: ngx_http_ssl_alpn_select)."""
-        found = self._select(chosen, length, self._names, self._length, offered, size)
+        offer = self._offer()
+        names = self._names.get(offer)
+        if names is None:
+            names = self._names[offer] = ctypes.create_string_buffer(offer, len(offer))
+        found = self._select(chosen, length, names, len(offer), offered, size)
         return _GO_ON if found == _OVERLAP else _ALERT
 
 

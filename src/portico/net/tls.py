@@ -39,7 +39,8 @@ RECORD_SIZE: Final = 16384  # RFC 8446 section 5.1; nginx's default of ssl_buffe
 HANDSHAKE_RECORD: Final = 0x16  # the first byte of a ClientHello
 SSL2_HELLO: Final = 0x80
 
-ALPN: Final = ["http/1.1", "http/1.0", "http/0.9"]  # nginx: NGX_HTTP_ALPN_PROTOS
+HTTP1: Final = b"\x08http/1.1\x08http/1.0\x08http/0.9"  # RFC 7301 section 3.1; nginx: NGX_HTTP_ALPN_PROTOS
+HTTP2: Final = b"\x02h2" + HTTP1
 
 VERIFY_OFF: Final = 0
 VERIFY_ON: Final = 1
@@ -99,21 +100,8 @@ class ServerTLS:
         self.versions: tuple[int, int] = (0, 0)  # the oldest and the newest protocol of `ssl_protocols`; 0: OpenSSL's own limit
         self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
         self.source: CertificateSource | None = None  # None: the context has the certificates
+        self.http2 = False  # `http2 on`
         _call_by_name(self.context)
-
-
-    def announce(self, protocols: list[str]) -> None:
-        """Set the protocols that clients may choose from by ALPN (RFC 7301), the best first."""
-        library = openssl.library()
-        if library is None:
-            self.context.set_alpn_protocols(protocols)
-        else:
-            library.choose_protocol(self.context, protocols)
-
-    def speak_http2(self) -> None:
-        """Have HTTP/2 among them."""
-        self.announce(["h2", *ALPN])
-
 
 FindServer = Callable[[bytes], "ServerTLS | None"]
 
@@ -171,12 +159,22 @@ def certify_by_source(server: ServerTLS, source: CertificateSource) -> None:
     library.certify_by(server.context, _certify)
 
 
+def _offer_protocols() -> bytes:
+    """Return the protocols that a client may choose from by ALPN, when its server has been chosen."""
+    transport = _STEP.transport
+    if transport is None or transport.server is None:
+        return HTTP1
+    return HTTP2 if transport.http2 or transport.server.http2 else HTTP1
+
+
 def _call_by_name(context: ssl.SSLContext) -> None:
-    """Have `_on_server_name` called in the handshakes that begin with `context`."""
+    """Have `_on_server_name` called in the handshakes that begin with `context`, and `_offer_protocols` for ALPN."""
     library = openssl.library()
     if library is not None:
         library.choose_by_name(context, _on_server_name)
+        library.choose_protocol(context, _offer_protocols)
         return
+    context.set_alpn_protocols(["http/1.1", "http/1.0", "http/0.9"])
     context.sni_callback = _on_decoded_name
     sys.unraisablehook = _unraisable
 
@@ -206,6 +204,7 @@ class TLSTransport(Transport):
         self.store_key: bytes = b""
         self.name_matched: bool = False  # a server has the name in SNI
         self.server_name: bytes = b""  # SNI as sent, any bytes but zero; b"" when none was sent
+        self.http2: bool = False  # all servers of the address speak HTTP/2 (`listen … http2`)
         self.rejected: bool = False  # the handshake, by ssl_reject_handshake
         self.uncertified: str = ""  # why there was no certificate for the handshake
         self.facts: Callable[[], object] | None = None  # makes what a `CertificateSource` evaluates its variables with
@@ -501,9 +500,10 @@ def wrap(
     return transport
 
 
-def secure(plain: Transport, server: ServerTLS, find: FindServer | None = None) -> TLSTransport:
+def secure(plain: Transport, server: ServerTLS, find: FindServer | None = None, http2: bool = False) -> TLSTransport:
     """Wrap a transport that is registered and has read nothing, in its place; `await handshake()` is next. See `wrap`."""
     transport = wrap(plain.reactor, plain.sock, server, find)
+    transport.http2 = http2
     plain.give_way(transport)
     return transport
 

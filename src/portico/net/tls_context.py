@@ -16,7 +16,6 @@ from portico.net import openssl, ticket_keys
 from portico.net.certificates import ContextError, file_failed, load_authorities, load_pair
 from portico.net.ticket_keys import FixedKeys, RotatingKeys, TicketKey
 from portico.net.tls import (
-    ALPN,
     RECORD_SIZE,
     VERIFY_OFF,
     VERIFY_ON,
@@ -160,7 +159,7 @@ def server_tls(settings: ServerSettings) -> ServerTLS:
         certify_by_source(server, settings.source)
     _set_sessions(server, settings)
     _set_verification(server, settings)
-    server.announce(ALPN)
+    server.http2 = settings.http2
     server.reject = settings.reject
     server.has_certificate = bool(settings.certificates)
     server.buffer_size = settings.buffer_size

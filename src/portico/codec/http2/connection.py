@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.http2.errors import (
-    COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
@@ -26,6 +25,7 @@ from portico.codec.http2.errors import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     STREAM_CLOSED,
+    HeadersTooLarge,
     HpackError,
     Http2Error,
 )
@@ -81,6 +81,7 @@ from portico.codec.http2.states import (
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
+OUR_FRAME_SIZE: Final = 65536  # bytes of payload that we take
 MOST_BLOCK: Final = 65536  # bytes of a header block
 MOST_CONTINUATIONS: Final = 8
 MOST_HELD: Final = 1 << 20  # bytes of content that wait for their receivers
@@ -144,7 +145,7 @@ class Streams:
 class Http2Connection:
     """The state of one connection. `out`: bytes to send, in order."""
 
-    def __init__(self, streams: Streams, is_server: bool, header_limit: int) -> None:
+    def __init__(self, streams: Streams, is_server: bool, field_limit: int, header_limit: int) -> None:
         self.streams = streams
         self.is_server = is_server
         self.out: list[bytes] = []
@@ -161,12 +162,11 @@ class Http2Connection:
         self.is_acknowledged = False  # our settings are
         self.goaway_sent = False
         self.goaway_received = False
-        self._decoder = Decoder(header_limit)
+        self._decoder = Decoder(field_limit, header_limit)
         self._expected: bytes = PREFACE if is_server else b""  # what is left of the preface
         self._pieces: list[bytes] = []  # a frame that has not come whole
         self._pending = 0  # bytes of it
         self._needed = 0  # bytes until more of it can be told
-        self._settled = False  # the peer's first SETTINGS have come
         self._block: list[bytes] = []  # a header block that has not come whole
         self._block_size = 0
         self._block_stream = 0
@@ -188,7 +188,14 @@ class Http2Connection:
         self.stream_window = stream_window
         self.most_streams = most_streams
         self.out.append(
-            settings_frame([(MAX_CONCURRENT_STREAMS, most_streams), (INITIAL_WINDOW_SIZE, stream_window), *settings])
+            settings_frame(
+                [
+                    (MAX_CONCURRENT_STREAMS, most_streams),
+                    (INITIAL_WINDOW_SIZE, stream_window),
+                    (MAX_FRAME_SIZE, OUR_FRAME_SIZE),
+                    *settings,
+                ]
+            )
         )
         more = CONNECTION_WINDOW - self.receive_window
         self.receive_window += more
@@ -209,9 +216,11 @@ class Http2Connection:
         """Drop what is remembered only to be fast: the connection is idle."""
         self._decoder.forget()
 
-    def is_incomplete(self) -> bool:
-        """Return whether a part of a frame has come, or of a header block."""
-        return self._pending > 0 or self._block_stream != 0
+    def lacks_headers(self) -> bool:
+        """Return whether a header block has begun to come and is not whole."""
+        if self._block_stream:
+            return True
+        return bool(self._pieces) and self._pieces[0][3:4] == b"\x01"
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
@@ -245,7 +254,7 @@ class Http2Connection:
         while size - at >= 9:
             length: i64 = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             end = at + 9 + length
-            if length > FRAME_SIZE:
+            if length > OUR_FRAME_SIZE:
                 raise Http2Error(FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             if end > size:
                 break
@@ -254,7 +263,7 @@ class Http2Connection:
             number: i64 = (data[at + 5] & 127) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
             payload = data[at + 9 : end]
             at = end
-            if kind == HEADERS and self._block_stream == 0 and self._settled:
+            if kind == HEADERS and self._block_stream == 0:
                 self._headers(number, flags, payload)
             else:
                 self._frame(kind, flags, number, payload)
@@ -264,6 +273,8 @@ class Http2Connection:
             self._pending = len(rest)
             self._needed = 9
             if self._pending >= 9:
+                if rest[3] == PUSH_PROMISE:
+                    self._frame(PUSH_PROMISE, 0, 0, b"")
                 self._needed += rest[0] << 16 | rest[1] << 8 | rest[2]
 
     def _without_preface(self, data: bytes) -> bytes:
@@ -282,10 +293,6 @@ class Http2Connection:
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._block_stream and (kind != CONTINUATION or number != self._block_stream):
             raise Http2Error(PROTOCOL_ERROR, "another frame inside of a header block")
-        if not self._settled:
-            if kind != SETTINGS or flags & ACK:
-                raise Http2Error(PROTOCOL_ERROR, "no SETTINGS at the beginning")
-            self._settled = True
         if kind == DATA:
             self._data(number, flags, payload)
         elif kind == WINDOW_UPDATE:
@@ -364,8 +371,12 @@ class Http2Connection:
     def _whole_block(self, number: int, ended: bool, data: bytes) -> None:
         try:
             block = self._decoder.decode(data)
-        except HpackError as error:
-            raise Http2Error(COMPRESSION_ERROR, f"a header block with {error}") from None
+        except (HpackError, HeadersTooLarge) as error:
+            if self.is_server and number > self.last_stream:
+                self.last_stream = number
+            if isinstance(error, HpackError):
+                raise Http2Error(error.code, f"a header block with {error}") from None
+            raise Http2Error(ENHANCE_YOUR_CALM, "too large headers") from None
         stream = self.open.get(number)
         if stream is None:
             if self.is_server and number > self.last_stream:
@@ -394,11 +405,10 @@ class Http2Connection:
         if self.goaway_sent:
             return  # RFC 9113 section 6.8
         self.last_stream = number
-        if len(self.open) >= self.most_streams:
+        ahead = not ended and not self.is_acknowledged and self.stream_window < DEFAULT_WINDOW  # it may send more than we take
+        if len(self.open) >= self.most_streams or ahead:
             self._spend(HEADERS)
-            self.out.append(frame(RST_STREAM, 0, four_bytes(number), four_bytes(REFUSED_STREAM)))
-            if not ended:
-                self._remember_reset(number)
+            self._refuse(number, ended, REFUSED_STREAM)
             return
         stream = Stream(number, self.peer_window, self.stream_window)
         stream.state = next_state(IDLE, BEGUN)
@@ -408,6 +418,27 @@ class Http2Connection:
         self.open[number] = stream
         self.streams.on_headers(stream, block, ended)
 
+    def _refuse(self, number: int, ended: bool, code: int) -> None:
+        """Reset a stream that is not to begin."""
+        self.out.append(frame(RST_STREAM, 0, four_bytes(number), four_bytes(code)))
+        if not ended:
+            self._remember_reset(number)
+
+    def give_up(self) -> bool:
+        """Refuse the stream whose header block does not come whole; return False when it is another frame that does not.
+
+        What still comes of the block is decoded for the table's sake.
+        """
+        number = self._block_stream
+        head = b"".join(self._pieces)[:9]
+        if not number and len(head) == 9 and head[3] == HEADERS:
+            number = int.from_bytes(head[5:9], "big") & LARGEST_WINDOW
+        if not number or number & 1 == 0 or number <= self.last_stream:
+            return False
+        self.last_stream = number
+        self._refuse(number, False, PROTOCOL_ERROR)
+        return True
+
     def _late(self, number: int, kind: int) -> None:
         """Act on a frame of a stream that is not open: idle, over, or reset when the frame was on its way (RFC 9113 section 5.1)."""
         if number > self.last_stream or number & 1 == 0:
@@ -415,7 +446,8 @@ class Http2Connection:
         if number in self._reset or number <= self._reset_before:
             self._spend(kind)
             return
-        raise Http2Error(STREAM_CLOSED, f"{NAMES[kind]} of stream {number}, which is over")
+        code = PROTOCOL_ERROR if kind == HEADERS else STREAM_CLOSED  # RFC 9113 section 5.1.1: as a new stream it would be one
+        raise Http2Error(code, f"{NAMES[kind]} of stream {number}, which is over")
 
     # -- content
 
@@ -624,15 +656,17 @@ class Http2Connection:
 
     def room(self, stream: Stream) -> int:
         """Return how many bytes of content can be sent now, in one frame."""
-        window = self.window
-        if stream.window < window:
-            window = stream.window
-        if window > FRAME_SIZE:
-            return FRAME_SIZE
-        return window if window > 0 else 0
+        room = self.window
+        if stream.window < room:
+            room = stream.window
+        if self.peer_frame < room:
+            room = self.peer_frame
+        return room if room > 0 else 0
 
     def send_headers(self, stream: Stream, block: bytes, ended: bool) -> None:
-        """Send a header section, or trailers (`ended`). `block`: of `hpack.encoded_fields`."""
+        """Send a header section, or trailers (`ended`). `block`: of `hpack.encoded_field`."""
+        if stream.state == CLOSED:
+            return
         if self._table_dropped:
             self._table_dropped = False
             block = NO_TABLE + block
@@ -642,12 +676,14 @@ class Http2Connection:
             out.append(stream.wire)
             out.append(block)
         else:
-            out.append(header_frames(stream.wire, block, ended, FRAME_SIZE))
+            out.append(header_frames(stream.wire, block, ended, self.peer_frame))
         if ended:
             self._end(stream)
 
     def send_data(self, stream: Stream, data: bytes, ended: bool) -> None:
         """Send content, no more than `room` says; b"" with `ended` needs none."""
+        if stream.state == CLOSED:
+            return
         size = len(data)
         self.window -= size
         stream.window -= size

@@ -31,5 +31,14 @@ class Http2Error(Exception):
 
 
 @final
+class HeadersTooLarge(Exception):
+    """A header block has a field, or fields, larger than the receiver allows."""
+
+
+@final
 class HpackError(Exception):
     """A header block cannot be decoded: nothing that comes after it could be (RFC 7541 section 2.2)."""
+
+    def __init__(self, reason: str, code: int = COMPRESSION_ERROR) -> None:
+        super().__init__(reason)
+        self.code: int = code

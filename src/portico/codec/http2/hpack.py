@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.http2 import huffman
-from portico.codec.http2.errors import HpackError
+from portico.codec.http2.errors import FRAME_SIZE_ERROR, HeadersTooLarge, HpackError
 from portico.codec.http2.tables import STATIC
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class HeaderList:
     def __init__(self) -> None:
         self.names: list[bytes] = []
         self.values: list[bytes] = []
-        self.is_too_large = False  # it has more fields than these, which were not stored
         self.made: object = None  # what the reader of the block made of it
 
 
@@ -49,9 +48,13 @@ class Block:
 
 @final
 class Decoder:
-    """The header blocks that come on one connection. `limit`: bytes that the fields of one may count, as RFC 7541 counts them."""
+    """The header blocks that come on one connection.
 
-    def __init__(self, limit: int) -> None:
+    `field_limit`: bytes that a name or a value may have; `limit`: those of all fields of a block together.
+    """
+
+    def __init__(self, field_limit: int, limit: int) -> None:
+        self.field_limit = field_limit
         self.limit = limit
         self._allowed = TABLE_SIZE  # bytes that the peer may give the table
         self._most = TABLE_SIZE  # bytes that it has given it
@@ -64,7 +67,7 @@ class Decoder:
         self._headers: HeaderList | None = None
 
     def decode(self, data: bytes) -> Block:
-        """Return what a whole block says. Raises HpackError."""
+        """Return what a whole block says. Raises HpackError and HeadersTooLarge, after which no other block can be decoded."""
         block = self._blocks.get(data)
         if block is not None:
             return block
@@ -114,6 +117,7 @@ class Decoder:
         changed = False
         total: i64 = 0
         limit: i64 = self.limit
+        field_limit: i64 = self.field_limit
         at: i64 = 0
         size: i64 = len(data)
         while at < size:
@@ -151,10 +155,9 @@ class Decoder:
                 if indexed:
                     changed = True
                     self._insert(name, value)
-            total += len(name) + len(value) + _OVERHEAD
-            if total > limit:  # the rest is read for the table's sake, and not stored
-                headers.is_too_large = True
-                continue
+            total += len(name) + len(value)
+            if total > limit or len(name) > field_limit or len(value) > field_limit:
+                raise HeadersTooLarge
             if name == b":path":
                 paths += 1
                 path = value
@@ -166,7 +169,7 @@ class Decoder:
         block = Block(headers, path)
         if changed:
             self.forget()
-        elif not headers.is_too_large:
+        else:
             self._remember(data, block)
             if path_at >= 0 and paths == 1 and size <= _LONGEST_BLOCK:
                 self._before_path = data[:path_at]
@@ -215,15 +218,15 @@ def _integer(data: bytes, at: i64, prefix: i64) -> tuple[i64, i64]:
         if not octet & 0x80:
             return value, at
         shift += 7
-        if shift > 28:
+        if shift > 21:  # 28 bits are more than any size can be; nginx takes as many
             raise HpackError("an integer that is too large")
-    raise HpackError("a truncated block")
+    raise HpackError("a truncated end", FRAME_SIZE_ERROR)
 
 
 def _string(data: bytes, at: i64) -> tuple[bytes, i64]:
     """Return a string, and where it ends (RFC 7541 section 5.2). Raises HpackError."""
     if at >= len(data):
-        raise HpackError("a truncated block")
+        raise HpackError("a truncated end", FRAME_SIZE_ERROR)
     octet: i64 = data[at]
     at += 1
     count = octet & 0x7F
@@ -231,7 +234,7 @@ def _string(data: bytes, at: i64) -> tuple[bytes, i64]:
         count, at = _integer(data, at, 0x7F)
     end = at + count
     if end > len(data):
-        raise HpackError("a truncated block")
+        raise HpackError("a truncated end", FRAME_SIZE_ERROR)
     text = data[at:end]
     return huffman.decode_short(text) if octet & 0x80 else text, end
 
@@ -242,7 +245,6 @@ NO_TABLE: Final = b"\x20"  # the dynamic table has 0 bytes from here on: for a p
 
 _NAMES: Final[dict[bytes, int]] = {name: index + 1 for index, (name, _) in reversed(list(enumerate(STATIC)))}
 _FIELDS: Final[dict[tuple[bytes, bytes], int]] = {field: index + 1 for index, field in enumerate(STATIC)}
-_SENSITIVE: Final = frozenset((b"set-cookie", b"authorization", b"proxy-authorization"))  # RFC 7541 section 7.1.3: never indexed
 
 
 def encoded_field(name: bytes, value: bytes) -> bytes:
@@ -251,7 +253,7 @@ def encoded_field(name: bytes, value: bytes) -> bytes:
     if index is not None:
         return _prefixed(index, 7, 0x80)
     index = _NAMES.get(name, 0)
-    start = _prefixed(index, 4, 0x10 if name in _SENSITIVE else 0)
+    start = _prefixed(index, 4, 0)
     if not index:
         start += _encoded_string(name)
     return start + _encoded_string(value)
@@ -263,7 +265,8 @@ def encoded_fields(fields: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _encoded_string(text: bytes) -> bytes:
-    return _prefixed(len(text), 7, 0) + text
+    coded = huffman.encode_short(text)
+    return _prefixed(len(coded), 7, 0x80) + coded if len(coded) < len(text) else _prefixed(len(text), 7, 0) + text
 
 
 def _prefixed(value: int, bits: int, first: int) -> bytes:

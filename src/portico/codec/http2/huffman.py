@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 13  # bits that are looked up at once: all printable characters of ASCII but eight have shorter codes
 _LONGEST: Final = 30
+_MOST_PADDING: Final = 8  # bits: one more than RFC 7541 section 5.2 allows, as in nginx
 _MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 64  # bytes, encoded
 
@@ -61,7 +62,7 @@ def decode(data: bytes) -> bytes:
             window = ((held << (13 - bits)) | ((1 << (13 - bits)) - 1)) & 8191
         length: i64 = lengths[window]
         if length == 0:
-            if bits < 8 and at == size:
+            if bits <= _MOST_PADDING and at == size:
                 break
             found = _long(held, bits)
             if found < 0:
@@ -73,7 +74,7 @@ def decode(data: bytes) -> bytes:
             break
         out.append(octets[window])
         bits -= length
-    if bits > 7 or (held & ((1 << bits) - 1)) != (1 << bits) - 1:
+    if bits > _MOST_PADDING or (held & ((1 << bits) - 1)) != (1 << bits) - 1:
         raise HpackError("a Huffman-encoded string with wrong padding")
     return bytes(out)
 
@@ -106,11 +107,31 @@ def decode_short(data: bytes) -> bytes:
 
 def encode(text: bytes) -> bytes:
     """Return an encoded string, padded with the beginning of the code for its end."""
-    held = 0
-    bits = 0
+    out = bytearray()
+    held: i64 = 0
+    bits: i64 = 0
     for octet in text:
-        held = held << LENGTHS[octet] | CODES[octet]
-        bits += LENGTHS[octet]
-    padding = -bits % 8
-    held = held << padding | ((1 << padding) - 1)
-    return held.to_bytes((bits + padding) // 8, "big")
+        length: i64 = LENGTHS[octet]
+        held = ((held << length) | CODES[octet]) & 0xFFFFFFFFFF
+        bits += length
+        while bits >= 8:
+            bits -= 8
+            out.append((held >> bits) & 255)
+    if bits:
+        out.append(((held << (8 - bits)) | ((1 << (8 - bits)) - 1)) & 255)
+    return bytes(out)
+
+
+_ENCODED: Final[dict[bytes, bytes]] = {}
+
+
+def encode_short(text: bytes) -> bytes:
+    """Return `encode(text)`, remembered for strings that are short: responses repeat them."""
+    found = _ENCODED.get(text)
+    if found is None:
+        found = encode(text)
+        if len(text) <= _LONGEST_REMEMBERED:
+            if len(_ENCODED) >= _MOST_REMEMBERED:
+                _ENCODED.clear()
+            _ENCODED[text] = found
+    return found

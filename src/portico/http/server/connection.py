@@ -54,7 +54,7 @@ class Connection(ServedConnection):
                 return
             if listener.ssl and not await self._handshake():
                 return
-            if listener.http2 and not self.client.secure and not await self._preface():
+            if listener.http2 and not listener.ssl and not await self._preface():
                 return
             for spoken in self.protocols:
                 if spoken.is_spoken(self):
@@ -171,7 +171,7 @@ class Connection(ServedConnection):
             return True
         default = self.listener.default.tls
         assert default is not None
-        secured = secure(plain, default, self.listener.find_tls)
+        secured = secure(plain, default, self.listener.find_tls, self.listener.is_http2)
         self.transport = secured
         self.client.set_secure(secured)
         secured.watcher = self

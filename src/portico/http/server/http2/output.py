@@ -1,7 +1,7 @@
 """From a `Response` to frames.
 
 The header section and a short body are made at once, and leave with what other streams have to send. A long body is taken piece by
-piece, each as large as a TLS record takes with its frame header, and nothing is held that the client has not made room for: a client
+piece and sent in frames of `http2_chunk_size`; nothing is held that the client has not made room for: a client
 that reads slowly slows its source down, unless the source buffers (`Body.absorb`).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from portico.codec.http2.frames import FRAME_SIZE, HEADER
+from portico.codec.http2.frames import HEADER
 from portico.errorlog import ALERT
 from portico.http.errors import BodyCutShort, FileFailed
 from portico.http.header_section import server_and_date
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from portico.http.server.http2.blocks import Beginnings
     from portico.http.server.http2.stream import Http2Stream
 
-CHUNK: Final = LocationSlot[int]()  # `http2_chunk_size`, where it is set
-_PIECE: Final = FRAME_SIZE - HEADER  # with its header it fills a TLS record (RFC 8446 section 5.1)
+CHUNK: Final = LocationSlot[int]()  # `http2_chunk_size`, where it is not the default
+_PIECE: Final = 8192  # bytes: the default
 
 
 async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Request, response: Response) -> None:
@@ -35,6 +35,8 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
 
     Raises ClientFailed, ClientTimeout, FileFailed, BodyCutShort, and what the body's source raises.
     """
+    streams = stream.streams
+    streams.room_of(stream)  # raises when the client has gone
     core = request.location.core
     status = response.status
     body = response.body
@@ -55,7 +57,6 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
     request.status = status
     request.response = response
     request.head_bytes = len(block) + HEADER
-    streams = stream.streams
     if bodyless:
         streams.send_headers(stream, block, True)
         return
@@ -67,7 +68,7 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
             return
         streams.send_headers(stream, block, False)
         last = not response.trailers
-        if len(content) <= streams.room_of(stream):
+        if len(content) <= min(streams.room_of(stream), CHUNK.of(request.location) or _PIECE):
             streams.send_data(stream, content, last)
             request.body_bytes = len(content) + HEADER
         else:
@@ -113,42 +114,55 @@ async def _send_stream(stream: Http2Stream, request: Request, response: Response
 
 
 async def _send_file(stream: Http2Stream, request: Request, response: Response, body: FileBody, pace: Pace | None) -> None:
-    reactor = request.reactor
+    """Send a file, a frame at a time, so that no more of it is in memory than is sent."""
+    streams = stream.streams
     last = not response.trailers
     while body.left > 0:
+        count = min(await _room(stream, request, response, pace), body.left)
         try:
-            data = os.pread(body.fd, min(body.left, _PIECE), body.offset)
+            data = os.pread(body.fd, count, body.offset)
         except OSError as error:
             raise FileFailed("pread", path_of(body.fd), error) from None
         if not data:
             request.log_error(ALERT, f'"{path_of(body.fd)}" was truncated while it was sent')
             raise BodyCutShort
-        body.offset += len(data)
-        body.left -= len(data)
-        await _send_piece(stream, request, response, data, last and body.left == 0, pace)
-        if reactor.is_turn_over():
-            await reactor.turn()
+        count = len(data)
+        body.offset += count
+        body.left -= count
+        if pace is not None:
+            pace.used(count)
+        streams.send_data(stream, data, last and body.left == 0)
+        request.body_bytes += count + HEADER
+        if request.reactor.is_turn_over():
+            await request.reactor.turn()
 
 
 async def _send_piece(
     stream: Http2Stream, request: Request, response: Response, data: bytes, last: bool, pace: Pace | None
 ) -> None:
-    """Send a part of the body, as the client makes room for it; while it does not, the source may read on (`absorb`)."""
+    """Send a part of the body, as the client makes room for it."""
     streams = stream.streams
-    most = CHUNK.of(request.location) or _PIECE
     at = 0
     while at < len(data):
-        room = streams.room_of(stream)
-        if room == 0:
-            await response.body.absorb(stream, request.location.core.send_timeout)
-            continue
-        count = min(room, most, len(data) - at)
-        if pace is not None:
-            count = await pace.allowance(request, count)
-            if streams.room_of(stream) < count:
-                continue
-            pace.used(count)
+        count = min(await _room(stream, request, response, pace), len(data) - at)
         piece = data if count == len(data) else data[at : at + count]
         at += count
+        if pace is not None:
+            pace.used(count)
         streams.send_data(stream, piece, last and at == len(data))
         request.body_bytes += count + HEADER
+
+
+async def _room(stream: Http2Stream, request: Request, response: Response, pace: Pace | None) -> int:
+    """Return how many bytes the next frame may have, when there is room for it; until then the source may read on (`absorb`)."""
+    most = CHUNK.of(request.location) or _PIECE
+    while True:
+        room = min(stream.streams.room_of(stream), most)
+        if room == 0:
+            await response.body.absorb(stream, request.location.core.send_timeout)
+        elif pace is None:
+            return room
+        else:
+            room = await pace.allowance(request, room)
+            if stream.streams.room_of(stream) >= room:
+                return room

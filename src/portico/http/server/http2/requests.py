@@ -15,7 +15,6 @@ from portico.codec.http1_request import check_unique, is_method, is_spaced, vali
 from portico.codec.versions import HTTP_2
 from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
-from portico.http.error_pages import TOO_LARGE_HEADER
 from portico.http.errors import HTTPError
 from portico.http.request import Request, SectionMemo
 from portico.http.routing.uri import normalise
@@ -124,12 +123,10 @@ class RequestReader:
     def _read(self, headers: HeaderList) -> KnownFields:
         """Return what a header list comes to, but for its path. Raises ProtocolError; RegexFailed of a server_name."""
         core = self.listener.default.core
-        if headers.is_too_large:
-            most = core.large_buffers * core.large_buffer_size
-            raise ProtocolError(TOO_LARGE_HEADER, f"client sent too large header (large_client_header_buffers are {most} bytes)")
         pseudo = _pseudo_headers(headers)
         options = HeaderOptions(core.underscores_in_headers, core.ignore_invalid_headers)
         names, values = _regular_fields(headers, len(pseudo), options)
+        count = len(names) - 1 if names[-1:] == [b"cookie"] else len(names)  # nginx does not count it
         method = _method(pseudo)
         _check_scheme(pseudo)
         first: dict[bytes, bytes] = {}
@@ -154,14 +151,15 @@ class RequestReader:
         if not self.listener.is_http2 and (server.http2 is None or not server.http2.enabled):
             reason = "client attempted to request the server name for which the negotiated protocol is disabled"
             raise ProtocolError(421, reason)
-        check_number_of_fields(len(names), server.core)
+        check_number_of_fields(count, server.core)
         length = first.get(b"content-length")
         size = -1 if length is None else length_of(length, CLIENT)
         expects = first.get(b"expect", b"").lower() == b"100-continue"
-        fields = RequestFields(b"", names, names, values, first, size, False, NO_CONNECTION, b"", expects)
+        raw = b" ".join(names)  # all that anybody asks of it: whether a name has an underscore
+        fields = RequestFields(raw, names, names, values, first, size, False, NO_CONNECTION, b"", expects)
         unended = fields
         if size < 0:
-            unended = RequestFields(b"", names, names, values, first, size, True, NO_CONNECTION, b"", expects)
+            unended = RequestFields(raw, names, names, values, first, size, True, NO_CONNECTION, b"", expects)
         return KnownFields(method, fields, unended, name, server)
 
     def _refused(self, block: Block, error: HTTPError) -> Request:

@@ -34,6 +34,8 @@ class Http2(ClientProtocol):
         tls = connection.client.tls
         if tls is not None:
             return tls.tls.selected_alpn_protocol() == _ALPN
+        if connection.listener.ssl:
+            return False  # plain HTTP on a port for TLS is refused in HTTP/1.1
         return connection.transport.peek(len(PREFACE)) == PREFACE
 
     def begin(self, connection: Connection) -> ServedProtocol:
@@ -96,23 +98,19 @@ class Http2Server(ServedProtocol):
     async def _wait(self) -> None:
         """Wait for the client: while requests are served without end, else as the settings say. Raises Timeout."""
         streams = self.streams
-        connection = self.connection
-        transport = connection.transport
-        core = connection.listener.default.core
-        if streams.wire.is_incomplete():
-            transport.set_deadline(core.client_header_timeout)
+        if streams.wire.lacks_headers():
+            streams.expect_rest()
         elif not streams.table:
             streams.begin_idling()
         try:
-            await transport.readable(0.0)
+            await self.connection.transport.readable(0.0)
         except Timeout:
-            if not streams.is_cooling():
+            if not streams.is_cooling() and not streams.gives_up_request():
                 streams.wire.goaway()
                 streams.flush_now()
                 raise
         finally:
-            transport.clear_deadline()
-            connection.runtime.idle.pop(connection, None)
+            streams.stop_expecting()
 
     def drain(self) -> None:
         self.streams.drain()

@@ -8,9 +8,9 @@ from portico.codec.http2.hpack import encoded_field
 from portico.errorlog import ERR, INFO
 from portico.http.errors import HTTPError
 from portico.http.server.http2.blocks import block_of
+from portico.http.server.http2.deadline import Deadline
 from portico.http.server.stream import ClientStream
 from portico.net.reactor import SUSPEND, ClientFailed, ClientGone, ClientTimeout, Suspend, Task
-from portico.net.timers import Timed
 
 if TYPE_CHECKING:
     from portico.codec.http2.connection import Stream
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 _BODY_WINDOW: Final = 1 << 18  # bytes that the client may send ahead, once somebody reads the body
 _CONTINUE: Final = encoded_field(b":status", b"100")
 _ECONNRESET: Final = 104
-
-
-@final
-class Deadline(Timed):
-    """How long a stream waits for its client."""
-
-    def __init__(self, stream: Http2Stream) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def on_deadline(self, now: float) -> None:
-        self._stream.on_timeout()
 
 
 @final
@@ -77,7 +65,7 @@ class Http2Stream(ClientStream):
         reader = self._reader
         if reader is not None:
             self.stop_waiting()
-            reader.resume()
+            self.reactor.soon(reader)  # not at once: more of it may be in what is being read
 
     def on_room(self) -> None:
         """Go on with sending."""
@@ -111,7 +99,7 @@ class Http2Stream(ClientStream):
         if seconds > 0.0:
             deadline = self._deadline
             if deadline is None:
-                deadline = self._deadline = Deadline(self)
+                deadline = self._deadline = Deadline(self.on_timeout)
             self.reactor.timers.set(deadline, self.reactor.now + seconds)
         return SUSPEND
 
@@ -163,7 +151,8 @@ class Http2Stream(ClientStream):
                 return None
             self._check_end()
             return b""
-        data = pieces.pop(0)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         self._size += len(data)
         self.streams.consume(self, len(data))
         request = self.request
@@ -177,7 +166,7 @@ class Http2Stream(ClientStream):
                 raise HTTPError(413, reason, ERR)
         elif self._size > length:
             raise HTTPError(400, "client intended to send body data larger than declared", INFO)
-        if self._ended and not pieces:
+        if self._ended:
             self._check_end()
         return data
 

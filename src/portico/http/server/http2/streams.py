@@ -18,6 +18,7 @@ from portico.http.body import RequestBody
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import respond
 from portico.http.server.failures import note_failure
+from portico.http.server.http2.deadline import Deadline
 from portico.http.server.http2.output import send_response
 from portico.http.server.http2.priority import Priority, priority_of
 from portico.http.server.http2.requests import RequestReader
@@ -50,7 +51,7 @@ class ServerStreams(Streams):
         self.reactor = connection.runtime.reactor
         self.transport = connection.transport
         self.beginnings = beginnings
-        self.wire = Http2Connection(self, True, core.large_buffers * core.large_buffer_size)
+        self.wire = Http2Connection(self, True, core.large_buffer_size, core.large_buffers * core.large_buffer_size)
         self.requests = RequestReader(connection.client, listener)
         self.table: dict[int, Http2Stream] = {}
         self.over = False  # nothing can be sent any more
@@ -61,6 +62,8 @@ class ServerStreams(Streams):
         self._priorities: dict[int, Priority] = {}
         self._writer: Task | None = None
         self._is_reader_waiting = False  # for the socket to take more
+        self._until = Deadline(self._on_read_timeout)  # for something to come
+        self._send_until = Deadline(self._on_send_timeout)  # for the socket to take more
         self._idle_until = 0.0  # the end of the connection when no request comes; 0.0: it does not idle
 
     # -- what comes --------------------------------------------------------------------------------------------------
@@ -73,6 +76,8 @@ class ServerStreams(Streams):
             self.wire.receive(data, self.reactor.now)
         finally:
             self._receiving = False
+        if self.wire.out:
+            self.flush_soon()
 
     def on_headers(self, stream: Stream, block: Block, ended: bool) -> None:
         request = self.requests.request_of(stream, block, ended)
@@ -155,10 +160,10 @@ class ServerStreams(Streams):
             code = NO_ERROR
         except (NetworkSignal, CloseConnection, BodyCutShort, HTTPError, FileFailed) as failure:
             note_failure(request, failure)
-            if isinstance(failure, CloseConnection):
+            if isinstance(failure, ClientTimeout):
+                code = PROTOCOL_ERROR  # as in nginx
+            elif isinstance(failure, CloseConnection):
                 code = CANCEL  # 444: no response, to this request
-            elif isinstance(failure, ClientTimeout):
-                code = CANCEL
         finally:
             stream.unwatch()
             if response is not None:
@@ -212,14 +217,43 @@ class ServerStreams(Streams):
             self._idle_until = self.reactor.now + seconds
             seconds = min(seconds, _COOLING)
         self.runtime.idle[self.connection] = None
-        self.reactor.timers.set(self.transport, min(self._idle_until, self.reactor.now + seconds))
+        self.reactor.timers.set(self._until, min(self._idle_until, self.reactor.now + seconds))
+
+    def expect_rest(self) -> None:
+        """Give the client `client_header_timeout` for the rest of what it has begun to send."""
+        self.reactor.timers.set(self._until, self.reactor.now + self.connection.listener.default.core.client_header_timeout)
+
+    def stop_expecting(self) -> None:
+        """End what `begin_idling` and `expect_rest` began: something has come."""
+        self._until.deadline = 0.0
+        self.runtime.idle.pop(self.connection, None)
+
+    def _on_read_timeout(self) -> None:
+        task = self.connection.task
+        if task is not None and self.transport.reader is task:
+            self.transport.reader = None
+            task.throw(ClientTimeout())
+
+    def _on_send_timeout(self) -> None:
+        writer = self._writer
+        if writer is not None and self._blocked:
+            self.transport.writer = None
+            writer.throw(ClientTimeout())
 
     def is_cooling(self) -> bool:
         """Return whether a deadline has passed only for the connection to drop what makes it fast: it goes on idling then."""
-        if not self._idle_until or self.table or self.wire.is_incomplete():
+        if not self._idle_until or self.table or self.wire.lacks_headers():
             return False
         self.wire.forget()
         return self.reactor.now < self._idle_until
+
+    def gives_up_request(self) -> bool:
+        """Refuse a request whose header block did not come in time; return whether the connection can go on."""
+        if not self.wire.give_up():
+            return False
+        self.connection.log(INFO, "client timed out while sending a request (client_header_timeout)")
+        self.flush_soon()
+        return True
 
     async def unclogged(self) -> None:
         """Wait until the socket takes more. Ends as the connection does, when it does not in time."""
@@ -233,6 +267,8 @@ class ServerStreams(Streams):
         """Take no more requests."""
         self.wire.goaway()
         self.flush_soon()
+        if not self.table:
+            self._wake_reader()
 
     # -- what leaves -------------------------------------------------------------------------------------------------
 
@@ -297,8 +333,10 @@ class ServerStreams(Streams):
                     await SUSPEND
                 else:
                     self._blocked = True
-                    await self.transport.writable(self.connection.listener.default.core.send_timeout)
+                    self.reactor.timers.set(self._send_until, self.reactor.now + self.connection.listener.default.core.send_timeout)
+                    await self.transport.writable(0.0)
                     self._blocked = False
+                    self._send_until.deadline = 0.0
                     if self._is_reader_waiting:
                         self._wake_reader()
         except (ClientFailed, ClientTimeout) as failure:
@@ -376,6 +414,8 @@ class ServerStreams(Streams):
         self._end_writer()
 
     def _end_writer(self) -> None:
+        self.reactor.timers.forget(self._until)
+        self.reactor.timers.forget(self._send_until)
         writer = self._writer
         self._writer = None
         if writer is not None and not writer.done and writer is not self.reactor.current:
