@@ -60,7 +60,7 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
     if bodyless:
         streams.send_headers(stream, block, True)
         return
-    pace = Pace.for_request(request, response)
+    pace: Pace | None = Pace.for_request(request, response)
     if body.kind == BYTES and pace is None:
         content = body.take() or b""
         if not content and not response.trailers:
