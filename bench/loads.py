@@ -70,6 +70,36 @@ def wrk(
     return Sample(spent / int(found[1]), float(rate[1]) if rate else 0.0)
 
 
+def h2load(
+    server: Server,
+    path: str,
+    seconds: float,
+    *,
+    connections: int = 32,
+    streams: int = 8,
+    tls: bool = True,
+    headers: Sequence[str] = (),
+    body: Path | None = None,
+) -> Sample:
+    """A run of h2load on the load generator's core: HTTP/2, or it is an error, as is any failed request."""
+    fields = [word for header in headers for word in ("-H", header)]
+    argv = [
+        "h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds:g}", "--warm-up-time=0",
+        *fields, *(("-d", str(body)) if body else ()), server.h2_url(path, tls),
+    ]  # fmt: skip
+    start = server.cpu()
+    output = subprocess.run(pinned(LOAD_CORE, argv), capture_output=True, text=True, check=True).stdout
+    spent = server.cpu() - start
+    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
+    statuses = re.search(r"(\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    protocol = "Application protocol: h2" if tls else "h2c"
+    if found is None or statuses is None or protocol not in output or int(statuses[1]) == 0:
+        raise SystemExit(f"{server.name}, {path}: h2load did not speak HTTP/2\n{output}")
+    if any(int(count) for count in (*found.groups()[1:], *statuses.groups()[1:])):
+        raise SystemExit(f"{server.name}, {path}: h2load reports errors\n{output}")
+    return Sample(spent / int(found[1]), int(found[1]) / seconds)
+
+
 def messages(server: Server, seconds: float, connections: int = 32) -> Sample:
     """Messages of 64 bytes there and back through a tunnel."""
     script = str(Path(__file__).with_name("messages.py"))

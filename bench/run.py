@@ -153,6 +153,56 @@ ROWS = (
         0.3,
         lambda server, seconds: loads.wrk(server, "/again/100k.html", seconds, connections=16, headers=BROWSER),
     ),
+    Row(
+        "h2small",
+        "HTTP/2 over TLS: small response proxied, 11 browser headers, 32 connections × 8 streams",
+        0.75,
+        lambda server, seconds: loads.h2load(server, "/small", seconds, headers=BROWSER),
+    ),
+    Row(
+        "h2single",
+        "HTTP/2 over TLS: the same with one stream a connection",
+        1.0,
+        lambda server, seconds: loads.h2load(server, "/small", seconds, streams=1, headers=BROWSER),
+    ),
+    Row(
+        "h2static1k",
+        "HTTP/2 over TLS: static 1 KB, 32 × 8",
+        0.5,
+        lambda server, seconds: loads.h2load(server, "/static/1k.html", seconds, headers=BROWSER),
+    ),
+    Row(
+        "h2static100k",
+        "HTTP/2 over TLS: static 100 KB, 32 × 8",
+        1.0,
+        lambda server, seconds: loads.h2load(server, "/static/100k.bin", seconds, headers=BROWSER),
+    ),
+    Row(
+        "h2static1m",
+        "HTTP/2 over TLS: static 1 MB, 16 × 4",
+        1.05,
+        lambda server, seconds: loads.h2load(server, "/static/1m.bin", seconds, connections=16, streams=4),
+    ),
+    Row(
+        "h2post",
+        "HTTP/2 over TLS: 64 KB posted to an upstream, 32 × 1",
+        1.0,
+        lambda server, seconds: loads.h2load(
+            server, "/sink", seconds, streams=1, headers=BROWSER, body=server.folder.parent / "root" / "64k.bin"
+        ),
+    ),
+    Row(
+        "h2csmall",
+        "HTTP/2 without TLS: small response proxied, 32 × 8",
+        0.75,
+        lambda server, seconds: loads.h2load(server, "/small", seconds, tls=False, headers=BROWSER),
+    ),
+    Row(
+        "h2cstatic1k",
+        "HTTP/2 without TLS: static 1 KB, 32 × 8",
+        0.5,
+        lambda server, seconds: loads.h2load(server, "/static/1k.html", seconds, tls=False, headers=BROWSER),
+    ),
     Row("websocket", "WebSocket message and its echo, 32 tunnels", None, loads.messages, "message"),
 )
 EXTRA = ("idle", "startup", "limits", "misses")

@@ -45,6 +45,8 @@ http {
     server {
         listen 127.0.0.1:@PLAIN@ backlog=4096;
         listen 127.0.0.1:@TLS@ ssl backlog=4096;
+        listen 127.0.0.1:@H2@ ssl http2 backlog=4096;
+        listen 127.0.0.1:@H2C@ http2 backlog=4096;
         ssl_certificate @ROOT@/cert.pem;
         ssl_certificate_key @ROOT@/cert.key;
         ssl_session_cache off;
@@ -71,6 +73,7 @@ http {
             proxy_cache_lock_timeout 30s;
             proxy_pass http://127.0.0.1:@COUNTED@;
         }
+        location /sink { proxy_pass http://backend; }
         location /ws {
             proxy_pass http://127.0.0.1:@ECHO@;
             proxy_set_header Upgrade $http_upgrade;
@@ -109,6 +112,7 @@ http {
         listen 127.0.0.1:@PORT@ backlog=4096;
         root @ROOT@;
         location /many/ { rewrite ^ /1k.html break; }
+        location /sink { client_max_body_size 1m; return 200 "taken"; }
         location /small {
             add_header Cache-Control "private, max-age=0";
             add_header X-Request-Id 7f0c2b3a9d5e4f61;
@@ -142,6 +146,7 @@ def make_files(root: Path) -> None:
     (root / "packed.html").write_bytes(page(102400))
     (root / "packed.html.gz").write_bytes(gzip.compress(page(102400), 9, mtime=0))
     (root / "100k.bin").write_bytes(bytes(range(256)) * 400)
+    (root / "64k.bin").write_bytes(bytes(range(256)) * 256)
     (root / "1m.bin").write_bytes(bytes(range(256)) * 4096)
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
     subprocess.run(
@@ -217,6 +222,7 @@ class Server:
         self.filled = False  # its cache holds the many answers
         folder.mkdir()
         self.plain, self.tls, self.tls12 = free_port(), free_port(), free_port()
+        self.h2, self.h2c = free_port(), free_port()
         conf = folder / "nginx.conf"
         (folder / "paths.conf").write_text(fill(NGINX_PATHS, FOLDER=folder) if program[0] == NGINX else "")
         (folder / "forms.conf").write_text("" if program[0] == NGINX else FORMS)
@@ -228,6 +234,8 @@ class Server:
                 PLAIN=self.plain,
                 TLS=self.tls,
                 TLS12=self.tls12,
+                H2=self.h2,
+                H2C=self.h2c,
                 BACKEND=backend.port,
                 ECHO=backend.echo_port,
                 COUNTED=backend.counting.port,
@@ -238,10 +246,14 @@ class Server:
         self.process = Process(pinned(SERVER_CORE, argv), folder / "output")
 
     def ready(self) -> None:
-        self.process.wait_listening(self.plain, self.tls, self.tls12)
+        self.process.wait_listening(self.plain, self.tls, self.tls12, self.h2, self.h2c)
 
     def stop(self) -> None:
         self.process.stop()
+
+    def h2_url(self, path: str, tls: bool = True) -> str:
+        """The same for HTTP/2, by ALPN or with prior knowledge."""
+        return f"https://127.0.0.1:{self.h2}{path}" if tls else f"http://127.0.0.1:{self.h2c}{path}"
 
     def url(self, path: str, tls: int = 0) -> str:
         """`tls`: 12 for TLS 1.2 only, 13 for what both sides like best."""

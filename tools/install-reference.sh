@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests compare with and drive: Debian's nginx, wrk, curl, Node.js, Chromium, openssl.
+# Installs what the tests compare with and drive: Debian's nginx, wrk, h2load, curl, Node.js, Chromium, openssl.
 # Needs root and apt-get; without them it says what is missing, and the tests that need it are skipped with that reason.
 set -u
 
 declare -A package=(
   [nginx]=nginx-light [wrk]=wrk [curl]=curl [node]=nodejs [chromium]=chromium [openssl]=openssl [unshare]=util-linux [ip]=iproute2
+  [h2load]=nghttp2-client
 )
 missing=()
 for program in "${!package[@]}"; do
