@@ -41,7 +41,7 @@ http {
     proxy_set_header Connection "";
     proxy_cache_path @FOLDER@/cache levels=1:2 keys_zone=kept:10m;
     proxy_cache_valid 200 1h;
-    upstream backend { server 127.0.0.1:@BACKEND@; keepalive 64; keepalive_requests 1000000000; }
+    upstream backend { server 127.0.0.1:@BACKEND@; keepalive 512; keepalive_requests 1000000000; }
     server {
         listen 127.0.0.1:@PLAIN@ backlog=4096;
         listen 127.0.0.1:@TLS@ ssl backlog=4096;

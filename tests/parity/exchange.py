@@ -104,6 +104,7 @@ class Exchange:
     logged: str | None = None
     mask: tuple[str, ...] = ()
     differs: str = ""
+    http2: bool = False  # the requests are carried over (`over_http2.py`)
 
     def acts(self) -> list[Act]:
         return [self.request] if isinstance(self.request, bytes) else list(self.request)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity import compare
+from tests.parity import compare, over_http2
 from tests.parity.backend import Backends, Play, Received, filled, reply
 from tests.parity.compare import Outcome
 from tests.parity.exchange import PATIENCE, Conversation, Exchange, Tls, converse
@@ -215,7 +215,9 @@ class Performance:
         self.paused = 0.0
         self.seen = Conversation()
         context = server.client_tls(exchange.tls) if exchange.tls else None
-        self.talk = converse(server.placed(exchange), server.ports[exchange.port], context, self.seen)
+        placed, port = server.placed(exchange), server.ports[exchange.port]
+        talk = over_http2.converse(placed, port, self.seen) if exchange.http2 else converse(placed, port, context, self.seen)
+        self.talk = talk
         self.ended = self._go_on()
 
     def _go_on(self) -> bool:
@@ -318,6 +320,11 @@ class Servers:
         difference = compare.difference(reference, candidate, self.candidate.kind)
         if difference:
             pytest.fail(f"{difference}\n--- what {self.candidate.kind} did ---\n{candidate}", pytrace=False)
+
+    def difference(self, exchange: Exchange) -> str:
+        """How what both did differs; "" when it does not."""
+        reference = self.reference.perform(exchange)
+        return compare.difference(reference, self.candidate.perform(exchange), self.candidate.kind)
 
     def _check_difference(self, exchange: Exchange) -> None:
         candidate = self.candidate.perform(exchange)

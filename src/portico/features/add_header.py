@@ -187,12 +187,14 @@ class AddTrailerFilter(HeaderFilter):
         fields = [field for field in self.added if safe or field.always]
         if not fields or status < 200 or status in _BODYLESS or request.method == b"HEAD":
             return
-        if request.stream is None or not request.stream.takes_trailers():
+        stream = request.stream
+        if stream is None or not stream.takes_trailers():
             return
         response.body = FilteredBody(response.body, TrailerTransform(fields, request, response))
-        response.content_length = -1
-        response.replace(b"content-length", b"", b"")
         response.finished = None
+        if not stream.takes_trailers_behind_length():
+            response.content_length = -1
+            response.replace(b"content-length", b"", b"")
 
 
 def _inherited(scope: Scope, fields: Directive[AddedField | None], inherit: Directive[int]) -> list[AddedField]:

@@ -3,7 +3,7 @@
     connection.begin(settings)                  # what is to be sent is in `out`, in order
     connection.receive(data, now)               # tells `streams` what the peer wants; raises Http2Error, with GOAWAY in `out`
     connection.send_headers(stream, block, ended)
-    connection.send_data(stream, data, ended)   # at most `room(stream)` bytes
+    connection.send_data(stream, data, most, ended)     # at most `room(stream)` bytes, in frames of at most `most`
     connection.consume(stream, count)           # the receiver has used so many bytes: the peer may send more
     connection.release(stream)                  # nobody works on it any more
 
@@ -655,12 +655,8 @@ class Http2Connection:
         return stream
 
     def room(self, stream: Stream) -> int:
-        """Return how many bytes of content can be sent now, in one frame."""
-        room = self.window
-        if stream.window < room:
-            room = stream.window
-        if self.peer_frame < room:
-            room = self.peer_frame
+        """Return how many bytes of content can be sent now."""
+        room = stream.window if stream.window < self.window else self.window
         return room if room > 0 else 0
 
     def send_headers(self, stream: Stream, block: bytes, ended: bool) -> None:
@@ -680,18 +676,34 @@ class Http2Connection:
         if ended:
             self._end(stream)
 
-    def send_data(self, stream: Stream, data: bytes, ended: bool) -> None:
-        """Send content, no more than `room` says; b"" with `ended` needs none."""
+    def send_data(self, stream: Stream, data: bytes, most: int, ended: bool) -> None:
+        """Send content, no more than `room` says, in frames of `most` bytes at most; b"" with `ended` needs no room."""
         if stream.state == CLOSED:
             return
-        size = len(data)
+        size: i64 = len(data)
         self.window -= size
         stream.window -= size
         out = self.out
-        out.append(frame_start(DATA, END_STREAM if ended else 0, size))
-        out.append(stream.wire)
-        if size:
-            out.append(data)
+        if self.peer_frame < most:
+            most = self.peer_frame
+        flags = END_STREAM if ended else 0
+        if size <= most:
+            out.append(frame_start(DATA, flags, size))
+            out.append(stream.wire)
+            if size:
+                out.append(data)
+        else:
+            at: i64 = 0
+            while at < size:
+                end = at + most
+                if end >= size:
+                    end = size
+                    out.append(frame_start(DATA, flags, end - at))
+                else:
+                    out.append(frame_start(DATA, 0, most))
+                out.append(stream.wire)
+                out.append(data[at:end])
+                at = end
         if ended:
             self._end(stream)
 

@@ -102,6 +102,10 @@ class ClientStream:
         """Whether a response of unknown length may end with trailers."""
         raise NotImplementedError
 
+    def takes_trailers_behind_length(self) -> bool:
+        """Whether a response of known length may, too."""
+        return False
+
     async def send_interim(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]], seconds: float) -> None:
         """Send an interim response (1xx). Raises ClientFailed, ClientTimeout."""
         raise NotImplementedError

@@ -28,7 +28,7 @@ _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 
 def _request(request: Request) -> bytes | None:
-    return request.line
+    return request.line or None
 
 
 def _request_method(request: Request) -> bytes | None:

@@ -36,7 +36,7 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
     Raises ClientFailed, ClientTimeout, FileFailed, BodyCutShort, and what the body's source raises.
     """
     streams = stream.streams
-    streams.room_of(stream)  # raises when the client has gone
+    streams.check(stream)
     core = request.location.core
     status = response.status
     body = response.body
@@ -47,6 +47,8 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
         # The status was changed (an error page of a response without a body): what is said is what is sent.
         response.content_length = body.length
         response.finished = None
+    if status == 204:
+        response.content_type = response.last_modified_text = b""  # as in nginx, whoever says them
     part = response.upstream
     server = core.server_name_sent
     if server is not None and (part is None or part is PLAIN_UPSTREAM):
@@ -68,9 +70,10 @@ async def send_response(stream: Http2Stream, beginnings: Beginnings, request: Re
             return
         streams.send_headers(stream, block, False)
         last = not response.trailers
-        if len(content) <= min(streams.room_of(stream), CHUNK.of(request.location) or _PIECE):
-            streams.send_data(stream, content, last)
-            request.body_bytes = len(content) + HEADER
+        most = CHUNK.of(request.location) or _PIECE
+        if len(content) <= streams.room_of(stream, most):
+            streams.send_data(stream, content, most, last)
+            request.body_bytes = len(content)
         else:
             await _send_piece(stream, request, response, content, last, pace)
     else:
@@ -95,7 +98,7 @@ async def _send_stream(stream: Http2Stream, request: Request, response: Response
         if data is None:
             await body.wait()
             if stream.gone:
-                stream.streams.room_of(stream)  # raises
+                stream.streams.check(stream)
         elif data:
             delivered += len(data)
             await _send_piece(stream, request, response, data, delivered == expected and not response.trailers, pace)
@@ -108,19 +111,21 @@ async def _send_stream(stream: Http2Stream, request: Request, response: Response
     if response.trailers:
         return True
     if delivered != expected:
-        stream.streams.send_data(stream, b"", True)
-        request.body_bytes += HEADER
+        stream.streams.send_data(stream, b"", _PIECE, True)
     return False
 
 
 async def _send_file(stream: Http2Stream, request: Request, response: Response, body: FileBody, pace: Pace | None) -> None:
-    """Send a file, a frame at a time, so that no more of it is in memory than is sent."""
+    """Send a file, as much at a time as can be sent, so that no more of it is in memory."""
     streams = stream.streams
     last = not response.trailers
+    most = CHUNK.of(request.location) or _PIECE
     while body.left > 0:
-        count = min(await _room(stream, request, response, pace), body.left)
+        room = streams.room_of(stream, most)
+        if room == 0 or pace is not None:
+            room = await _room(stream, request, response, most, pace)
         try:
-            data = os.pread(body.fd, count, body.offset)
+            data = os.pread(body.fd, min(room, body.left), body.offset)
         except OSError as error:
             raise FileFailed("pread", path_of(body.fd), error) from None
         if not data:
@@ -131,8 +136,8 @@ async def _send_file(stream: Http2Stream, request: Request, response: Response, 
         body.left -= count
         if pace is not None:
             pace.used(count)
-        streams.send_data(stream, data, last and body.left == 0)
-        request.body_bytes += count + HEADER
+        streams.send_data(stream, data, most, last and body.left == 0)
+        request.body_bytes += count
         if request.reactor.is_turn_over():
             await request.reactor.turn()
 
@@ -142,27 +147,31 @@ async def _send_piece(
 ) -> None:
     """Send a part of the body, as the client makes room for it."""
     streams = stream.streams
+    most = CHUNK.of(request.location) or _PIECE
     at = 0
     while at < len(data):
-        count = min(await _room(stream, request, response, pace), len(data) - at)
+        room = streams.room_of(stream, most)
+        if room == 0 or pace is not None:
+            room = await _room(stream, request, response, most, pace)
+        count = min(room, len(data) - at)
         piece = data if count == len(data) else data[at : at + count]
         at += count
         if pace is not None:
             pace.used(count)
-        streams.send_data(stream, piece, last and at == len(data))
-        request.body_bytes += count + HEADER
+        streams.send_data(stream, piece, most, last and at == len(data))
+        request.body_bytes += count
 
 
-async def _room(stream: Http2Stream, request: Request, response: Response, pace: Pace | None) -> int:
-    """Return how many bytes the next frame may have, when there is room for it; until then the source may read on (`absorb`)."""
-    most = CHUNK.of(request.location) or _PIECE
+async def _room(stream: Http2Stream, request: Request, response: Response, most: int, pace: Pace | None) -> int:
+    """Return how many bytes can be sent, when there is room for any; until then the source may read on (`absorb`)."""
+    streams = stream.streams
     while True:
-        room = min(stream.streams.room_of(stream), most)
+        room = streams.room_of(stream, most)
         if room == 0:
             await response.body.absorb(stream, request.location.core.send_timeout)
         elif pace is None:
             return room
         else:
             room = await pace.allowance(request, room)
-            if stream.streams.room_of(stream) >= room:
+            if streams.room_of(stream, most) >= room:
                 return room

@@ -17,6 +17,7 @@ from portico.config.regex import RegexFailed
 from portico.errorlog import ALERT
 from portico.http.errors import HTTPError
 from portico.http.request import Request, SectionMemo
+from portico.http.routing.target import RequestTarget
 from portico.http.routing.uri import normalise
 from portico.http.server.limits import check_number_of_fields
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from portico.codec.http2.connection import Stream
     from portico.codec.http2.hpack import Block, HeaderList
     from portico.http.plan import Listener, VirtualServer
-    from portico.http.routing.target import RequestTarget
     from portico.variables.client import Client
 
 _NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)
+_UNDECODABLE: Final = RequestTarget(b"", b"", b"", False)
 _PSEUDO: Final = (b":method", b":scheme", b":authority", b":path")
 _PLAIN: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _PLAIN_UNDERSCORE: Final = _PLAIN + b"_"
@@ -164,13 +165,20 @@ class RequestReader:
 
     def _refused(self, block: Block, error: HTTPError) -> Request:
         """Return a request that exists only to be refused, on the default server."""
-        method = b""
-        if b":method" in block.headers.names:
-            method = block.headers.values[block.headers.names.index(b":method")]
+        names = block.headers.names
+        method = block.headers.values[names.index(b":method")] if b":method" in names else b""
+        if not is_method(method):
+            method = b""
         line = b""
-        if is_method(method) and block.path and not is_spaced(block.path):
-            line = method + b" " + block.path + b" HTTP/2.0"
-        request = Request(self.client, line, method if line else b"", HTTP_2, _NO_FIELDS, self.listener.default)
+        target = _UNDECODABLE
+        try:
+            if method:
+                known = self._path(method, block.path)
+                line, target = known.line, known.target
+        except ProtocolError:
+            pass  # it is refused for that, or for something else as well
+        request = Request(self.client, line, method, HTTP_2, _NO_FIELDS, self.listener.default)
+        request.target = target
         request.refusal = error
         return request
 

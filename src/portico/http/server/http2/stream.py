@@ -195,6 +195,9 @@ class Http2Stream(ClientStream):
     def takes_trailers(self) -> bool:
         return True
 
+    def takes_trailers_behind_length(self) -> bool:
+        return True
+
     async def send_interim(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]], seconds: float) -> None:
         if self.gone:
             raise _gone()

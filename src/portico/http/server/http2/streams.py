@@ -8,6 +8,7 @@ section 10).
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import shown
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from portico.http.server.connection import Connection
     from portico.http.server.http2.blocks import Beginnings
 
-_BURST: Final = 4  # frames of one stream in a turn
+_BURST: Final = 65536  # bytes of one stream in a turn
 _COOLING: Final = 1.0  # seconds: idle for longer, a connection is memory and nothing else
 _MOST_UNSENT: Final = 1 << 16  # bytes: when so much waits for the socket nothing more is read
 _MOST_PRIORITIES: Final = 128  # wishes for streams that have not begun
@@ -277,19 +278,26 @@ class ServerStreams(Streams):
         self.wire.send_headers(stream.wire, block, ended)
         self.flush_soon()
 
-    def send_data(self, stream: Http2Stream, data: bytes, ended: bool) -> None:
-        """Send content, no more than `room_of` says."""
-        stream.burst += 1
-        self.wire.send_data(stream.wire, data, ended)
+    def send_data(self, stream: Http2Stream, data: bytes, most: int, ended: bool) -> None:
+        """Send content in frames of `most` bytes, no more than `room_of` says."""
+        stream.burst += len(data)
+        self.wire.send_data(stream.wire, data, most, ended)
         self.flush_soon()
 
-    def room_of(self, stream: Http2Stream) -> int:
-        """Return how many bytes a stream may send in a frame now. Raises ClientFailed when it is over."""
+    def check(self, stream: Http2Stream) -> None:
+        """Raise ClientFailed when the client does not want the response any more."""
         if stream.gone:
-            raise ClientFailed(104, "the stream was reset")
+            raise ClientFailed(errno.ECONNRESET, "the stream was reset")
+
+    def room_of(self, stream: Http2Stream, most: int) -> int:
+        """Return how many bytes a stream may send now, in frames of `most`: whole frames, unless a window ends before.
+
+        Raises ClientFailed when it is over.
+        """
+        self.check(stream)
         if self._blocked or stream.burst >= _BURST:
             return 0
-        return self.wire.room(stream.wire)
+        return min(self.wire.room(stream.wire), max(_BURST // most, 1) * most)
 
     def consume(self, stream: Http2Stream, count: int) -> None:
         """Let the client send more of a body."""
