@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -70,6 +70,7 @@ class Http2Client:
         self.goaway: ConnectionTerminated | None = None
         self.pings: list[bytes] = []
         self.ended = False
+        self.takes = True  # windows are opened again as content comes
         self.flush()
 
     def __enter__(self) -> Http2Client:
@@ -142,6 +143,7 @@ class Http2Client:
     def _note(self, event: object) -> None:
         if isinstance(event, ConnectionTerminated):
             self.goaway = event
+            self.h2.state_machine.state = ConnectionState.CLIENT_OPEN  # what has begun goes on, though not for this library
         elif isinstance(event, PingAckReceived):
             self.pings.append(event.ping_data)
         number = getattr(event, "stream_id", None)
@@ -154,7 +156,8 @@ class Http2Client:
             reply.interim.append(list(event.headers or []))
         elif isinstance(event, DataReceived):
             reply.body += event.data or b""
-            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, number or 0)
+            if self.takes:
+                self.h2.acknowledge_received_data(event.flow_controlled_length or 0, number or 0)
         elif isinstance(event, TrailersReceived):
             reply.trailers = list(event.headers or [])
         elif isinstance(event, StreamEnded):

@@ -539,6 +539,8 @@ class Http2Connection:
             if number > self.last_stream or number & 1 == 0:
                 raise Http2Error(PROTOCOL_ERROR, f"WINDOW_UPDATE of stream {number}, which has not begun")
             return  # it is over; the frame may have been on its way
+        if stream.state == CLOSED:
+            return
         if step == 0:
             self._fail(stream, PROTOCOL_ERROR)
             return

@@ -93,25 +93,30 @@ async def _send_stream(stream: Http2Stream, request: Request, response: Response
     expected = response.content_length
     delivered = 0
     reactor = request.reactor
-    while True:
-        data = body.take()
+    data = body.take()
+    while data is None or data:
+        following: bytes | None = None
         if data is None:
             await body.wait()
-            if stream.gone:
-                stream.streams.check(stream)
-        elif data:
-            delivered += len(data)
-            await _send_piece(stream, request, response, data, delivered == expected and not response.trailers, pace)
+            stream.streams.check(stream)
+            following = body.take()
         else:
-            break
+            delivered += len(data)
+            if delivered == expected:
+                following = body.take()  # its end, most likely, so that the last frame can say so
+            await _send_piece(stream, request, response, data, following == b"" and not response.trailers, pace)
+            if following == b"" and not response.trailers:
+                return False
+            if delivered != expected:
+                following = body.take()
         if reactor.is_turn_over():
             await reactor.turn()
+        data = following
     if 0 <= expected != delivered:
         raise BodyCutShort
     if response.trailers:
         return True
-    if delivered != expected:
-        stream.streams.send_data(stream, b"", _PIECE, True)
+    stream.streams.send_data(stream, b"", _PIECE, True)
     return False
 
 

@@ -11,7 +11,7 @@ from portico.http.server.http2.blocks import Beginnings
 from portico.http.server.http2.streams import ServerStreams, log_text
 from portico.http.server.lingering import linger
 from portico.http.server.protocol import ClientProtocol, ServedProtocol
-from portico.net.reactor import SUSPEND, Shutdown, Timeout
+from portico.net.reactor import SUSPEND, NetworkSignal, Shutdown, Timeout
 from portico.net.transport import BODY_READ_SIZE, READ_SIZE
 
 if TYPE_CHECKING:
@@ -66,14 +66,22 @@ class Http2Server(ServedProtocol):
             streams.flush_now()
             streams.shut_down()
             raise
-        streams.flush_now()
-        streams.abandon()
-        while streams.table:
-            await SUSPEND  # requests that go on without their client
+        except NetworkSignal:
+            await self._end()
+            raise
+        await self._end()
         transport = self.connection.transport
         core = self.connection.listener.default.core
         if not transport.closed and not transport.peer_closed and core.lingering_close:
             await linger(transport, core)
+
+    async def _end(self) -> None:
+        """Send what there is, end the requests, and wait for those that go on without their client."""
+        streams = self.streams
+        streams.flush_now()
+        streams.abandon()
+        while streams.table:
+            await SUSPEND
 
     async def _read(self) -> None:
         """Read frames until the client ends, or everything that it was promised is done. Raises Http2Error, and Timeout."""

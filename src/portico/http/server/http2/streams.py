@@ -348,6 +348,7 @@ class ServerStreams(Streams):
                     if self._is_reader_waiting:
                         self._wake_reader()
         except (ClientFailed, ClientTimeout) as failure:
+            self._writer = None  # whoever ends the connection must not end this task, which has ended
             self._fail(failure)
         except Shutdown:
             pass  # the connection is over
