@@ -52,6 +52,8 @@ from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
 from portico.features.dav import feature as dav
+from portico.features.geoip import feature as geoip
+from portico.features.geoip import geoip2
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
@@ -69,6 +71,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     realip.FEATURE,
     map.FEATURE,
     geo.FEATURE,
+    geoip.FEATURE,
+    geoip2.FEATURE,
     split_clients.FEATURE,
     limit_except.FEATURE,
     rewrite.FEATURE,

@@ -36,7 +36,7 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
         _KEEP_NGINX,
         ("ssi", "dav", "create_full_put_path", "min_delete_depth", "mp4", "flv", "image_filter", "xslt", "xml_entities",
-         "xml_external_entities", "perl", "js", "geoip", "tunnel"),
+         "xml_external_entities", "perl", "js", "tunnel"),
     ),
     ('write "least_conn;"', ("least_time",)),
     ("remove the line", ("degradation", "degrade")),
@@ -56,7 +56,6 @@ _ADDED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ),
     ("set-misc-nginx-module", "a map does some of it", ("set_escape_uri", "set_unescape_uri", "set_if_empty", "set_random")),
     ("echo-nginx-module", '"return 200 TEXT;" responds with a text', ("echo",)),
-    ("ngx_http_geoip2_module", _KEEP_NGINX, ("geoip2",)),
     ("ngx-fancyindex", "autoindex lists directories", ("fancyindex",)),
     ("ngx_http_substitutions_filter_module", "sub_filter replaces fixed texts", ("subs_filter",)),
     ("nginx-upstream-fair", 'write "least_conn;"', ("fair",)),
