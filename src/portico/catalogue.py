@@ -54,6 +54,7 @@ from portico.features.compression import feature as compression
 from portico.features.dav import feature as dav
 from portico.features.geoip import feature as geoip
 from portico.features.geoip import geoip2
+from portico.features.headers_more import feature as headers_more
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
@@ -76,6 +77,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     split_clients.FEATURE,
     limit_except.FEATURE,
     rewrite.FEATURE,
+    headers_more.FEATURE,
     referer.FEATURE,
     browser.FEATURE,
     secure_link.FEATURE,

@@ -49,11 +49,6 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 _ADDED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("lua-nginx-module of OpenResty", "let the application do it, or keep OpenResty for it", ("lua", _BY_LUA)),
     ("nginx-rtmp-module", "keep nginx for it, as a process of its own: it can stay beside Portico on other ports", ("rtmp",)),
-    (
-        "headers-more-nginx-module",
-        '"add_header NAME VALUE always;" adds to responses, proxy_hide_header removes, proxy_set_header sets for the upstream',
-        ("more_set_headers", "more_clear_headers", "more_set_input_headers", "more_clear_input_headers"),
-    ),
     ("set-misc-nginx-module", "a map does some of it", ("set_escape_uri", "set_unescape_uri", "set_if_empty", "set_random")),
     ("echo-nginx-module", '"return 200 TEXT;" responds with a text', ("echo",)),
     ("ngx-fancyindex", "autoindex lists directories", ("fancyindex",)),
