@@ -58,6 +58,7 @@ from portico.features.headers_more import feature as headers_more
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
+from portico.features.rewrite import set_misc
 from portico.features.ssi import feature as ssi
 from portico.features.static import feature as static
 from portico.http.core import FEATURE as CORE
@@ -77,6 +78,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     split_clients.FEATURE,
     limit_except.FEATURE,
     rewrite.FEATURE,
+    set_misc.FEATURE,
     headers_more.FEATURE,
     referer.FEATURE,
     browser.FEATURE,

@@ -49,7 +49,10 @@ _INSTEAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 _ADDED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("lua-nginx-module of OpenResty", "let the application do it, or keep OpenResty for it", ("lua", _BY_LUA)),
     ("nginx-rtmp-module", "keep nginx for it, as a process of its own: it can stay beside Portico on other ports", ("rtmp",)),
-    ("set-misc-nginx-module", "a map does some of it", ("set_escape_uri", "set_unescape_uri", "set_if_empty", "set_random")),
+    (
+        "set-misc-nginx-module", "let the application do it, or keep OpenResty for it",
+        ("set_quote_sql_str", "set_quote_pgsql_str", "set_encode_base32", "set_decode_base32", "set_base32", "set_hashed_upstream"),
+    ),
     ("echo-nginx-module", '"return 200 TEXT;" responds with a text', ("echo",)),
     ("ngx-fancyindex", "autoindex lists directories", ("fancyindex",)),
     ("ngx_http_substitutions_filter_module", "sub_filter replaces fixed texts", ("subs_filter",)),
