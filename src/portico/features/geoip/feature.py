@@ -185,9 +185,19 @@ class GeoIPFeature(Feature):
 _PLACES: Final[tuple[tuple[Directive[Database | None], tuple[FieldPlace, ...]], ...]] = (
     (GEOIP_COUNTRY, _OF_COUNTRIES), (GEOIP_CITY, _OF_CITIES), (GEOIP_ORG, _OF_ORGANISATIONS),
 )  # fmt: skip
+
+
+def _without_databases() -> tuple[Variable[Request], ...]:
+    """Return all variables as they are where no database is named."""
+    found: list[Variable[Request]] = []
+    for _, places in _PLACES:
+        found += [Variable(place.name, _nowhere, PER_REQUEST, place.doc) for place in places]
+    return tuple(found)
+
+
 FEATURE: Final = GeoIPFeature(
     "http_geoip",
     (GEOIP_COUNTRY, GEOIP_CITY, GEOIP_ORG, GEOIP_PROXY, GEOIP_PROXY_RECURSIVE),
-    tuple(Variable(place.name, _nowhere, PER_REQUEST, place.doc) for _, places in _PLACES for place in places),
+    _without_databases(),
     configure="--with-http_geoip_module",
 )

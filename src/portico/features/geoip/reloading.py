@@ -26,7 +26,7 @@ class Reloading(WorkerHook):
         self._failed: Stamp | None = None  # of a file that could not be used: it is not tried again until it changes
         self._reads: Stamp | None = None  # of the file that the thread reads
         self._reading: Future[Content] | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def start(self, runtime: Runtime) -> None:
         self._log = runtime.error_log
@@ -48,9 +48,9 @@ class Reloading(WorkerHook):
             return
         if stamp not in (self.database.content.stamp, self._failed):
             self._reads = stamp
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, "geoip2")
-            self._reading = self._thread.submit(read, self.database.path, self.database.edition)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, "geoip2")
+            self._reading = self._pool.submit(read, self.database.path, self.database.edition)
 
     def _take(self, reading: Future[Content]) -> None:
         path = self.database.path
@@ -70,6 +70,6 @@ class Reloading(WorkerHook):
             self._log.write(level, message, 0)
 
     def stop(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
-            self._thread = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
