@@ -65,7 +65,7 @@ def _change(response: Response, change: FieldChange, value: bytes) -> None:
         response.location = value
     elif name == b"etag":
         response.etag = value
-    elif name == b"last-modified" and (not value or response.upstream is not None or response.status in _WITH_LAST_MODIFIED):
+    elif name == b"last-modified" and (not value or not _is_own(response) or response.status in _WITH_LAST_MODIFIED):
         response.last_modified_text = value
     else:
         if name == b"accept-ranges":
@@ -89,6 +89,11 @@ def _change_all(response: Response, change: FieldChange, value: bytes) -> None:
         response.last_modified_text = b""
 
 
+def _is_own(response: Response) -> bool:
+    """Return whether no upstream has made it."""
+    return response.upstream is None or response.upstream.is_own
+
+
 def _own_part(response: Response) -> UpstreamPart:
     """Return what the response has of Server and Date, to be written to: what an upstream said may be shared with a cache."""
     part = UpstreamPart()
@@ -101,7 +106,6 @@ def _own_part(response: Response) -> UpstreamPart:
         part.no_date = old.no_date
         part.limit_rate = old.limit_rate
         part.charset = old.charset
-    elif response.status not in _WITH_LAST_MODIFIED:
-        response.last_modified_text = b""  # it would be sent now
+    part.is_own = _is_own(response)
     response.upstream = part
     return part
