@@ -53,9 +53,13 @@ from portico.features.auth_jwt import feature as auth_jwt
 from portico.features.charset import feature as charset
 from portico.features.compression import feature as compression
 from portico.features.dav import feature as dav
+from portico.features.geoip import feature as geoip
+from portico.features.geoip import geoip2
+from portico.features.headers_more import feature as headers_more
 from portico.features.oidc import feature as oidc
 from portico.features.proxy import feature as proxy
 from portico.features.rewrite import feature as rewrite
+from portico.features.rewrite import set_misc
 from portico.features.ssi import feature as ssi
 from portico.features.static import feature as static
 from portico.http.core import FEATURE as CORE
@@ -71,9 +75,13 @@ FEATURES: Final[tuple[Feature, ...]] = (
     realip.FEATURE,
     map.FEATURE,
     geo.FEATURE,
+    geoip.FEATURE,
+    geoip2.FEATURE,
     split_clients.FEATURE,
     limit_except.FEATURE,
     rewrite.FEATURE,
+    set_misc.FEATURE,
+    headers_more.FEATURE,
     referer.FEATURE,
     browser.FEATURE,
     secure_link.FEATURE,

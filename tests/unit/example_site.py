@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.processes import free_port
+from tests.unit.mmdb import database
 
 from portico import catalogue
 from portico.config.directive import CONTEXT_NAMES, EVENTS, HTTP, LOCATION, MAIN, SERVER, UPSTREAM, Directive
@@ -53,6 +54,8 @@ def fill(path: Path) -> Path:
         (path / name).write_text("secret\n")
     (path / "users").write_text("anna:{PLAIN}secret\n")
     (path / "ticket.key").write_bytes(os.urandom(80))
+    for name, kind in (("country.mmdb", "Country"), ("city.mmdb", "City"), ("asn.mmdb", "ASN")):
+        (path / name).write_bytes(database({"192.0.2.0/24": {}}, f"GeoLite2-{kind}"))
     (path / "logs").mkdir()
     return path
 

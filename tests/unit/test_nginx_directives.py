@@ -31,7 +31,7 @@ CONTEXTS = {
 MOST = 8  # arguments: NGX_CONF_MAX_ARGS
 # Modules that Portico does not have.
 MODULES = {
-    "fastcgi", "uwsgi", "scgi", "grpc", "memcached", "tunnel", "geoip", "image",
+    "fastcgi", "uwsgi", "scgi", "grpc", "memcached", "tunnel", "image",
     "xslt", "perl", "mp4", "flv", "degradation", "upstream_least_time", "upstream_sticky",
 }  # fmt: skip
 # Of these modules' directives, those that it takes all the same, with no effect.

@@ -292,5 +292,32 @@ class RequestFields:
             return value
         return joined(name, self.names, self.values)
 
+    def with_fields(self, keys: list[bytes], values: list[bytes], own: frozenset[bytes]) -> "RequestFields":
+        """Return a header section with other fields, of a message whose frame is as it was read from this one.
+
+        `own`: lower-case names of fields that are not the client's, which its Connection does not remove.
+        """
+        names = [key.lower() for key in keys]
+        first: dict[bytes, bytes] = {}
+        for index in range(len(names) - 1, -1, -1):
+            first[names[index]] = values[index]
+        made = RequestFields(
+            b"\r\n".join(keys),
+            names,
+            keys,
+            values,
+            first,
+            self.content_length,
+            self.chunked,
+            NO_CONNECTION,
+            self.upgrade if b"upgrade" in first else b"",
+            self.expect_continue,
+            self.has_bare_lf,
+        )
+        made.close = self.close
+        made.keep_alive = self.keep_alive
+        made.connection_tokens = self.connection_tokens - own
+        return made
+
 
 NO_FIELDS: Final = RequestFields(b"", [], [], [], {}, -1, False, NO_CONNECTION, b"", False)

@@ -11,11 +11,11 @@ none (without `gzip_vary`); `charset` and `sub_filter` for types not configured,
 `gunzip` for what is not compressed.
 
 Made each time: whatever changes the body, `charset` where it adds one, `gzip_vary` where it may add a field, `add_trailer`,
-`slice`; `add_header` of `ETag` and `Last-Modified`; `expires modified`, and `expires` in place of the upstream's; a response with
-Location, Refresh, X-Accel-Limit-Rate, or a cookie that `proxy_cookie_*` rewrites; Server or Date let through; HEAD, 204, 304; a
-body on its way into a cache or store; cached responses and files for requests with conditions or a range; what an `error_page` that
-keeps its status, or X-Accel-Redirect, has asked for; files of more than 16 KB, of `open_file_cache`, of `gzip_static` and its kin,
-with `max_ranges 0`, or just changed.
+`slice`, `more_set_headers` and `more_clear_headers`; `add_header` of `ETag` and `Last-Modified`; `expires modified`, and `expires`
+in place of the upstream's; a response with Location, Refresh, X-Accel-Limit-Rate, or a cookie that `proxy_cookie_*` rewrites;
+Server or Date let through; HEAD, 204, 304; a body on its way into a cache or store; cached responses and files for requests with
+conditions or a range; what an `error_page` that keeps its status, or X-Accel-Redirect, has asked for; files of more than 16 KB, of
+`open_file_cache`, of `gzip_static` and its kin, with `max_ranges 0`, or just changed.
 """
 
 from __future__ import annotations

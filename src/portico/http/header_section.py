@@ -42,7 +42,9 @@ def add_fields(fields: list[tuple[bytes, bytes]], request: Request, response: Re
     if response.content_length >= 0 and response.status != 204:
         fields.append((b"Content-Length", b"%d" % response.content_length))
     modified = response.last_modified_text
-    if modified and response.upstream is None and response.status in _WITH_LAST_MODIFIED:
+    part = response.upstream
+    is_own = part is None or part.is_own
+    if modified and is_own and response.status in _WITH_LAST_MODIFIED:
         fields.append((b"Last-Modified", modified))
     leading = len(fields)
     location = response.location
@@ -52,7 +54,7 @@ def add_fields(fields: list[tuple[bytes, bytes]], request: Request, response: Re
         fields.append((b"Location", response.location))
         if made != location:
             leading += 1  # others stand behind Connection in nginx
-    if modified and response.upstream is not None:
+    if modified and not is_own:
         fields.append((b"Last-Modified", modified))
     if response.etag:
         fields.append((b"ETag", response.etag))

@@ -78,7 +78,9 @@ def _rewrite(request: Request) -> Response | None:
         response = handler.handle(request)
         if response is not None:
             return response
-        if request.location is not location:  # the block of `limit_except`, which comes first, or of an `if`
+        if request.location is not location:  # the block of `limit_except`, which comes first, or of an `if`: what it has goes on
+            for inner in request.location.rewrites:
+                inner.handle(request)
             break
     if request.target.seeks_location:
         request.named_location = False

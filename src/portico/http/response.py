@@ -248,6 +248,7 @@ class UpstreamPart:
         self.no_date = False
         self.limit_rate: int = -1  # bytes a second, by X-Accel-Limit-Rate; -1: none said
         self.charset: bytes = b""  # X-Accel-Charset
+        self.is_own = False  # it is Portico's own response all the same: the configuration sets Server or Date
 
 
 PLAIN_UPSTREAM: Final = UpstreamPart()  # most responses say nothing of this: they share it, and it is never written to

@@ -30,7 +30,7 @@ def test_it_is_said_what_to_do(name: str, todo: str) -> None:
         ("content_by_lua_block", "OpenResty", "let the application do it"),
         ("lua_shared_dict", "OpenResty", "let the application do it"),
         ("rtmp", "nginx-rtmp-module", "other ports"),
-        ("more_set_headers", "headers-more-nginx-module", "add_header"),
+        ("set_base32_alphabet", "set-misc-nginx-module", "keep OpenResty"),
         ("passenger_ruby", "Phusion Passenger", "proxy_pass"),
         ("otel_exporter", "traces", "remove the line"),
     ],

@@ -16,6 +16,8 @@ from portico.features.rewrite.conditions import Condition, condition
 from portico.features.rewrite.replacement import Replacement
 from portico.features.rewrite.returns import RETURN
 from portico.features.rewrite.script import BreakStep, IfStep, ReturnStep, RewriteStep, Script, SetStep, Step
+from portico.features.rewrite.set_misc import DIRECTIVES as SET_CALLS
+from portico.features.rewrite.set_misc import step_of
 from portico.http.feature import Feature, HttpBuild, LocationBuild
 from portico.http.handler import REWRITE, Handler
 from portico.http.variables.assigned import define_assigned
@@ -131,6 +133,10 @@ class RewriteFeature(Feature):
         for assignment in scope.own_all(SET):
             if assignment is not None:
                 define_assigned(variables, assignment.name, _getter(assignment.name), assignment.statement)
+        for directive in SET_CALLS:
+            for call in scope.own_all(directive):
+                if call is not None:
+                    define_assigned(variables, call.name, _getter(call.name), call.statement)
         for child in scope.children:
             self.declare(child, variables)
 
@@ -169,6 +175,10 @@ def _steps(scope: Scope, build: LocationBuild | None) -> list[Step]:
     for assignment in scope.own_settings(SET):
         if assignment.value is not None:
             found.append((assignment.where.order, SetStep(assignment.value.name, assignment.value.value)))
+    for directive in SET_CALLS:
+        for call in scope.own_settings(directive):
+            if call.value is not None:
+                found.append((call.where.order, step_of(call.value)))
     for given in scope.own_settings(RETURN):
         if given.value is not None:
             found.append((given.where.order, ReturnStep(given.value)))
