@@ -42,7 +42,7 @@ _LONG: Final[dict[int, int]] = {
 def _pieces() -> tuple[list[bytes], bytes]:
     """Return the octets whose codes are whole in each value of the next 13 bits, and how many bits those are.
 
-    Most are two, so that a step decodes two; compiled, an octet of a string costs 14 ns, where appending each to a bytearray costs 34.
+    Most are two, so that a step decodes two: compiled, an octet costs 14 ns, where appending each to a bytearray costs 34.
     """
     pieces: list[bytes] = []
     used = bytearray(1 << _WIDTH)
