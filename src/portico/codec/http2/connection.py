@@ -9,8 +9,9 @@
 
 Memory and work are bounded whatever the peer sends: a header block is 64 KB in at most nine frames; content that is not consumed is
 at most what the windows allow, and the connection's window is not opened while more than `MOST_HELD` waits; frames that cost
-something and bring nothing (`_spend`) come out of a budget that time and finished streams refill; a stream counts until it is
-released, reset or not. Where the bounds are exceeded the connection ends with ENHANCE_YOUR_CALM.
+something and bring nothing (`_spend`), and mistakes that end a stream, come out of a budget that time, finished streams and content
+that is sent refill; a stream counts until it is released, reset or not. Where the bounds are exceeded the connection ends with
+ENHANCE_YOUR_CALM.
 """
 
 from __future__ import annotations
@@ -88,9 +89,12 @@ MOST_HELD: Final = 1 << 20  # bytes of content that wait for their receivers
 CONNECTION_WINDOW: Final = 1 << 20
 BUDGET: Final = 1000
 _REFILL: Final = 10.0  # frames a second
-_FOR_FINISHED: Final = 4  # frames, for each stream that came to its end
+_EARNED: Final = 4  # frames, for each stream that came to its end, and each piece of content that was sent
 _SMALL: Final = 256  # bytes: a smaller WINDOW_UPDATE costs more than it brings
 _MOST_RESET: Final = 256  # streams that were reset, of which frames may still be on their way
+_MOST_SETTINGS: Final = 32  # in a frame; there are nine
+_MOST_PIECES: Final = 64  # of a frame that has not come whole: each costs more memory than its bytes
+_LONGEST_PRIORITY: Final = 256  # bytes of a PRIORITY_UPDATE that are looked at
 
 
 @final
@@ -178,6 +182,7 @@ class Http2Connection:
         self._refilled: float = 0.0
         self._reset: dict[int, None] = {}  # streams that ended before the peer knew
         self._reset_before = 0  # streams up to this number may be some of those
+        self._ignored = 0  # the greatest stream that the client has begun before it knew of our GOAWAY
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -245,6 +250,8 @@ class Http2Connection:
             self._pieces.append(data)
             self._pending += len(data)
             if self._pending < self._needed:
+                if len(self._pieces) >= _MOST_PIECES:
+                    self._pieces = [b"".join(self._pieces)]
                 return
             data = b"".join(self._pieces)
             self._pieces = []
@@ -385,7 +392,7 @@ class Http2Connection:
                 self._late(number, HEADERS)
             return
         if not takes_frames(stream.state):
-            if stream.state == CLOSED and number in self._reset:
+            if stream.state == CLOSED and self._was_reset(number):
                 self._spend(HEADERS)
                 return
             self._fail(stream, STREAM_CLOSED)
@@ -403,7 +410,9 @@ class Http2Connection:
 
     def _begin_stream(self, number: int, block: Block, ended: bool, size: int) -> None:
         if self.goaway_sent:
-            return  # RFC 9113 section 6.8
+            self._ignored = max(self._ignored, number)  # RFC 9113 section 6.8
+            self._spend(HEADERS)
+            return
         self.last_stream = number
         ahead = not ended and not self.is_acknowledged and self.stream_window < DEFAULT_WINDOW  # it may send more than we take
         if len(self.open) >= self.most_streams or ahead:
@@ -441,13 +450,20 @@ class Http2Connection:
 
     def _late(self, number: int, kind: int) -> None:
         """Act on a frame of a stream that is not open: idle, over, or reset when the frame was on its way (RFC 9113 section 5.1)."""
-        if number > self.last_stream or number & 1 == 0:
-            raise Http2Error(PROTOCOL_ERROR, f"{NAMES[kind]} of stream {number}, which has not begun")
-        if number in self._reset or number <= self._reset_before:
+        self._check_begun(number, kind)
+        if number > self.last_stream or self._was_reset(number):
             self._spend(kind)
             return
         code = PROTOCOL_ERROR if kind == HEADERS else STREAM_CLOSED  # RFC 9113 section 5.1.1: as a new stream it would be one
         raise Http2Error(code, f"{NAMES[kind]} of stream {number}, which is over")
+
+    def _check_begun(self, number: int, kind: int) -> None:
+        """Raise Http2Error for a frame of a stream that was never begun."""
+        if number & 1 == 0 or (number > self.last_stream and number > self._ignored):
+            raise Http2Error(PROTOCOL_ERROR, f"{NAMES[kind]} of stream {number}, which has not begun")
+
+    def _was_reset(self, number: int) -> bool:
+        return number in self._reset or number <= self._reset_before
 
     # -- content
 
@@ -462,7 +478,7 @@ class Http2Connection:
         stream = self.open.get(number)
         if stream is None or not takes_frames(stream.state):
             self._credit()
-            if stream is None or number in self._reset:
+            if stream is None or self._was_reset(number):
                 self._late(number, DATA)
             else:
                 self._fail(stream, STREAM_CLOSED)
@@ -508,7 +524,7 @@ class Http2Connection:
 
     def _use(self, stream: Stream, count: int) -> None:
         stream.consumed += count
-        if stream.consumed * 2 >= stream.target and takes_frames(stream.state):
+        if stream.consumed * 2 >= stream.target and stream.consumed and takes_frames(stream.state):
             stream.receive_window += stream.consumed
             self.out.append(frame(WINDOW_UPDATE, 0, stream.wire, four_bytes(stream.consumed)))
             stream.consumed = 0
@@ -536,8 +552,7 @@ class Http2Connection:
             return
         stream = self.open.get(number)
         if stream is None:
-            if number > self.last_stream or number & 1 == 0:
-                raise Http2Error(PROTOCOL_ERROR, f"WINDOW_UPDATE of stream {number}, which has not begun")
+            self._check_begun(number, WINDOW_UPDATE)
             return  # it is over; the frame may have been on its way
         if stream.state == CLOSED:
             return
@@ -558,13 +573,20 @@ class Http2Connection:
         if flags & ACK:
             if payload:
                 raise Http2Error(FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS that has content")
+            if self.is_acknowledged:
+                self._spend(SETTINGS)
             self.is_acknowledged = True
             return
         if len(payload) % 6:
             raise Http2Error(FRAME_SIZE_ERROR, "SETTINGS of the wrong size")
+        if len(payload) > 6 * _MOST_SETTINGS:
+            raise Http2Error(ENHANCE_YOUR_CALM, "too many settings")
         self._spend(SETTINGS)
+        window = self.peer_window
         for at in range(0, len(payload), 6):
             self._setting(payload[at] << 8 | payload[at + 1], int.from_bytes(payload[at + 2 : at + 6], "big"))
+        if self.peer_window != window:
+            self._change_windows(self.peer_window - window)
         self.out.append(frame(SETTINGS, ACK, CONNECTION, b""))
         self.streams.on_room(None)
 
@@ -572,18 +594,13 @@ class Http2Connection:
         if name == INITIAL_WINDOW_SIZE:
             if value > LARGEST_WINDOW:
                 raise Http2Error(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE beyond 2^31-1")
-            step = value - self.peer_window
             self.peer_window = value
-            for stream in self.open.values():
-                stream.window += step
-                if stream.window > LARGEST_WINDOW:
-                    raise Http2Error(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE makes a window beyond 2^31-1")
         elif name == MAX_FRAME_SIZE:
             if not FRAME_SIZE <= value <= LARGEST_FRAME_SIZE:
                 raise Http2Error(PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE out of its range")
             self.peer_frame = value
         elif name == HEADER_TABLE_SIZE:
-            self._table_dropped = value < TABLE_SIZE
+            self._table_dropped = self._table_dropped or value < TABLE_SIZE
         elif name == MAX_CONCURRENT_STREAMS:
             self.peer_streams = value
         elif name == ENABLE_PUSH:
@@ -594,20 +611,26 @@ class Http2Connection:
                 raise Http2Error(PROTOCOL_ERROR, "SETTINGS_ENABLE_CONNECT_PROTOCOL out of its range")
             self.peer_connects = value == 1
 
+    def _change_windows(self, step: int) -> None:
+        """Change the windows of the streams that are open: their first size was changed (RFC 9113 section 6.9.2)."""
+        for stream in self.open.values():
+            stream.window += step
+            if stream.window > LARGEST_WINDOW:
+                raise Http2Error(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE makes a window beyond 2^31-1")
+
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(FRAME_SIZE_ERROR, "PING of the wrong size")
+        self._spend(PING)
         if not flags & ACK:
-            self._spend(PING)
             self.out.append(frame(PING, ACK, CONNECTION, payload))
 
     def _rst_stream(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Http2Error(FRAME_SIZE_ERROR, "RST_STREAM of the wrong size")
-        if number == 0 or number > self.last_stream or number & 1 == 0:
-            raise Http2Error(PROTOCOL_ERROR, f"RST_STREAM of stream {number}, which has not begun")
+        self._check_begun(number, RST_STREAM)
         self._spend(RST_STREAM)
         stream = self.open.get(number)
         if stream is not None and stream.state != CLOSED:
@@ -644,7 +667,8 @@ class Http2Connection:
         if about == 0 or about & 1 == 0:
             raise Http2Error(PROTOCOL_ERROR, f"PRIORITY_UPDATE about stream {about}")
         self._spend(PRIORITY_UPDATE)
-        self.streams.on_priority(about, payload[4:])
+        if len(payload) <= _LONGEST_PRIORITY:
+            self.streams.on_priority(about, payload[4:])
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -685,6 +709,8 @@ class Http2Connection:
         size: i64 = len(data)
         self.window -= size
         stream.window -= size
+        if size and self._budget < BUDGET:
+            self._earn(stream, size)
         out = self.out
         if self.peer_frame < most:
             most = self.peer_frame
@@ -711,7 +737,15 @@ class Http2Connection:
 
     def _end(self, stream: Stream) -> None:
         stream.state = next_state(stream.state, LOCAL_END)
-        self._budget = min(BUDGET, self._budget + _FOR_FINISHED)
+        self._budget = min(BUDGET, self._budget + _EARNED)
+
+    def _earn(self, stream: Stream, size: int) -> None:
+        """Let content that is sent refill the budget: peers measure the delay by it (PING) and give its bytes back.
+
+        Content that is short because a window is does not: that is a response by the byte (CVE-2019-9511).
+        """
+        if size >= _SMALL or (stream.window > 0 and self.window > 0):
+            self._budget = min(BUDGET, self._budget + _EARNED)
 
     def reset(self, stream: Stream, code: int) -> None:
         """End a stream at once. Nothing is sent when it is over already."""
@@ -724,6 +758,7 @@ class Http2Connection:
         if stream.state != CLOSED:
             self.reset(stream, code)
             self.streams.on_reset(stream, code)
+            self._spend(RST_STREAM)  # the work on a request was for nothing (CVE-2025-8671)
         else:
             raise Http2Error(code, f"a frame of stream {stream.number}, which is over")
 

@@ -24,6 +24,7 @@ _OVERHEAD: Final = 32  # bytes that an entry counts beside its name and value (R
 _PATH: Final = 4  # the first index of :path
 _MOST_BLOCKS: Final = 16  # remembered for a connection
 _LONGEST_BLOCK: Final = 1024
+_MOST_FIELDS: Final = 4096  # of a block: without names and values they would have no other limit
 
 
 @final
@@ -65,6 +66,7 @@ class Decoder:
         self._before_path = b""  # of the last block, where its path is a literal that no table takes
         self._behind_path = b""
         self._headers: HeaderList | None = None
+        self._longest_path = 0  # bytes that it may have beside the other fields
 
     def decode(self, data: bytes) -> Block:
         """Return what a whole block says. Raises HpackError and HeadersTooLarge, after which no other block can be decoded."""
@@ -75,6 +77,8 @@ class Decoder:
         if headers is not None:
             path = self._path_of(data)
             if path is not None:
+                if len(path) > self._longest_path:
+                    raise HeadersTooLarge
                 block = Block(headers, path)
                 self._remember(data, block)
                 return block
@@ -156,7 +160,7 @@ class Decoder:
                     changed = True
                     self._insert(name, value)
             total += len(name) + len(value)
-            if total > limit or len(name) > field_limit or len(value) > field_limit:
+            if total > limit or len(name) > field_limit or len(value) > field_limit or len(names) >= _MOST_FIELDS:
                 raise HeadersTooLarge
             if name == b":path":
                 paths += 1
@@ -175,6 +179,8 @@ class Decoder:
                 self._before_path = data[:path_at]
                 self._behind_path = data[path_end:]
                 self._headers = headers
+                room: i64 = limit - total + len(path)
+                self._longest_path = room if room < field_limit else field_limit
         return block
 
     def _entry(self, index: i64) -> tuple[bytes, bytes]:

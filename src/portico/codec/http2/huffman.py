@@ -39,11 +39,39 @@ _LONG: Final[dict[int, int]] = {
 }
 
 
+def _pieces() -> tuple[list[bytes], bytes]:
+    """Return the octets whose codes are whole in each value of the next 13 bits, and how many bits those are.
+
+    Most are two, so that a step decodes two: compiled, an octet costs 14 ns, where appending each to a bytearray costs 34.
+    """
+    pieces: list[bytes] = []
+    used = bytearray(1 << _WIDTH)
+    same: dict[bytes, bytes] = {}
+    for value in range(1 << _WIDTH):
+        piece = b""
+        at = 0
+        while True:
+            rest = (value << at) & 8191
+            length = _CODE_LENGTHS[rest]
+            if length == 0 or at + length > _WIDTH:
+                break
+            piece += _OCTETS[rest : rest + 1]
+            at += length
+        pieces.append(same.setdefault(piece, piece))
+        used[value] = at
+    return pieces, bytes(used)
+
+
+_ALL_PIECES: Final = _pieces()
+_PIECES: Final[list[bytes]] = _ALL_PIECES[0]
+_USED: Final[bytes] = _ALL_PIECES[1]
+
+
 def decode(data: bytes) -> bytes:
     """Return a decoded string. Raises HpackError for a code that is none, and for padding of the wrong kind or length."""
-    out = bytearray()
-    octets = _OCTETS
-    lengths = _CODE_LENGTHS
+    out: list[bytes] = []
+    pieces = _PIECES
+    used = _USED
     held: i64 = 0  # the bits that are read and not used, in its low end
     bits: i64 = 0  # how many
     size: i64 = len(data)
@@ -53,30 +81,32 @@ def decode(data: bytes) -> bytes:
             held = ((held & 0xFFFFFFFFFFFF) << 8) | data[at]
             at += 1
             bits += 8
-        if bits < 5:
-            break
-        window: i64 = 0
         if bits >= 13:
-            window = (held >> (bits - 13)) & 8191
-        else:
-            window = ((held << (13 - bits)) | ((1 << (13 - bits)) - 1)) & 8191
-        length: i64 = lengths[window]
-        if length == 0:
-            if bits <= _MOST_PADDING and at == size:
+            window: i64 = (held >> (bits - 13)) & 8191
+            length: i64 = used[window]
+            if length:
+                out.append(pieces[window])
+                bits -= length
+                continue
+        else:  # the end is near: what is left, and ones behind it
+            if bits < 5:
                 break
-            found = _long(held, bits)
-            if found < 0:
-                raise HpackError("a Huffman code that does not exist")
-            out.append(found & 255)
-            bits -= found >> 8
-            continue
-        if length > bits:
-            break
-        out.append(octets[window])
-        bits -= length
+            window = ((held << (13 - bits)) | ((1 << (13 - bits)) - 1)) & 8191
+            length = _CODE_LENGTHS[window]
+            if 0 < length <= bits:
+                out.append(_OCTETS[window : window + 1])
+                bits -= length
+                continue
+            if length or bits <= _MOST_PADDING:
+                break
+        found = _long(held, bits)
+        if found < 0:
+            raise HpackError("a Huffman code that does not exist")
+        out.append(bytes((int(found & 255),)))
+        bits -= found >> 8
     if bits > _MOST_PADDING or (held & ((1 << bits) - 1)) != (1 << bits) - 1:
         raise HpackError("a Huffman-encoded string with wrong padding")
-    return bytes(out)
+    return b"".join(out)
 
 
 def _long(held: i64, bits: i64) -> i64:
