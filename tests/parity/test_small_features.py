@@ -232,6 +232,8 @@ USERS = Group(
             userid_service 7; add_header X-Before 1; return 200;
         }
         location = /day { userid_expires 1d; return 200; }
+        location = /flags { userid_flags samesite=lax httponly secure; return 200; }
+        location /strict { userid_flags samesite=strict; location = /strict/off { userid_flags off; return 200; } return 200; }
         location = /none { userid_domain none; userid_p3p none; userid_expires off; userid_mark off; return 200; }
         location = /mark { userid_mark Z; return 200 "$uid_got|$uid_set"; }
         location = /error { return 404; }
@@ -267,6 +269,9 @@ COOKIE = "fwAAAWsFhPw0L1NTAwMDAgA="
     Exchange("everything", get("/all"), mask=NEW),
     Exchange("for a day", get("/day"), mask=NEW),
     Exchange("nothing", get("/none"), mask=NEW),
+    Exchange("flags", get("/flags"), mask=NEW, has={"Set-Cookie": "*==; path=/; secure; httponly; samesite=lax"}),
+    Exchange("strict", get("/strict"), mask=NEW, has={"Set-Cookie": "*==; path=/; samesite=strict"}),
+    Exchange("no flags", get("/strict/off"), mask=NEW, has={"Set-Cookie": "*==; path=/"}),
     Exchange("to be marked", get("/mark", f"Cookie: uid={COOKIE}"), has={"Set-Cookie": "uid=fwAAAWsFhPw0L1NTAwMDAgZ=; path=/"}),
     Exchange("marked", get("/mark", "Cookie: uid=fwAAAWsFhPw0L1NTAwMDAgZ="), lacks=("Set-Cookie",)),
     Exchange("new and marked", get("/mark"), mask=NEW, has={"Set-Cookie": "*Z=; path=/"}),

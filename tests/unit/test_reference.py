@@ -95,7 +95,7 @@ def test_what_the_guide_says_is_missing_is_missing() -> None:
     rows = [line.split("|")[1] for line in table.split("\n") if line.startswith("| `")]
     missing = {name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row)}
     assert len(missing) > 10
-    refused = {"http2", "load_module"}  # accepted with a warning, and an error of its own
+    refused = {"load_module"}  # an error of its own
     names = [directive.name for directive in DIRECTIVES]
     assert missing & set(names) == refused
     for name in missing - refused:

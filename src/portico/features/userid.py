@@ -60,6 +60,21 @@ def _expires(statement: Statement) -> int:
     return seconds
 
 
+_FLAGS: Final[dict[str, bytes]] = {
+    "secure": b"; secure", "httponly": b"; httponly", "samesite=strict": b"; samesite=strict", "samesite=lax": b"; samesite=lax",
+    "samesite=none": b"; samesite=none",
+}  # fmt: skip
+
+
+def _flags(statement: Statement) -> bytes:
+    """Return the attributes, in nginx's order whatever theirs is."""
+    words = [argument.text for argument in statement.args]
+    for argument in statement.args:
+        if argument.text != "off" and argument.text not in _FLAGS:
+            raise statement.fail(f'invalid value "{argument.text}"', argument)
+    return b"".join([text for word, text in _FLAGS.items() if word in words])
+
+
 def _mark(statement: Statement) -> bytes:
     text = statement.args[0].text
     if text == "off":
@@ -104,6 +119,13 @@ USERID_EXPIRES: Final = Directive[int](
     "userid_expires", _ALL, _expires, args="1", default=0, default_text="off", syntax="TIME | max | off",
     doc="How long the browser keeps the cookie: so long, until the end of 2037, or until it is closed.",
     example="userid_expires 365d;",
+)
+USERID_FLAGS: Final = Directive[bytes](
+    "userid_flags", _ALL, _flags, args="1-3", default=b"", default_text="off",
+    syntax="off | [secure] [httponly] [samesite=strict | samesite=lax | samesite=none]",
+    doc="Attributes of the cookie that keep browsers from sending it without TLS, from showing it to scripts, or from sending it "
+    "along with requests of other sites.",
+    example="userid_flags secure httponly samesite=lax;",
 )
 USERID_P3P: Final = Directive[bytes](
     "userid_p3p", _ALL, _text_or_none, args="1", default=b"", default_text="none", syntax="TEXT | none",
@@ -168,6 +190,7 @@ class Userid(HeaderFilter):
         self.p3p = scope.get(USERID_P3P)
         domain = scope.get(USERID_DOMAIN)
         self.tail: bytes = (b"; domain=" + domain if domain else b"") + b"; path=" + scope.get(USERID_PATH)
+        self.tail += scope.get(USERID_FLAGS)
 
     def changes_full(self) -> bool:
         return self.state > LOG
@@ -356,6 +379,6 @@ class UseridFeature(Feature):
 
 FEATURE: Final = UseridFeature(
     "http_userid",
-    (USERID, USERID_NAME, USERID_DOMAIN, USERID_PATH, USERID_EXPIRES, USERID_P3P, USERID_MARK, USERID_SERVICE),
+    (USERID, USERID_NAME, USERID_DOMAIN, USERID_PATH, USERID_EXPIRES, USERID_FLAGS, USERID_P3P, USERID_MARK, USERID_SERVICE),
     _variables(),
 )

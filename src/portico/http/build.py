@@ -19,7 +19,7 @@ from portico.errorlog import LogFiles
 from portico.http.build_listeners import ListenerBuilder
 from portico.http.error_pages import ERROR_PAGE
 from portico.http.feature import Feature, HttpBuild, LocationBuild
-from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, Listen, LocationPattern, ServerName, names_of
+from portico.http.listen import INTERNAL, LISTEN, LOCATION_BLOCK, SERVER_NAME, SSL, Listen, LocationPattern, ServerName, names_of
 from portico.http.plan import Listener, Location, VirtualServer
 from portico.http.routing.location_tree import EXACT, NAMED, PREFIX_STOP, REGEX, REGEX_ICASE, LocationTree
 from portico.http.routing.location_tree import Location as Entry
@@ -127,6 +127,9 @@ class _Builder:
         made = ListenerBuilder(self.diagnostics)
         for server in self.plan.servers:
             listens = [listen for group in server.scope.own_all(LISTEN) for listen in group]
+            if server.scope.get(SSL):
+                for listen in listens:
+                    listen.ssl = True
             made.add(server, listens or [_default_listen(server.scope)], names_of(server.scope))
         made.judge_names()
         made.check_tls()

@@ -295,6 +295,17 @@ INTERNAL: Final = Directive[bool](
     doc="Only internal redirects reach this location; for clients it does not exist (404).",
     example="location /protected/ { internal; }",
 )
+def _ssl(statement: Statement) -> bool:
+    statement.warn('the "ssl" directive is deprecated, use the "listen ... ssl" directive instead')
+    return values.flag(statement)
+
+
+SSL: Final = Directive[bool](
+    "ssl", HTTP | SERVER, _ssl, args="1", default=False, default_text="off", syntax="on | off",
+    doc="All addresses of the server take TLS, as `listen … ssl` says for one. Deprecated, as in nginx, which has dropped it in "
+    "1.25.1.",
+    example="ssl off;",
+)
 HTTP2: Final = Directive[bool](
     "http2", HTTP | SERVER, values.flag, args="1", default=False, default_text="off",
     syntax="on | off",

@@ -236,7 +236,7 @@ LISTS = st.lists(st.tuples(NAMES, VALUES), max_size=8)
 
 
 class Conversation(RuleBasedStateMachine):
-    """Blocks of the other library's encoder, repeated, changed by their path, and with tables of all sizes; the tables stay the same."""
+    """Blocks of the other library's encoder, repeated, changed by their path, and with tables of all sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,7 +283,9 @@ TestConversation.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 PIECES = st.one_of(
-    st.sampled_from([b"\x82", b"\x84", b"\xbe", b"\xbf", b"\xff\x01", b"\x20", b"\x3f\xe1\x1f", b"\x3f\x03", b"\x04\x02/a", b"\x44\x01/"]),
+    st.sampled_from(
+        [b"\x82", b"\x84", b"\xbe", b"\xbf", b"\xff\x01", b"\x20", b"\x3f\xe1\x1f", b"\x3f\x03", b"\x04\x02/a", b"\x44\x01/"]
+    ),
     st.builds(encoded_literal, NAMES, st.binary(max_size=6)),
     st.builds(encoded_field, NAMES, st.binary(max_size=6)),
     st.binary(min_size=1, max_size=4),
