@@ -11,7 +11,8 @@ from portico.program import Program, Source, load_program
 
 
 def loaded(folder: Path, text: str) -> Program:
-    (folder / "nginx.conf").write_text(f"pid {folder}/pid; error_log {folder}/error.log; events {{}} http {{ access_log off; {text} }}")
+    main = f"pid {folder}/pid; error_log {folder}/error.log; events {{}}"
+    (folder / "nginx.conf").write_text(f"{main} http {{ access_log off; {text} }}")
     return load_program(Source(f"{folder}/", "nginx.conf", "", ""), None)
 
 
@@ -20,8 +21,8 @@ def warnings(folder: Path, text: str) -> list[str]:
 
 
 def test_stapling(tmp_path: Path) -> None:
-    text = "ssl_stapling on; ssl_stapling_verify on; ssl_stapling_responder http://a/; ssl_stapling_file /a; server { ssl_stapling on; }"
-    assert warnings(tmp_path, text) == [
+    text = "ssl_stapling on; ssl_stapling_verify on; ssl_stapling_responder http://a/; ssl_stapling_file /a;"
+    assert warnings(tmp_path, text + "server { ssl_stapling on; }") == [
         '"ssl_stapling" is accepted, but this version sends no OCSP responses: clients that want to know ask the authority themselves'
     ]
 

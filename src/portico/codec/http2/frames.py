@@ -47,7 +47,7 @@ NAMES: Final[dict[int, str]] = {
 
 def frame_start(kind: int, flags: int, size: int) -> bytes:
     """Return the first five bytes of a frame: the four of its stream's number follow."""
-    return bytes((size >> 16, size >> 8 & 255, size & 255, kind, flags))
+    return (size << 16 | kind << 8 | flags).to_bytes(5, "big")
 
 
 def frame(kind: int, flags: int, number: bytes, payload: bytes) -> bytes:

@@ -41,7 +41,7 @@ class Http2Stream(ClientStream):
         self.urgency = 3  # of the response (RFC 9218 section 4.1): 0 to 7
         self.incremental = False
         self._ended = ended  # the client has sent all of the body
-        self._pieces: list[bytes] = []  # content that has come
+        self._pieces: list[bytes] | None = None if ended else []  # content that has come
         self._size = 0  # bytes of content that were taken
         self._may_continue = False
         self._reader: Task | None = None
@@ -59,7 +59,7 @@ class Http2Stream(ClientStream):
 
     def on_data(self, data: bytes, ended: bool) -> None:
         """Take content that has come."""
-        if data:
+        if data and self._pieces is not None:
             self._pieces.append(data)
         self._ended = ended
         reader = self._reader
@@ -77,7 +77,7 @@ class Http2Stream(ClientStream):
     def on_gone(self) -> None:
         """Act on a client that has reset the stream, or whose connection is over."""
         self.gone = True
-        self._pieces.clear()
+        self._pieces = None
         task = self.task
         if task is None or task.done:
             return
@@ -114,7 +114,7 @@ class Http2Stream(ClientStream):
         if self._deadline is not None:
             self.reactor.timers.forget(self._deadline)
             self._deadline = None
-        self._pieces.clear()
+        self._pieces = None
         self.request = None
         self.task = None
         self.background = None

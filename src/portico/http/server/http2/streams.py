@@ -28,6 +28,7 @@ from portico.net.reactor import SUSPEND, ClientFailed, ClientTimeout, NetworkSig
 
 if TYPE_CHECKING:
     from portico.codec.http2.hpack import Block
+    from portico.http.background import BackgroundTask
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.http.server.connection import Connection
@@ -172,12 +173,11 @@ class ServerStreams(Streams):
             for logger in request.location.loggers:
                 logger.log(request)
             runtime.serving -= 1
-            await self._end(stream, request, code)
+            self._end(stream, request, code)
 
-    async def _end(self, stream: Http2Stream, request: Request, code: int) -> None:
+    def _end(self, stream: Http2Stream, request: Request, code: int) -> None:
         """Give the stream back, and the request's body once nobody uses it any more."""
         background = stream.background
-        body = request.body
         self.table.pop(stream.wire.number, None)
         if code != NO_ERROR:
             self.wire.reset(stream.wire, code)
@@ -186,14 +186,11 @@ class ServerStreams(Streams):
         self.flush_soon()
         if not self.table:
             self._on_idle()
-        try:
-            if background is not None:
-                for task in background:
-                    await task.wait()
-        finally:
-            request.body = None  # they refer to each other
-            if body is not None:
-                body.close()
+        if request.body is not None:
+            if background is None:
+                _close_body(request)
+            else:
+                self.reactor.spawn(_close_body_after(request, background))
 
     def _on_idle(self) -> None:
         """Act on the end of the last request: the connection waits for the next one, or is over."""
@@ -429,6 +426,22 @@ class ServerStreams(Streams):
         self._writer = None
         if writer is not None and not writer.done and writer is not self.reactor.current:
             writer.throw(Shutdown())
+
+
+def _close_body(request: Request) -> None:
+    body = request.body
+    request.body = None  # they refer to each other
+    if body is not None:
+        body.close()
+
+
+async def _close_body_after(request: Request, background: list[BackgroundTask]) -> None:
+    """Close the body when those have ended who may share it."""
+    try:
+        for task in background:
+            await task.wait()
+    finally:
+        _close_body(request)
 
 
 def log_text(code: int, reason: str) -> str:
