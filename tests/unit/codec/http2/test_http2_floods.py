@@ -202,7 +202,7 @@ def test_fields_without_name_and_value_are_bounded() -> None:
 def test_remembered_blocks_are_bounded() -> None:
     one = server()
     decoder = one.wire._decoder
-    for index in range(1000):
+    for index in range(60):
         decoder.decode(encoded_fields([(b"a", b"x" * 500 + b"%d" % index)]))
         decoder.decode(encoded_fields([(b"a", b"x" * 5000 + b"%d" % index)]))
     assert len(decoder._blocks) <= 16 and sum([len(block) for block in decoder._blocks]) <= 16 * 1024

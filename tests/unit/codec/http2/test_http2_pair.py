@@ -195,15 +195,15 @@ class Pair(RuleBasedStateMachine):
             return
         while True:  # all that is on its way comes, and all that waits is consumed
             for side in (0, 1):
+                one = self.ends[side]
+                for stream in list(one.wire.open.values()):
+                    one.wire.consume(stream, stream.held)
                 self.flush(side)
             if not any(self.on_way):
                 break
             for side in (0, 1):
                 arrived, self.on_way[side] = self.on_way[side], b""
                 self.ends[1 - side].receive(arrived)
-                one = self.ends[1 - side]
-                for stream in list(one.wire.open.values()):
-                    one.wire.consume(stream, stream.held)
         for side in (0, 1):
             mine, other = self.ends[side], self.ends[1 - side]
             assert mine.wire._held == 0
