@@ -308,3 +308,20 @@ def test_h2load(proxy: Proxied, streams: int) -> None:
     words = ["h2load", "-n2000", "-c10", f"-m{streams}", f"https://127.0.0.1:{TLS_PORT}/small"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=30)
     assert re.search(r"2000 succeeded, 0 failed, 0 errored", done.stdout) and "Application protocol: h2" in done.stdout, done.stdout
+
+
+def test_the_last_response_of_a_connection_reaches_a_slow_client(proxy: Proxied) -> None:
+    """What the socket has not taken when the connection is to end is sent before it ends."""
+    with Http2Client(proxy.port) as client:
+        client.h2.update_settings({4: 10_000_000})
+        client.h2.increment_flow_control_window(10_000_000)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        number = client.begin(request_fields("GET", "/big"))
+        wait_until(lambda: client.receive() and client.replies[number].body, what="the beginning of the response")
+        old = proxy.workers()
+        assert proxy.process is not None
+        proxy.process.send(signal.SIGHUP)
+        wait_until(lambda: set(proxy.workers()) - set(old), 8, "another worker")
+        assert client.whole(number).body == pattern(3_000_000)
+        wait_until(lambda: not client.receive(), 8, "the end of the connection")
+        assert client.goaway is not None

@@ -80,8 +80,12 @@ class Http2Server(ServedProtocol):
         streams = self.streams
         streams.flush_now()
         streams.abandon()
-        while streams.table:
-            await SUSPEND
+        try:
+            while streams.table:
+                await SUSPEND
+        except Shutdown:
+            streams.shut_down()
+            raise
 
     async def _read(self) -> None:
         """Read frames until the client ends, or everything that it was promised is done. Raises Http2Error, and Timeout."""
@@ -102,6 +106,7 @@ class Http2Server(ServedProtocol):
             streams.receive(data)
             if reactor.is_turn_over():
                 await reactor.turn()
+        await streams.sent()
 
     async def _wait(self) -> None:
         """Wait for the client: while requests are served without end, else as the settings say. Raises Timeout."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _BURST: Final = 65536  # bytes of one stream in a turn
 _COOLING: Final = 1.0  # seconds: idle for longer, a connection is memory and nothing else
-_MOST_UNSENT: Final = 1 << 16  # bytes: when so much waits for the socket nothing more is read
+_MOST_UNSENT: Final = 1 << 16  # bytes made while the socket takes none, by what comes: then nothing more is read
 _MOST_PRIORITIES: Final = 128  # wishes for streams that have not begun
 
 
@@ -60,7 +60,7 @@ class ServerStreams(Streams):
         self._unsent: bytes = b""  # that the socket has not taken
         self._blocked = False  # the socket takes no more
         self._receiving = False  # what comes is being worked on: sending waits until that is done
-        self._waiting: list[Http2Stream] = []  # for their turn to send
+        self._waiting: dict[Http2Stream, None] = {}  # for their turn to send
         self._priorities: dict[int, Priority] = {}
         self._writer: Task | None = None
         self._is_reader_waiting = False  # for the socket to take more
@@ -179,6 +179,7 @@ class ServerStreams(Streams):
         """Give the stream back, and the request's body once nobody uses it any more."""
         background = stream.background
         self.table.pop(stream.wire.number, None)
+        self._waiting.pop(stream, None)
         if code != NO_ERROR:
             self.wire.reset(stream.wire, code)
         self.wire.release(stream.wire)
@@ -309,7 +310,7 @@ class ServerStreams(Streams):
 
     def wait_for_room(self, stream: Http2Stream) -> None:
         """Have the stream go on when it is its turn."""
-        self._waiting.append(stream)
+        self._waiting[stream] = None
         self.flush_soon()
 
     def flush_soon(self) -> None:
@@ -322,11 +323,17 @@ class ServerStreams(Streams):
         if not writer.queued:
             self.reactor.soon(writer)
 
+    async def sent(self) -> None:
+        """Return when the socket has taken all that there is to send."""
+        while not self.over and not self.flush_now():
+            self.flush_soon()
+            await self.unclogged()
+
     def is_clogged(self) -> bool:
-        """Whether so much waits for the socket that nothing more should be read."""
+        """Whether so much has been made since the socket takes no more that nothing more should be read."""
         if not self._blocked:
             return False
-        return len(self._unsent) + sum([len(piece) for piece in self.wire.out]) > _MOST_UNSENT
+        return sum([len(piece) for piece in self.wire.out]) > _MOST_UNSENT
 
     async def _write(self) -> None:
         """Send what the streams make, for as long as the connection lives."""
@@ -375,7 +382,8 @@ class ServerStreams(Streams):
                 chosen.append(stream)
                 if not stream.incremental and not stream.gone:
                     break  # those behind it wait until it is over
-        self._waiting = [stream for stream in self._waiting if stream not in chosen]
+        for stream in chosen:
+            del self._waiting[stream]
         for stream in chosen:
             stream.burst = 0
             stream.on_room()
