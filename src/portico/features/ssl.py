@@ -51,6 +51,7 @@ from portico.net.tls_context import (
     ServerSettings,
     server_tls,
 )
+from portico.passing.stapling import STAPLING_DIRECTIVES, staple_server, stapling_key
 from portico.variables.session import shown
 from portico.variables.template import template
 from portico.variables.variable import STABLE_FIELDS, Getter, Variable
@@ -332,6 +333,7 @@ _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS_ALLOWED, CIPHERS, PREFER_SERVER_CIPHERS,
     ECDH_CURVE, DHPARAM, SESSION_CACHE, SESSION_TIMEOUT, SESSION_TICKETS, SESSION_TICKET_KEY,
     VERIFY_CLIENT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, VERIFY_DEPTH, CRL, BUFFER_SIZE, REJECT_HANDSHAKE,
+    *STAPLING_DIRECTIVES,
 )  # fmt: skip
 
 
@@ -481,7 +483,7 @@ class SSLFeature(Feature):
             server.tls = ServerTLS(None)  # one error is enough: the listener has its certificate
             return
         # Servers with the same settings share a context: its memory, and the time to read the files.
-        key = settings.key()
+        key = settings.key() + stapling_key(scope)
         contexts = _CONTEXTS.of(build)
         made = contexts.get(key)
         if made is None:
@@ -489,6 +491,10 @@ class SSLFeature(Feature):
                 made = server_tls(settings)
                 if settings.verify != VERIFY_OFF:
                     prepare()
+                if stapling_key(scope) and settings.source is None:
+                    hook = staple_server(scope, made, settings.certificates)
+                    if hook is not None:
+                        build.workers.append(hook)
             except ContextError as error:
                 scope.load.diagnostics.error(_located(scope, error))
                 made = ServerTLS(None)

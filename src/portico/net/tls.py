@@ -80,6 +80,22 @@ class CertificateSource:
         raise NotImplementedError
 
 
+class StatusSource:
+    """Gives connections the status of the certificate that they show (`ssl_stapling`)."""
+
+    def status(self, transport: TLSTransport, pointer: int) -> bytes:
+        """Return the OCSP response for a connection (`SSL *`) in its handshake, b"" for none. Must not wait, nor raise."""
+        raise NotImplementedError
+
+
+class ClientCheck:
+    """Asks whether a client's certificate is revoked (`ssl_ocsp`)."""
+
+    async def check(self, transport: TLSTransport) -> None:
+        """Set `transport.revoked` to why the certificate, which is verified, is not accepted."""
+        raise NotImplementedError
+
+
 @final
 class ServerTLS:
     """What a server presents and demands. Made once, at load (`features/ssl.py`), before the workers are
@@ -97,6 +113,8 @@ class ServerTLS:
         self.versions: tuple[int, int] = (0, 0)  # the oldest and the newest protocol of `ssl_protocols`; 0: OpenSSL's own limit
         self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
         self.source: CertificateSource | None = None  # None: the context has the certificates
+        self.stapling: StatusSource | None = None
+        self.client_check: ClientCheck | None = None
         _call_by_name(self.context)
 
 
@@ -156,6 +174,27 @@ def certify_by_source(server: ServerTLS, source: CertificateSource) -> None:
     library.certify_by(server.context, _certify)
 
 
+def _staple(pointer: int) -> bytes:
+    """Return the status of the certificate that the connection shows, b"" for none."""
+    transport = _STEP.transport
+    server = None if transport is None else transport.server
+    if transport is None or server is None or server.stapling is None:
+        return b""
+    try:
+        return server.stapling.status(transport, pointer)
+    except Exception as defect:  # none may go into OpenSSL
+        transport.reactor.report(defect)
+        return b""
+
+
+def staple_by_source(server: ServerTLS, source: StatusSource) -> None:
+    """Have `source` give the status of certificates to the connections of `server`; libssl must be in reach."""
+    library = openssl.library()
+    assert library is not None
+    server.stapling = source
+    library.staple_by(server.context, _staple)
+
+
 def _call_by_name(context: ssl.SSLContext) -> None:
     """Have `_on_server_name` called in the handshakes that begin with `context`."""
     library = openssl.library()
@@ -193,6 +232,7 @@ class TLSTransport(Transport):
         self.server_name: bytes = b""  # SNI as sent, any bytes but zero; b"" when none was sent
         self.rejected: bool = False  # the handshake, by ssl_reject_handshake
         self.uncertified: str = ""  # why there was no certificate for the handshake
+        self.revoked: str = ""  # why the client's certificate, though verified, is not accepted (`ssl_ocsp`)
         self.facts: Callable[[], object] | None = None  # makes what a `CertificateSource` evaluates its variables with
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE
