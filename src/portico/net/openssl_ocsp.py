@@ -93,6 +93,7 @@ _FUNCTIONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("OCSP_response_get1_basic", "p", "p"),
     ("OCSP_BASICRESP_free", "", "p"),
     ("OCSP_basic_verify", "i", "pppu"),
+    ("OCSP_resp_find_status", "i", "ppppppp"),
     ("OCSP_check_validity", "i", "ppll"),
     ("ASN1_TIME_diff", "i", "pppp"),
 )
@@ -126,6 +127,10 @@ class OCSP:
     def own_certificate(self, tls: int) -> int:
         """Return the certificate that a connection (`SSL *`) shows; 0 when none. No reference is taken."""
         return self._lib.SSL_get_certificate(tls) or 0
+
+    def context_of(self, tls: SSLObject) -> int:
+        """Return the `SSL_CTX *` of a connection, whose authorities verify its peer."""
+        return self._lib.SSL_get_SSL_CTX(self._library.pointer(tls)) or 0
 
     def with_issuer(self, certificates: list[int], context: int) -> Chain | None:
         """Return a chain of the first certificate and its issuer, which is one of the others or trusted by the context (`SSL_CTX *`);

@@ -91,8 +91,8 @@ class StatusSource:
 class ClientCheck:
     """Asks whether a client's certificate is revoked (`ssl_ocsp`)."""
 
-    async def check(self, transport: TLSTransport) -> None:
-        """Set `transport.revoked` to why the certificate, which is verified, is not accepted."""
+    async def check(self, transport: TLSTransport) -> str:
+        """Set `transport.revoked` to why the certificate, if it is verified, is not accepted. Return what to log, "" for nothing."""
         raise NotImplementedError
 
 

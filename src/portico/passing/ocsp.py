@@ -15,7 +15,6 @@ from portico.passing.fetch import fetch
 from portico.passing.fetch_message import FetchError, FetchRequest
 
 if TYPE_CHECKING:
-    from portico.balancing.tls import UpstreamTLS
     from portico.net.reactor import Reactor
 
 _SECONDS: Final = 60.0
@@ -51,11 +50,11 @@ class Inquiry:
         certificates = self.chain.certificates
         return certificates[certificates.index(self.certificate) + 1]
 
-    async def ask(self, reactor: Reactor, tls: UpstreamTLS) -> tuple[bytes, Verdict]:
+    async def ask(self, reactor: Reactor) -> tuple[bytes, Verdict]:
         """Return the verified response and what it says. Raises OCSPFailed."""
         encoded = quote(base64.b64encode(self.ocsp.request(self.certificate, self.issuer())), safe="")
         target = self.url.target if self.url.target.endswith("/") else self.url.target + "/"
-        request = FetchRequest(Url(self.url.origin + target + encoded), tls)
+        request = FetchRequest(Url(self.url.origin + target + encoded), None)
         request.seconds = _SECONDS
         request.max_body = _MAX_BODY
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from portico.balancing.tls import PeerTLSSettings, UpstreamTLS
 from portico.config import values
 from portico.config.directive import HTTP, SERVER, Directive, Scope
 from portico.config.files import read_file
@@ -42,9 +41,9 @@ def _file(statement: Statement) -> str:
 STAPLING: Final = Directive[bool](
     "ssl_stapling", _SERVERS, values.flag, args="1", default=False, default_text="off",
     doc="Send clients that ask for it the OCSP response which proves that the certificate is not revoked. The certificate has to "
-    "name a responder (otherwise the line is ignored, with a warning), and its issuer has to be in the file of `ssl_certificate` or of "
-    "`ssl_trusted_certificate`. Each worker asks the responder in the background when the first client wants the response, and again "
-    "before it expires; no handshake waits. Not for certificates whose names have variables.",
+    "name a responder (otherwise the line is ignored, with a warning), and its issuer has to be in the file of `ssl_certificate` or "
+    "of `ssl_trusted_certificate`. Each worker asks the responder in the background when the first client wants the response, and "
+    "again before it expires; no handshake waits. Not for certificates whose names have variables.",
     example="ssl_stapling on;",
 )  # fmt: skip
 STAPLING_FILE: Final = Directive[str](
@@ -93,10 +92,9 @@ class Staple:
 class Stapling(StatusSource):
     """The responses of one server."""
 
-    def __init__(self, functions: OCSP, staples: list[Staple], tls: UpstreamTLS) -> None:
+    def __init__(self, functions: OCSP, staples: list[Staple]) -> None:
         self._ocsp = functions
         self._staples = staples
-        self._tls = tls
         self.log: ErrorLog | None = None  # the worker's
 
     def status(self, transport: TLSTransport, pointer: int) -> bytes:
@@ -120,7 +118,7 @@ class Stapling(StatusSource):
         await reactor.turn()  # this began in OpenSSL's callback: let the handshake go on
         staple.refresh = time.time() + _LEAST
         try:
-            response, verdict = await inquiry.ask(reactor, self._tls)
+            response, verdict = await inquiry.ask(reactor)
             if verdict.status != GOOD:
                 raise OCSPFailed(f'certificate status "{STATUS_NAMES[verdict.status]}" in the OCSP response')
             now = time.time()
@@ -170,7 +168,7 @@ def staple_server(scope: Scope, server: ServerTLS, certificates: list[str]) -> S
         staples.append(staple)
     if not staples:
         return None
-    stapling = Stapling(functions, staples, UpstreamTLS(PeerTLSSettings()))
+    stapling = Stapling(functions, staples)
     staple_by_source(server, stapling)
     return StaplingHook(stapling)
 
