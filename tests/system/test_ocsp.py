@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import ssl
 import subprocess
@@ -141,6 +142,23 @@ def test_no_handshake_waits_for_a_responder(authority: Authority) -> None:
         authority.released.set()
         assert GOOD in stapled(port)
         assert authority.asked == ["site"]
+
+
+def test_a_response_that_has_expired_is_not_stapled_any_more(authority: Authority) -> None:
+    authority.issue("site")
+    authority.life = datetime.timedelta(seconds=4)
+    with site(authority, f"{PAIR} ssl_stapling on;") as (_, port):
+        assert GOOD in stapled(port)
+        wait_until(lambda: NONE in handshake(port), what="no response")
+        assert authority.asked == ["site"], "not asked again before five minutes"
+
+
+def test_a_worker_ends_while_a_responder_is_asked(authority: Authority) -> None:
+    authority.issue("site")
+    authority.released.clear()
+    with site(authority, f"{PAIR} ssl_stapling on;") as (_, port):
+        handshake(port)
+        wait_until(lambda: authority.asked, what="the responder is asked")
 
 
 def test_a_response_out_of_a_file(authority: Authority) -> None:

@@ -544,8 +544,8 @@ class SSLFeature(Feature):
             except ContextError as error:
                 scope.load.diagnostics.error(_located(scope, error))
                 made = ServerTLS(None)
-            except ConfigError as error:
-                scope.load.diagnostics.error(error)
+            except ConfigError as mistake:
+                scope.load.diagnostics.error(mistake)
                 made = ServerTLS(None)
             contexts[key] = made
         server.tls = made
