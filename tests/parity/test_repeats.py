@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(not os.access(NGINX, os.X_OK), reason=f"{NGINX} 
 APART = {
     "user": "Debian has no group of that name, which nginx looks for first",
     "resolver": "Portico warns that it has the system look names up",
+    "ssl_early_data": "Portico warns that it accepts none",
+    "ssl_engine": "this machine has none, which nginx refuses; Portico warns that it uses none",
     "load_module": "Portico loads none, and says so",
     "http2_push": "1.22 still has it",
     "http2_push_preload": "1.22 still has it",

@@ -38,8 +38,6 @@ MODULES = {
 TAKEN = {"fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path"}
 # Directives that it does not have although it has the rest of their modules.
 NAMES = {
-    "ssl_engine", "ssl_ech_file", "ssl_certificate_compression", "ssl_ocsp", "ssl_ocsp_responder",
-    "ssl_ocsp_cache",
     "ssl_conf_command", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_pass_trailers",
     "proxy_ssl_certificate_cache", "proxy_ssl_conf_command", "client_body_early_read",
     "post_action",

@@ -14,8 +14,7 @@ _FAMILIES: Final = (
     "memcached", "min_delete_depth", "modern_browser", "mp4", "override_charset", "perl", "post_action", "proxy_cache",
     "proxy_pass_trailers", "proxy_socket_rcvbuf", "proxy_socket_sndbuf", "proxy_ssl_certificate_cache",
     "proxy_ssl_conf_command", "proxy_store", "random_index", "real_ip", "scgi", "secure_link",
-    "set_real_ip", "slice", "split_clients", "ssi", "ssl_certificate_compression",
-    "ssl_conf_command", "ssl_ech_file", "ssl_engine", "ssl_ocsp", "status_zone", "sticky",
+    "set_real_ip", "slice", "split_clients", "ssi", "ssl_conf_command", "status_zone", "sticky",
     "stream", "stub_status", "tunnel", "userid", "uwsgi", "valid_referers", "xml_entities",
     "xml_external_entities", "xslt",
 )  # fmt: skip

@@ -52,6 +52,8 @@ from portico.net.tls_context import (
     ServerSettings,
     server_tls,
 )
+from portico.passing.revoked import OCSP_DIRECTIVES, check_clients, clients_key
+from portico.passing.stapling import STAPLING, STAPLING_DIRECTIVES, staple_server, stapling_key
 from portico.variables.session import shown
 from portico.variables.template import template
 from portico.variables.variable import STABLE_FIELDS, Getter, Variable
@@ -186,6 +188,25 @@ def _session_cache(s: Statement) -> tuple[int, int, str]:
                 "it may be: off, none, builtin:number, shared:name:size",
             )
     return how, entries, zone
+
+
+def _unavailable_flag(s: Statement) -> bool:
+    """Return whether something is wanted that this version cannot do; then it warns as nginx does where OpenSSL cannot."""
+    wanted = values.flag(s)
+    if wanted:
+        _warn_once(s)
+    return wanted
+
+
+def _ech_file(s: Statement) -> str:
+    _warn_once(s)
+    return s.args[0].text
+
+
+def _warn_once(s: Statement) -> None:
+    if s.name not in s.load.said:
+        s.load.said.add(s.name)
+        s.warn(f'"{s.name}" is not supported on this platform, ignored')
 
 
 def _protocols(s: Statement) -> int:
@@ -328,11 +349,31 @@ REJECT_HANDSHAKE: Final = Directive[bool](
     "names.",
     example="ssl_reject_handshake on;",
 )  # fmt: skip
+CERTIFICATE_COMPRESSION: Final = Directive[bool](
+    "ssl_certificate_compression", _SERVERS, _unavailable_flag, args="1", default=False, default_text="off", syntax="on | off",
+    doc="Compress certificates in the handshake (RFC 8879), in nginx. Portico warns and sends them as they are, as nginx does where "
+    "OpenSSL has no compression; clients work with either.",
+    example="ssl_certificate_compression on;",
+)  # fmt: skip
+EARLY_DATA: Final = Directive[bool](
+    "ssl_early_data", _SERVERS, _unavailable_flag, args="1", default=False, default_text="off", syntax="on | off",
+    doc="Accept requests in the first flight of a resumed TLS 1.3 session, in nginx. Portico warns and never accepts them: clients "
+    "send such a request again after the handshake. Nothing can be replayed.",
+    example="ssl_early_data on;",
+)  # fmt: skip
+ECH_FILE: Final = Directive[str](
+    "ssl_ech_file", _SERVERS, _ech_file, args="1", default="", many=True,
+    syntax="FILE",
+    doc="A key for Encrypted Client Hello, in nginx with an OpenSSL that has it. Portico warns and does without: clients then send "
+    "the server name in the clear.",
+    example="ssl_ech_file /etc/ssl/ech.pem;",
+)  # fmt: skip
 
 _DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     CERTIFICATE, CERTIFICATE_KEY, CERTIFICATE_CACHE, PASSWORD_FILE, PROTOCOLS_ALLOWED, CIPHERS, PREFER_SERVER_CIPHERS,
     ECDH_CURVE, DHPARAM, SESSION_CACHE, SESSION_TIMEOUT, SESSION_TICKETS, SESSION_TICKET_KEY,
     VERIFY_CLIENT, CLIENT_CERTIFICATE, TRUSTED_CERTIFICATE, VERIFY_DEPTH, CRL, BUFFER_SIZE, REJECT_HANDSHAKE,
+    CERTIFICATE_COMPRESSION, EARLY_DATA, ECH_FILE, *STAPLING_DIRECTIVES, *OCSP_DIRECTIVES,
 )  # fmt: skip
 
 
@@ -450,6 +491,8 @@ def check_client_certificate(request: Request, verify: int) -> HTTPError | None:
         return HTTPError(CERTIFICATE_ERROR, reason, INFO)
     if verify == VERIFY_ON and transport.peer_certificate() is None:
         return HTTPError(NO_CERTIFICATE, "client sent no required SSL certificate", INFO)
+    if transport.revoked:
+        return HTTPError(CERTIFICATE_ERROR, f"client SSL certificate verify error: {transport.revoked}", INFO)
     return None
 
 
@@ -468,6 +511,10 @@ class SSLFeature(Feature):
         super().__init__("http_ssl", _DIRECTIVES, _VARIABLES, (), "--with-http_ssl_module")
 
     def server(self, build: HttpBuild, server: VirtualServer, scope: Scope) -> None:
+        if scope.get(STAPLING) and scope.get(CERTIFICATE_COMPRESSION):
+            where = scope.settings(STAPLING)[-1].where
+            message = '"ssl_stapling" is incompatible with "ssl_certificate_compression"'
+            scope.load.diagnostics.error(ConfigError(message, where, span=len(STAPLING.name)))
         try:
             settings = _settings(scope)
         except ContextError as error:
@@ -483,7 +530,7 @@ class SSLFeature(Feature):
             server.tls = ServerTLS(None)  # one error is enough: the listener has its certificate
             return
         # Servers with the same settings share a context: its memory, and the time to read the files.
-        key = settings.key()
+        key = settings.key() + stapling_key(scope) + clients_key(scope)
         contexts = _CONTEXTS.of(build)
         made = contexts.get(key)
         if made is None:
@@ -491,8 +538,16 @@ class SSLFeature(Feature):
                 made = server_tls(settings)
                 if settings.verify != VERIFY_OFF:
                     prepare()
+                check_clients(build, scope, made)
+                if stapling_key(scope) and settings.source is None:
+                    hook = staple_server(scope, made, settings.certificates)
+                    if hook is not None:
+                        build.workers.append(hook)
             except ContextError as error:
                 scope.load.diagnostics.error(_located(scope, error))
+                made = ServerTLS(None)
+            except ConfigError as mistake:
+                scope.load.diagnostics.error(mistake)
                 made = ServerTLS(None)
             contexts[key] = made
         server.tls = made
@@ -577,6 +632,8 @@ def _verify(transport: TLSTransport) -> str | None:
     if transport.peer_certificate() is None:
         return "NONE"
     result = transport.verify_result()
+    if result == VERIFY_OK and transport.revoked:
+        return f"FAILED:{transport.revoked}"
     return "SUCCESS" if result == VERIFY_OK else f"FAILED:{transport.verify_error()}"
 
 

@@ -65,6 +65,11 @@ def _temp_path(protocol: str) -> Directive[object]:
     return _tunes(name, _ALL, values.temp_path, f"{protocol}_temp", doc, example, "1-4", "DIRECTORY [LEVEL ...]")
 
 
+def _engine(statement: Statement) -> str:
+    statement.warn('"ssl_engine" is not supported, ignored', hint="remove the line: TLS works without")
+    return statement.args[0].text
+
+
 def _host_key(statement: Statement) -> str:
     """Return the path of a file that can be read and is not empty."""
     path = values.conf_path(statement)
@@ -188,6 +193,10 @@ DIRECTIVES: Final[tuple[Directive[object], ...]] = (
     _tunes(
         "debug_points", MAIN, values.choice({"stop": 1, "abort": 2}), "", "What nginx does when it finds itself in a wrong state.",
         "debug_points abort;", syntax="stop | abort",
+    ),
+    _tunes(
+        "ssl_engine", MAIN, _engine, "", "The OpenSSL engine by which nginx uses hardware for TLS; OpenSSL 3 has deprecated engines.",
+        "ssl_engine rdrand;", syntax="DEVICE",
     ),
     _tunes(
         "ssl_object_cache_inheritable", MAIN, values.flag, "on", "Whether nginx takes certificates over into a new configuration.",

@@ -42,6 +42,8 @@ _CTRL_SET_SERVERNAME_CALLBACK: Final = 53
 _CTRL_SET_TLSEXT_HOSTNAME: Final = 55
 _CTRL_SET_TICKET_KEYS: Final = 59
 _CTRL_MODE: Final = 33
+_CTRL_SET_STATUS_CALLBACK: Final = 63
+_CTRL_SET_STATUS_RESPONSE: Final = 71
 _CTRL_SET_TICKET_KEY_CALLBACK: Final = 72
 _CTRL_SET_READ_AHEAD: Final = 41
 _CTRL_SET_CACHE_SIZE: Final = 42
@@ -54,6 +56,7 @@ _CTRL_GET_RAW_CIPHERS: Final = 110
 _CTRL_GET_NEGOTIATED_GROUP: Final = 134
 _NO_AUTO_CHAIN: Final = 0x8  # SSL_MODE_NO_AUTO_CHAIN
 _GO_ON: Final = 0  # SSL_TLSEXT_ERR_OK
+_NO_STATUS: Final = 3  # SSL_TLSEXT_ERR_NOACK
 _ALERT: Final = 2  # SSL_TLSEXT_ERR_ALERT_FATAL
 _SERVER_NAME: Final = 0  # TLSEXT_TYPE_server_name
 _HOST_NAME: Final = 0  # TLSEXT_NAMETYPE_host_name
@@ -75,6 +78,8 @@ OfferProtocols = Callable[[], bytes]  # to the client of the handshake that is b
 ChooseByName = Callable[["bytes | None"], int]
 # Returns whether the handshake may go on.
 Certify = Callable[[], bool]
+# Given the `SSL *`; returns the OCSP response to send with the certificate, b"" for none.
+Staple = Callable[[int], bytes]
 
 
 class SSLObject(Protocol):
@@ -226,6 +231,10 @@ class OpenSSL:
         self._set_callback = lib.SSL_CTX_callback_ctrl
         self._set_callback.argtypes = [pointer, ctypes.c_int, pointer]
         self._set_callback.restype = ctypes.c_long
+        self._allocate = lib.CRYPTO_malloc
+        self._allocate.argtypes = [ctypes.c_size_t, ctypes.c_char_p, ctypes.c_int]
+        self._allocate.restype = pointer
+        self._stapling: dict[Staple, StatusCallback] = {}  # contexts keep pointers to these
         self._alpn: dict[OfferProtocols, ProtocolChoice] = {}  # contexts keep pointers to these
         self._by_name: dict[ChooseByName, NameChoice] = {}  # and to these
         self._certifying: dict[Certify, CertificateCallback] = {}  # and to these
@@ -312,6 +321,25 @@ class OpenSSL:
         if callback is None:
             callback = self._certifying[certify] = CertificateCallback(certify)
         self._set_certificate_callback(_context_pointer(context), callback.function, None)
+
+    def staple_by(self, context: ssl.SSLContext, staple: Staple) -> None:
+        """Have `staple` called in handshakes of clients that ask for the certificate's status (RFC 6066 section 8)."""
+        callback = self._stapling.get(staple)
+        if callback is None:
+            callback = self._stapling[staple] = StatusCallback(staple, self)
+        self._set_callback(_context_pointer(context), _CTRL_SET_STATUS_CALLBACK, callback.function)
+
+    def send_status(self, pointer: int, response: bytes) -> bool:
+        """Send an OCSP response in the handshake of a connection (`SSL *`), which frees the copy that it is given."""
+        copy = self._allocate(len(response), None, 0)
+        if not copy:
+            return False
+        ctypes.memmove(copy, response, len(response))
+        return bool(self._control(pointer, _CTRL_SET_STATUS_RESPONSE, len(response), copy))
+
+    def context_pointer(self, context: ssl.SSLContext) -> int:
+        """Return the `SSL_CTX *` of a context; it lives as long as `context`."""
+        return _context_pointer(context)
 
     def verify_any(self, context: ssl.SSLContext) -> None:
         """Ask for a client certificate, let every handshake pass, keep the result for `verify_result`."""
@@ -527,6 +555,21 @@ class CertificateCallback:
 
     def _give(self, _tls: int, _argument: int | None) -> int:
         return 1 if self._certify() else 0
+
+
+@final
+class StatusCallback:
+    """The callback for a certificate's status. It lives as long as the process, for contexts point to it."""
+
+    def __init__(self, staple: Staple, library: OpenSSL) -> None:
+        self._staple = staple
+        self._library = library
+        pointer = ctypes.c_void_p
+        self.function = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer)(self._give)
+
+    def _give(self, tls: int, _argument: int | None) -> int:
+        response = self._staple(tls)
+        return _GO_ON if response and self._library.send_status(tls, response) else _NO_STATUS
 
 
 def _acknowledge_name(_tls: int, _alert: int, _argument: int | None) -> int:

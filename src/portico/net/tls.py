@@ -83,6 +83,22 @@ class CertificateSource:
         raise NotImplementedError
 
 
+class StatusSource:
+    """Gives connections the status of the certificate that they show (`ssl_stapling`)."""
+
+    def status(self, transport: TLSTransport, pointer: int) -> bytes:
+        """Return the OCSP response for a connection (`SSL *`) in its handshake, b"" for none. Must not wait, nor raise."""
+        raise NotImplementedError
+
+
+class ClientCheck:
+    """Asks whether a client's certificate is revoked (`ssl_ocsp`)."""
+
+    async def check(self, transport: TLSTransport) -> str:
+        """Set `transport.revoked` to why the certificate, if it is verified, is not accepted. Return what to log, "" for nothing."""
+        raise NotImplementedError
+
+
 @final
 class ServerTLS:
     """What a server presents and demands. Made once, at load (`features/ssl.py`), before the workers are
@@ -101,6 +117,8 @@ class ServerTLS:
         self.ticket_sealer: TicketSealer | None = None  # the context keeps a pointer to it
         self.source: CertificateSource | None = None  # None: the context has the certificates
         self.http2 = False  # `http2 on`
+        self.stapling: StatusSource | None = None
+        self.client_check: ClientCheck | None = None
         _call_by_name(self.context)
 
 FindServer = Callable[[bytes], "ServerTLS | None"]
@@ -167,6 +185,27 @@ def _offer_protocols() -> bytes:
     return HTTP2 if transport.http2 or transport.server.http2 else HTTP1
 
 
+def _staple(pointer: int) -> bytes:
+    """Return the status of the certificate that the connection shows, b"" for none."""
+    transport = _STEP.transport
+    server = None if transport is None else transport.server
+    if transport is None or server is None or server.stapling is None:
+        return b""
+    try:
+        return server.stapling.status(transport, pointer)
+    except Exception as defect:  # none may go into OpenSSL
+        transport.reactor.report(defect)
+        return b""
+
+
+def staple_by_source(server: ServerTLS, source: StatusSource) -> None:
+    """Have `source` give the status of certificates to the connections of `server`; libssl must be in reach."""
+    library = openssl.library()
+    assert library is not None
+    server.stapling = source
+    library.staple_by(server.context, _staple)
+
+
 def _call_by_name(context: ssl.SSLContext) -> None:
     """Have `_on_server_name` called in the handshakes that begin with `context`, and `_offer_protocols` for ALPN."""
     library = openssl.library()
@@ -207,6 +246,7 @@ class TLSTransport(Transport):
         self.http2: bool = False  # all servers of the address speak HTTP/2 (`listen … http2`)
         self.rejected: bool = False  # the handshake, by ssl_reject_handshake
         self.uncertified: str = ""  # why there was no certificate for the handshake
+        self.revoked: str = ""  # why the client's certificate, though verified, is not accepted (`ssl_ocsp`)
         self.facts: Callable[[], object] | None = None  # makes what a `CertificateSource` evaluates its variables with
         self.established: bool = False
         self.buffer_size: int = RECORD_SIZE

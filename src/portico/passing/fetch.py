@@ -143,6 +143,8 @@ async def _connect(reactor: Reactor, request: FetchRequest, deadline: float) -> 
     resolution = await reactor.resolver.resolve(url.host, url.port, _left(reactor, deadline))
     addresses = list(dict.fromkeys(resolution.addresses))
     tls = request.tls if url.secure else None
+    if url.secure and tls is None:
+        raise FetchError(HANDSHAKE, f"{url.authority} may be asked by http only")
     for number, (family, address) in enumerate(addresses):
         peer = Peer(url.authority.encode(), family, address)
         seconds = _left(reactor, deadline) / (len(addresses) - number)

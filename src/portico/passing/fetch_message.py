@@ -47,10 +47,11 @@ class FetchRequest:
     """What to ask for, and within which bounds.
 
     `fields` are sent besides those that every request has; with a `body` its Content-Length is. `seconds` bound the whole exchange,
-    `max_header` the bytes of all header sections, `max_body` those of the content; `redirects` is how many may be followed.
+    `max_header` the bytes of all header sections, `max_body` those of the content; `redirects` is how many may be followed. `tls`
+    None: only http may be asked.
     """
 
-    def __init__(self, url: Url, tls: UpstreamTLS, method: bytes = b"GET") -> None:
+    def __init__(self, url: Url, tls: UpstreamTLS | None, method: bytes = b"GET") -> None:
         self.url = url
         self.tls = tls
         self.method = method

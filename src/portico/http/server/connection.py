@@ -184,7 +184,12 @@ class Connection(ServedConnection):
             reason = "handshake rejected" if secured.rejected else f"SSL_do_handshake() failed ({failure.strerror or failure})"
             self.log(INFO, f"{reason} while SSL handshaking")
             return False
-        return True
+        server = secured.server
+        if server is not None and server.client_check is not None:
+            failure_line = await server.client_check.check(secured)
+            if failure_line:
+                self.log(ERR, f"{failure_line} while requesting certificate status")
+        return not secured.closed
 
     def _facts(self) -> Request:
         """Return a request without any fields, to evaluate the names of certificates with. Raises ProtocolError, RegexFailed."""
