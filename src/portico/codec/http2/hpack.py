@@ -1,8 +1,9 @@
 """Header blocks of HTTP/2, both ways (RFC 7541), without I/O.
 
 A client repeats itself: the same block again, or the same but for `:path`. Both are remembered for a connection with what was made
-of them (`HeaderList.made`), so that such a request costs a lookup (0.24 µs) or the decoding of one string (0.4 µs) in place of all of
-it (0.8 µs). What is remembered holds as long as the dynamic table stays as it is.
+of them (`HeaderList.made`), so that such a request costs a lookup (0.1 µs, compiled) or the decoding of one string (0.6 µs for a new
+one) in place of all of it (0.6 µs for 11 fields that the table has, 1.3 µs for literals). What is remembered holds as long as the
+dynamic table stays as it is.
 
 Blocks that are sent name the static table only, and literals that no table takes: they are the same bytes on every connection, so
 they are made once for a response that is sent often. A dynamic table would save bytes and cost a lookup for each field (1 µs).

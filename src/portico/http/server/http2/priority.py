@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 DEFAULT_URGENCY: Final = 3
+_LONGEST: Final = 64  # bytes that are looked at: what is defined has nine
 
 
 @final
@@ -20,6 +21,8 @@ def priority_of(value: bytes) -> Priority:
     """Return what a Priority field says: a dictionary of structured fields. What cannot be understood is not said."""
     urgency = DEFAULT_URGENCY
     incremental = False
+    if len(value) > _LONGEST:
+        return Priority(urgency, incremental)
     for member in value.split(b","):
         key, equals, given = member.partition(b";")[0].strip(b" \t").partition(b"=")
         if key == b"u" and len(given) == 1 and given in b"01234567":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from portico.variables.client import Client
 
 _BODY_WINDOW: Final = 1 << 18  # bytes that the client may send ahead, once somebody reads the body
+_MOST_PIECES: Final = 256  # of content that waits: a client may send it by the byte, and each piece costs memory
 _CONTINUE: Final = encoded_field(b":status", b"100")
 _ECONNRESET: Final = 104
 
@@ -59,8 +60,11 @@ class Http2Stream(ClientStream):
 
     def on_data(self, data: bytes, ended: bool) -> None:
         """Take content that has come."""
-        if data and self._pieces is not None:
-            self._pieces.append(data)
+        pieces = self._pieces
+        if data and pieces is not None:
+            pieces.append(data)
+            if len(pieces) > _MOST_PIECES:
+                self._pieces = [b"".join(pieces)]
         self._ended = ended
         reader = self._reader
         if reader is not None:
