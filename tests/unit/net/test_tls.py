@@ -23,10 +23,12 @@ from portico.net.tls import (
     VERIFY_ON,
     VERIFY_OPTIONAL_NO_CA,
     ServerTLS,
+    StatusSource,
     TLSTransport,
     is_tls,
     no_certificate,
     secure,
+    staple_by_source,
     wrap,
 )
 from portico.net.tls_context import CACHE_KEPT, CACHE_OFF, TLSV1_2, TLSV1_3, ServerSettings, server_tls
@@ -396,6 +398,28 @@ def test_a_server_that_rejects_sends_unrecognized_name(name: bytes) -> None:
     pair.shake()
     assert "0" in pair.errors
     assert "UNRECOGNIZED_NAME" in str(pair.errors["1"]).upper().replace(" ", "_")
+    pair.close()
+
+
+class BrokenStatus(StatusSource):
+    """Fails where nothing may be raised: in a callback of OpenSSL's."""
+
+    def status(self, transport: TLSTransport, pointer: int) -> bytes:
+        raise ValueError("a defect")
+
+
+def test_a_defect_in_stapling_is_reported_and_the_handshake_goes_on(site: Pki) -> None:
+    library = openssl.library()
+    assert library is not None
+    server = server_tls(settings_for(site))
+    staple_by_source(server, BrokenStatus())
+    pair = Pair(server, upstream_for())
+    reported: list[BaseException] = []
+    pair.reactor.on_error = reported.append
+    assert library.control(library.pointer(pair.client.tls), 65, 1, None), "SSL_set_tlsext_status_type"
+    pair.shake()
+    assert pair.errors == {}
+    assert [str(error) for error in reported] == ["a defect"]
     pair.close()
 
 
