@@ -9,15 +9,16 @@
 
 Memory and work are bounded whatever the peer sends: a header block is 64 KB in at most nine frames; content that is not consumed is
 at most what the windows allow, and the connection's window is not opened while more than `MOST_HELD` waits; frames that cost
-something and bring nothing (`_spend`), and mistakes that end a stream, come out of a budget that time, finished streams and content
-that is sent refill; a stream counts until it is released, reset or not. Where the bounds are exceeded the connection ends with
-ENHANCE_YOUR_CALM.
+something and bring nothing, and mistakes that end a stream, come out of a budget (`budget.py`) that time, finished streams and
+content that is sent refill; a stream counts until it is released, reset or not. Where the bounds are exceeded the connection ends
+with ENHANCE_YOUR_CALM.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from portico.codec.http2.budget import Budget
 from portico.codec.http2.errors import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -67,6 +68,7 @@ from portico.codec.http2.frames import (
     settings_frame,
 )
 from portico.codec.http2.hpack import NO_TABLE, TABLE_SIZE, Block, Decoder
+from portico.codec.http2.incoming import Incoming
 from portico.codec.http2.states import (
     BEGUN,
     CLOSED,
@@ -78,6 +80,7 @@ from portico.codec.http2.states import (
     next_state,
     takes_frames,
 )
+from portico.codec.http2.streams import Stream, Streams
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -87,62 +90,10 @@ MOST_BLOCK: Final = 65536  # bytes of a header block
 MOST_CONTINUATIONS: Final = 8
 MOST_HELD: Final = 1 << 20  # bytes of content that wait for their receivers
 CONNECTION_WINDOW: Final = 1 << 20
-BUDGET: Final = 1000
-_REFILL: Final = 10.0  # frames a second
-_EARNED: Final = 4  # frames, for each stream that came to its end, and each piece of content that was sent
 _SMALL: Final = 256  # bytes: a smaller WINDOW_UPDATE costs more than it brings
 _MOST_RESET: Final = 256  # streams that were reset, of which frames may still be on their way
 _MOST_SETTINGS: Final = 32  # in a frame; there are nine
-_MOST_PIECES: Final = 64  # of a frame that has not come whole: each costs more memory than its bytes
 _LONGEST_PRIORITY: Final = 256  # bytes of a PRIORITY_UPDATE that are looked at
-
-
-@final
-class Stream:
-    """One stream, as the connection knows it."""
-
-    def __init__(self, number: int, window: int, receive_window: int) -> None:
-        self.number = number
-        self.wire: bytes = four_bytes(number)
-        self.state: int = IDLE
-        self.window: int = window  # bytes that the peer takes; negative when it has changed its mind
-        self.receive_window: int = receive_window  # bytes that we take
-        self.target: int = receive_window  # … when nothing waits
-        self.held: int = 0  # bytes that wait to be consumed
-        self.consumed: int = 0  # bytes that the peer has not been told to be consumed
-        self.received: int = 0  # bytes of header blocks and content, padding included
-
-
-class Streams:
-    """Whoever is told what the peer wants. A stream's number says nothing about its owner: they keep their own table."""
-
-    def on_headers(self, stream: Stream, block: Block, ended: bool) -> None:
-        """A request has come; to a client a response, interim or final."""
-        raise NotImplementedError
-
-    def on_trailers(self, stream: Stream, block: Block) -> None:
-        """Fields have come behind the content, which is over."""
-        raise NotImplementedError
-
-    def on_data(self, stream: Stream, data: bytes, ended: bool) -> None:
-        """Content has come, at least a byte or its end: `consume` it."""
-        raise NotImplementedError
-
-    def on_reset(self, stream: Stream, code: int) -> None:
-        """The stream is over, reset by the peer, or here for a mistake of the peer's."""
-        raise NotImplementedError
-
-    def on_room(self, stream: Stream | None) -> None:
-        """More can be sent: on this stream, or on any (None)."""
-        raise NotImplementedError
-
-    def on_goaway(self, last: int, code: int) -> None:
-        """The peer begins no more streams; it has not looked at ours above `last`."""
-        raise NotImplementedError
-
-    def on_priority(self, number: int, value: bytes) -> None:
-        """The peer wishes this for a response (RFC 9218): a Priority field's value. The stream may not be open yet."""
-        raise NotImplementedError
 
 
 @final
@@ -167,10 +118,7 @@ class Http2Connection:
         self.goaway_sent = False
         self.goaway_received = False
         self._decoder = Decoder(field_limit, header_limit)
-        self._expected: bytes = PREFACE if is_server else b""  # what is left of the preface
-        self._pieces: list[bytes] = []  # a frame that has not come whole
-        self._pending = 0  # bytes of it
-        self._needed = 0  # bytes until more of it can be told
+        self._incoming = Incoming(is_server)
         self._block: list[bytes] = []  # a header block that has not come whole
         self._block_size = 0
         self._block_stream = 0
@@ -178,8 +126,7 @@ class Http2Connection:
         self._held = 0
         self._uncredited = 0  # bytes received that the peer has not been told of
         self._table_dropped = False  # the peer allows a smaller table than it assumes
-        self._budget = BUDGET
-        self._refilled: float = 0.0
+        self._budget = Budget()
         self._reset: dict[int, None] = {}  # streams that ended before the peer knew
         self._reset_before = 0  # streams up to this number may be some of those
         self._ignored = 0  # the greatest stream that the client has begun before it knew of our GOAWAY
@@ -225,17 +172,13 @@ class Http2Connection:
         """Return whether a header block has begun to come and is not whole."""
         if self._block_stream:
             return True
-        return bool(self._pieces) and self._pieces[0][3:4] == b"\x01"
+        return self._incoming.headers_of() != 0
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
         """Act on bytes of the peer's. `now`: seconds of a monotonic clock. Raises Http2Error: nothing more is read then."""
-        if self._budget >= BUDGET:
-            self._refilled = now
-        elif now - self._refilled >= 1.0:
-            self._budget = min(BUDGET, self._budget + int((now - self._refilled) * _REFILL))
-            self._refilled = now
+        self._budget.refill(now)
         try:
             self._receive(data)
         except Http2Error as error:
@@ -244,18 +187,7 @@ class Http2Connection:
             raise
 
     def _receive(self, data: bytes) -> None:
-        if self._expected:
-            data = self._without_preface(data)
-        if self._pending:
-            self._pieces.append(data)
-            self._pending += len(data)
-            if self._pending < self._needed:
-                if len(self._pieces) >= _MOST_PIECES:
-                    self._pieces = [b"".join(self._pieces)]
-                return
-            data = b"".join(self._pieces)
-            self._pieces = []
-            self._pending = 0
+        data = self._incoming.join(data)
         at: i64 = 0
         size: i64 = len(data)
         while size - at >= 9:
@@ -274,28 +206,8 @@ class Http2Connection:
                 self._headers(number, flags, payload)
             else:
                 self._frame(kind, flags, number, payload)
-        if at < size:
-            rest = data[at:]
-            self._pieces.append(rest)
-            self._pending = len(rest)
-            self._needed = 9
-            if self._pending >= 9:
-                if rest[3] == PUSH_PROMISE:
-                    self._frame(PUSH_PROMISE, 0, 0, b"")
-                self._needed += rest[0] << 16 | rest[1] << 8 | rest[2]
-
-    def _without_preface(self, data: bytes) -> bytes:
-        expected = self._expected
-        if not expected.startswith(data[: len(expected)]):
-            raise Http2Error(PROTOCOL_ERROR, "no HTTP/2 preface")
-        self._expected = expected[len(data) :]
-        return data[len(expected) :]
-
-    def _spend(self, kind: int) -> None:
-        """Count a frame that costs something and brings nothing."""
-        self._budget -= 1
-        if self._budget < 0:
-            raise Http2Error(ENHANCE_YOUR_CALM, f"a flood of {NAMES[kind]} frames")
+        if at < size and self._incoming.keep(data[at:]) == PUSH_PROMISE:
+            self._frame(PUSH_PROMISE, 0, 0, b"")
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._block_stream and (kind != CONTINUATION or number != self._block_stream):
@@ -323,9 +235,7 @@ class Http2Connection:
         elif kind == PUSH_PROMISE:
             raise Http2Error(PROTOCOL_ERROR, "PUSH_PROMISE, which nobody has allowed")
         else:
-            self._budget -= 1  # RFC 9113 section 5.5: a type that nobody knows is ignored
-            if self._budget < 0:
-                raise Http2Error(ENHANCE_YOUR_CALM, "a flood of frames of unknown type")
+            self._budget.spend(kind)  # RFC 9113 section 5.5: a type that nobody knows is ignored
 
     # -- header blocks
 
@@ -393,7 +303,7 @@ class Http2Connection:
             return
         if not takes_frames(stream.state):
             if stream.state == CLOSED and self._was_reset(number):
-                self._spend(HEADERS)
+                self._budget.spend(HEADERS)
                 return
             self._fail(stream, STREAM_CLOSED)
             return
@@ -411,12 +321,12 @@ class Http2Connection:
     def _begin_stream(self, number: int, block: Block, ended: bool, size: int) -> None:
         if self.goaway_sent:
             self._ignored = max(self._ignored, number)  # RFC 9113 section 6.8
-            self._spend(HEADERS)
+            self._budget.spend(HEADERS)
             return
         self.last_stream = number
         ahead = not ended and not self.is_acknowledged and self.stream_window < DEFAULT_WINDOW  # it may send more than we take
         if len(self.open) >= self.most_streams or ahead:
-            self._spend(HEADERS)
+            self._budget.spend(HEADERS)
             self._refuse(number, ended, REFUSED_STREAM)
             return
         stream = Stream(number, self.peer_window, self.stream_window)
@@ -438,10 +348,7 @@ class Http2Connection:
 
         What still comes of the block is decoded for the table's sake.
         """
-        number = self._block_stream
-        head = b"".join(self._pieces)[:9]
-        if not number and len(head) == 9 and head[3] == HEADERS:
-            number = int.from_bytes(head[5:9], "big") & LARGEST_WINDOW
+        number = self._block_stream or self._incoming.headers_of()
         if not number or number & 1 == 0 or number <= self.last_stream:
             return False
         self.last_stream = number
@@ -452,7 +359,7 @@ class Http2Connection:
         """Act on a frame of a stream that is not open: idle, over, or reset when the frame was on its way (RFC 9113 section 5.1)."""
         self._check_begun(number, kind)
         if number > self.last_stream or self._was_reset(number):
-            self._spend(kind)
+            self._budget.spend(kind)
             return
         code = PROTOCOL_ERROR if kind == HEADERS else STREAM_CLOSED  # RFC 9113 section 5.1.1: as a new stream it would be one
         raise Http2Error(code, f"{NAMES[kind]} of stream {number}, which is over")
@@ -501,7 +408,7 @@ class Http2Connection:
             self._use(stream, length - size)
         self._credit()
         if not payload and not ended:
-            self._spend(DATA)
+            self._budget.spend(DATA)
             return
         self.streams.on_data(stream, payload, ended)
 
@@ -541,7 +448,7 @@ class Http2Connection:
             raise Http2Error(FRAME_SIZE_ERROR, "WINDOW_UPDATE of the wrong size")
         step = int.from_bytes(payload, "big") & LARGEST_WINDOW
         if step < _SMALL:
-            self._spend(WINDOW_UPDATE)
+            self._budget.spend(WINDOW_UPDATE)
         if number == 0:
             if step == 0:
                 raise Http2Error(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
@@ -574,14 +481,14 @@ class Http2Connection:
             if payload:
                 raise Http2Error(FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS that has content")
             if self.is_acknowledged:
-                self._spend(SETTINGS)
+                self._budget.spend(SETTINGS)
             self.is_acknowledged = True
             return
         if len(payload) % 6:
             raise Http2Error(FRAME_SIZE_ERROR, "SETTINGS of the wrong size")
         if len(payload) > 6 * _MOST_SETTINGS:
             raise Http2Error(ENHANCE_YOUR_CALM, "too many settings")
-        self._spend(SETTINGS)
+        self._budget.spend(SETTINGS)
         window = self.peer_window
         for at in range(0, len(payload), 6):
             self._setting(payload[at] << 8 | payload[at + 1], int.from_bytes(payload[at + 2 : at + 6], "big"))
@@ -623,7 +530,7 @@ class Http2Connection:
             raise Http2Error(PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != 8:
             raise Http2Error(FRAME_SIZE_ERROR, "PING of the wrong size")
-        self._spend(PING)
+        self._budget.spend(PING)
         if not flags & ACK:
             self.out.append(frame(PING, ACK, CONNECTION, payload))
 
@@ -631,7 +538,7 @@ class Http2Connection:
         if len(payload) != 4:
             raise Http2Error(FRAME_SIZE_ERROR, "RST_STREAM of the wrong size")
         self._check_begun(number, RST_STREAM)
-        self._spend(RST_STREAM)
+        self._budget.spend(RST_STREAM)
         stream = self.open.get(number)
         if stream is not None and stream.state != CLOSED:
             self._close(stream)
@@ -642,7 +549,7 @@ class Http2Connection:
             raise Http2Error(PROTOCOL_ERROR, "GOAWAY of a stream")
         if len(payload) < 8:
             raise Http2Error(FRAME_SIZE_ERROR, "GOAWAY of the wrong size")
-        self._spend(GOAWAY)
+        self._budget.spend(GOAWAY)
         self.goaway_received = True
         self.streams.on_goaway(
             int.from_bytes(payload[:4], "big") & LARGEST_WINDOW, int.from_bytes(payload[4:8], "big")
@@ -656,7 +563,7 @@ class Http2Connection:
             raise Http2Error(FRAME_SIZE_ERROR, "PRIORITY of the wrong size")
         if int.from_bytes(payload[:4], "big") & LARGEST_WINDOW == number:
             raise Http2Error(PROTOCOL_ERROR, f"stream {number} depends on itself")
-        self._spend(PRIORITY)
+        self._budget.spend(PRIORITY)
 
     def _priority_update(self, number: int, payload: bytes) -> None:
         if number or not self.is_server:
@@ -666,7 +573,7 @@ class Http2Connection:
         about = int.from_bytes(payload[:4], "big") & LARGEST_WINDOW
         if about == 0 or about & 1 == 0:
             raise Http2Error(PROTOCOL_ERROR, f"PRIORITY_UPDATE about stream {about}")
-        self._spend(PRIORITY_UPDATE)
+        self._budget.spend(PRIORITY_UPDATE)
         if len(payload) <= _LONGEST_PRIORITY:
             self.streams.on_priority(about, payload[4:])
 
@@ -709,7 +616,7 @@ class Http2Connection:
         size: i64 = len(data)
         self.window -= size
         stream.window -= size
-        if size and self._budget < BUDGET:
+        if size and not self._budget.is_full():
             self._earn(stream, size)
         out = self.out
         if self.peer_frame < most:
@@ -737,7 +644,7 @@ class Http2Connection:
 
     def _end(self, stream: Stream) -> None:
         stream.state = next_state(stream.state, LOCAL_END)
-        self._budget = min(BUDGET, self._budget + _EARNED)
+        self._budget.earn()
 
     def _earn(self, stream: Stream, size: int) -> None:
         """Let content that is sent refill the budget: peers measure the delay by it (PING) and give its bytes back.
@@ -745,7 +652,7 @@ class Http2Connection:
         Content that is short because a window is does not: that is a response by the byte (CVE-2019-9511).
         """
         if size >= _SMALL or (stream.window > 0 and self.window > 0):
-            self._budget = min(BUDGET, self._budget + _EARNED)
+            self._budget.earn()
 
     def reset(self, stream: Stream, code: int) -> None:
         """End a stream at once. Nothing is sent when it is over already."""
@@ -758,7 +665,7 @@ class Http2Connection:
         if stream.state != CLOSED:
             self.reset(stream, code)
             self.streams.on_reset(stream, code)
-            self._spend(RST_STREAM)  # the work on a request was for nothing (CVE-2025-8671)
+            self._budget.spend(RST_STREAM)  # the work on a request was for nothing (CVE-2025-8671)
         else:
             raise Http2Error(code, f"a frame of stream {stream.number}, which is over")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portico.codec.http2 import connection as connections
-from portico.codec.http2.connection import Http2Connection, Stream, Streams
+from portico.codec.http2.connection import Http2Connection
 from portico.codec.http2.frames import (
     ACK,
     CONNECTION,
@@ -22,6 +22,7 @@ from portico.codec.http2.frames import (
     settings_frame,
 )
 from portico.codec.http2.hpack import Block, encoded_fields
+from portico.codec.http2.streams import Stream, Streams
 
 not_compiled = pytest.mark.skipif(
     not connections.__file__.endswith(".py"), reason="an interpreted class cannot inherit from a compiled one"

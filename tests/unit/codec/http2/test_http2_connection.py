@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portico.codec.http2 import connection as wires
-from portico.codec.http2.connection import BUDGET, CONNECTION_WINDOW, MOST_HELD, Http2Connection, Stream, Streams
+from portico.codec.http2.budget import BUDGET
+from portico.codec.http2.connection import CONNECTION_WINDOW, MOST_HELD, Http2Connection
 from portico.codec.http2.errors import (
     CANCEL,
     COMPRESSION_ERROR,
@@ -46,6 +47,7 @@ from portico.codec.http2.frames import (
 )
 from portico.codec.http2.hpack import Block, encoded_fields
 from portico.codec.http2.states import EVENTS, NAMES, NEVER, TABLE
+from portico.codec.http2.streams import Stream, Streams
 
 COMPILED = not wires.__file__.endswith(".py")
 pytestmark = pytest.mark.skipif(COMPILED, reason="an interpreted class cannot inherit from a compiled one")

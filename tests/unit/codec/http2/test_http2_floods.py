@@ -18,7 +18,8 @@ from tests.unit.codec.http2.endpoint import (
     window_update,
 )
 
-from portico.codec.http2.connection import BUDGET, MOST_CONTINUATIONS, MOST_HELD, OUR_FRAME_SIZE, Stream
+from portico.codec.http2.budget import BUDGET
+from portico.codec.http2.connection import MOST_CONTINUATIONS, MOST_HELD, OUR_FRAME_SIZE
 from portico.codec.http2.errors import CANCEL, ENHANCE_YOUR_CALM, HeadersTooLarge, Http2Error
 from portico.codec.http2.frames import (
     ACK,
@@ -36,6 +37,7 @@ from portico.codec.http2.frames import (
     settings_frame,
 )
 from portico.codec.http2.hpack import Decoder, encoded_field, encoded_fields
+from portico.codec.http2.streams import Stream
 
 pytestmark = not_compiled
 

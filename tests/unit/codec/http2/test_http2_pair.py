@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.unit.codec.http2.endpoint import GET, Endpoint, not_compiled
 
-from portico.codec.http2.connection import Stream
 from portico.codec.http2.errors import CANCEL
 from portico.codec.http2.frames import CONNECTION, PRIORITY_UPDATE, four_bytes, frame
 from portico.codec.http2.hpack import encoded_field
 from portico.codec.http2.states import CLOSED, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE, OPEN
+from portico.codec.http2.streams import Stream
 
 pytestmark = not_compiled
 

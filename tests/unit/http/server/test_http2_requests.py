@@ -11,8 +11,8 @@ from tests.unit.features.local_site import FEATURES, Site
 from tests.unit.net.memory_transport import MemoryTransport
 
 import portico.http.server.connection as connections
-from portico.codec.http2.connection import Stream
 from portico.codec.http2.hpack import Decoder, encoded_fields
+from portico.codec.http2.streams import Stream
 from portico.features import http2
 from portico.http.request import Request
 from portico.http.server.connection import Connection

@@ -22,8 +22,8 @@ from portico.http.routing.uri import normalise
 from portico.http.server.limits import check_number_of_fields
 
 if TYPE_CHECKING:
-    from portico.codec.http2.connection import Stream
     from portico.codec.http2.hpack import Block, HeaderList
+    from portico.codec.http2.streams import Stream
     from portico.http.plan import Listener, VirtualServer
     from portico.variables.client import Client
 

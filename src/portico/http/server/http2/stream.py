@@ -13,7 +13,7 @@ from portico.http.server.stream import ClientStream
 from portico.net.reactor import SUSPEND, ClientFailed, ClientGone, ClientTimeout, Suspend, Task
 
 if TYPE_CHECKING:
-    from portico.codec.http2.connection import Stream
+    from portico.codec.http2.streams import Stream
     from portico.http.request import Request
     from portico.http.response import Response
     from portico.http.server.http2.streams import ServerStreams

@@ -12,8 +12,9 @@ import errno
 from typing import TYPE_CHECKING, Final, final
 
 from portico.codec.errors import shown
-from portico.codec.http2.connection import Http2Connection, Stream, Streams
+from portico.codec.http2.connection import Http2Connection
 from portico.codec.http2.errors import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from portico.codec.http2.streams import Stream, Streams
 from portico.errorlog import INFO
 from portico.http.body import RequestBody
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
