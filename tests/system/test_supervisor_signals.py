@@ -250,7 +250,7 @@ def test_the_upgrade_is_taken_back(server: Supervised) -> None:
     wait_until(lambda: len(children(old)) == 3, what="the workers of the old program")
     server.signal(signal.SIGQUIT, new)
     server.await_log(f"new binary process {new} exited with code 0")
-    assert int(server.pid_path.read_text()) == old
+    wait_until(lambda: pid_in(server.pid_path) == old, what="the pid file of the old program")
     assert server.ask()[0] == "one"
     assert path.exists()
 
