@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,12 @@ def test_no_directory_is_made_for_a_file_that_is_missing(tree: Path, tmp_path: P
     with pytest.raises(FileNotFoundError):
         move_file(bytes(tree / "missing"), bytes(tmp_path / "x" / "a"), 0o700, ME)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_tree_that_is_too_deep_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(path: bytes) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(shutil, "rmtree", too_deep)
+    with pytest.raises(OSError, match="too many directories in one another"):
+        remove_tree(bytes(tmp_path))

@@ -97,6 +97,20 @@ def test_blocks_have_a_bound(site: Site, page: Ask) -> None:
     assert "the blocks of one request are longer than 1048576 bytes" in site.log()
 
 
+def test_a_value_that_is_doubled_again_and_again_has_a_bound(site: Site, page: Ask) -> None:
+    double = '<!--#set var="a" value="$a$a" -->'
+    assert page('<!--#set var="a" value="0123456789abcdef" -->' + double * 20) == b""
+    assert page('<!--#set var="a" value="0123456789abcdef" -->' + double * 24).count(ERROR) == 4
+    assert "the values in one text are longer than 16777216 bytes" in site.log()
+
+
+def test_the_values_of_all_variables_have_a_bound(site: Site, page: Ask) -> None:
+    made = '<!--#set var="a" value="0123456789abcdef" -->' + '<!--#set var="a" value="$a$a" -->' * 19
+    assert page(made + '<!--#set var="b" value="$a" -->' * 9) == b""
+    assert ERROR in page(made + '<!--#set var="b" value="$a" --><!--#set var="c" value="$a" -->')
+    assert "the variables of one request are longer than 16777216 bytes" in site.log()
+
+
 @pytest.mark.skipif(COMPILED, reason="a compiled constant cannot be changed")
 def test_a_page_that_includes_itself_twice_comes_to_an_end(site: Site, page: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssi_shared, "_MOST_INCLUDED", 200)

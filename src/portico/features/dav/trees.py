@@ -59,7 +59,10 @@ def copy_tree(source: bytes, target: bytes, depth: int, identity: int) -> None:
 
 def remove_tree(path: bytes) -> None:
     """Remove a directory and all that is in it; links are removed, not followed. Raises OSError."""
-    shutil.rmtree(path)
+    try:
+        shutil.rmtree(path)
+    except RecursionError:  # each level is a call of its own there; a path may have 2,047 of them
+        raise OSError(errno.ELOOP, "too many directories in one another", os.fsdecode(path)) from None
 
 
 def move_tree(source: bytes, target: bytes, identity: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 from portico.errorlog import ERR
 from portico.features.ssi.page import IN_MEMORY, Order, page_of
 from portico.features.ssi.settings import most_in_memory
+from portico.features.ssi.shared import SsiMistake
 from portico.http.errors import BodyCutShort, CloseConnection, FileFailed, HTTPError
 from portico.http.phases import apply_filters
 from portico.http.response import STREAM, Body, BytesBody, Response
@@ -88,7 +89,10 @@ class Inclusion:
                 self.asked.log_error(ERR, f"too big subrequest response: more than {most} bytes (subrequest_output_buffer_size)")
                 raise BodyCutShort
         if size and response.status < 300:
-            self.shared.variables[name.lower()] = b"".join(pieces)
+            try:
+                self.shared.set(name, b"".join(pieces))
+            except SsiMistake as mistake:
+                self.asked.log_error(ERR, str(mistake))
         self._end(response)
 
     async def _read_ahead(self, response: Response) -> None:

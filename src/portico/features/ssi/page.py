@@ -135,7 +135,7 @@ class Page:
         if name == b"echo":
             self.made = self._echo(values)
         elif name == b"set":
-            self.shared.variables[values[b"var"].lower()] = self.texts.evaluate(values[b"value"])
+            self.shared.set(values[b"var"], self.texts.evaluate(values[b"value"]))
         elif name == b"config":
             self.error_text = values.get(b"errmsg", self.error_text)
             self.time_format = values.get(b"timefmt", self.time_format)

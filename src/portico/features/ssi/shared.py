@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _MOST_INCLUDED: Final = 64535  # nginx has it for those under way at once: a page that includes itself twice comes to no end there
 _MOST_IN_BLOCKS: Final = 1 << 20  # bytes
+MOST_IN_VARIABLES: Final = 16 << 20  # bytes: a page that doubles a value again and again would take all memory
 
 
 class SsiMistake(Exception):
@@ -34,6 +35,7 @@ class Shared:
     def __init__(self, registry: Variables[Request]) -> None:
         self.registry = registry
         self.variables: dict[bytes, bytes] = {}
+        self.in_variables = 0  # bytes
         self.captures: list[bytes | None] = []  # of the last regular expression that matched
         self.blocks: list[Block] = []
         self.in_blocks = 0  # bytes
@@ -49,6 +51,15 @@ class Shared:
             return value
         getter = self.registry.look_up(name.decode("latin-1"))
         return None if getter is None else getter(request)
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Give a variable a value. Raises SsiMistake when all values are too long together."""
+        name = name.lower()
+        size = self.in_variables + len(value) - len(self.variables.get(name, b""))
+        if size > MOST_IN_VARIABLES:
+            raise SsiMistake(f"the variables of one request are longer than {MOST_IN_VARIABLES} bytes")
+        self.in_variables = size
+        self.variables[name] = value
 
     def add_to_block(self, text: bytes) -> None:
         """Append to the last block. Raises SsiMistake when all are too long together."""

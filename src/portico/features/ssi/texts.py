@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, final
 
 from portico.config.regex import Regex, RegexFailed, compile_regex
-from portico.features.ssi.shared import Shared, SsiMistake
+from portico.features.ssi.shared import MOST_IN_VARIABLES, Shared, SsiMistake
 
 if TYPE_CHECKING:
     from portico.http.request import Request
@@ -31,6 +31,7 @@ class Texts:
     def evaluate(self, text: bytes) -> bytes:
         """Return a text with the values of its variables. A value is never looked into again. Raises SsiMistake."""
         pieces: list[bytes] = []
+        size = 0
         at = 0
         while at < len(text):
             if text[at] == _DOLLAR:
@@ -38,6 +39,9 @@ class Texts:
                 value = self.shared.value(self.request, name)
                 if value is not None:
                     pieces.append(value)
+                    size += len(value)
+                    if size > MOST_IN_VARIABLES:
+                        raise SsiMistake(f"the values in one text are longer than {MOST_IN_VARIABLES} bytes")
                 continue
             literal = _LITERAL.match(text, at)
             assert literal is not None
@@ -104,7 +108,7 @@ class Texts:
         self.shared.captures = captures
         if named is not None:
             for name, value in named.items():
-                self.shared.variables[name.lower().encode("utf-8", "surrogateescape")] = value
+                self.shared.set(name.encode("utf-8", "surrogateescape"), value)
         return True
 
 
